@@ -1,0 +1,1 @@
+"""ARC tasks, grids, augmentation, the dataset builder and scoring."""

@@ -1,0 +1,46 @@
+"""The command line: ``trm-repro VERB …``, the only way the shell steps reach Python.
+
+Each room has a module here with ``register(verbs)``, which adds its verbs to the parser. Handlers take the parsed
+arguments and return an exit code or None; they import what they compute with only when called, so that a light verb
+starts in a few hundredths of a second. The answer goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from trm_repro import __version__
+from trm_repro.errors import ReproError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line's parser."""
+    from trm_repro.cli import arc, engine, proof, publish, run
+
+    root = argparse.ArgumentParser(prog="trm-repro", description="Reproduce the Tiny Recursive Model, checkably.")
+    root.add_argument("--version", action="version", version=__version__)
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for room in (run, arc, engine, proof, publish):
+        room.register(verbs)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the process's exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.handler(arguments) or 0
+    except ReproError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130

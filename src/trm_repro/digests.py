@@ -1,0 +1,121 @@
+"""SHA-256 digests of files and folders.
+
+A digest is (sha256, bytes). A folder's digests are a mapping from POSIX relative path, sorted, to digest; it depends on
+the content and the relative names only, so that moving or renaming the folder changes nothing.
+
+Hashing 9.6 GB takes a while, and the same files are asked for by stamps, manifest and verification. A :class:`Cache`
+remembers the digest of a file as long as its size, modification time and inode are the same; without one, or with
+``VERIFY=full`` in the environment, every byte is read. Files are hashed in parallel, one thread a core (``hashlib``
+releases the interpreter lock).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm_repro.errors import MissingPrerequisite
+from trm_repro.files import write_json
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What identifies a file's content."""
+
+    sha256: str
+    bytes: int
+
+
+class Cache:
+    """Digests already computed, kept in a JSON file, keyed by path, size, mtime and inode.
+
+    Args:
+        path: the file to keep them in; it is created by :meth:`save`. A damaged file is an empty cache.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, list[int | str]] = {}
+        if os.environ.get("VERIFY") != "full":
+            try:
+                self._known = json.loads(path.read_bytes())
+            except (OSError, ValueError):
+                self._known = {}
+
+    def digest(self, file: Path) -> Digest:
+        """The digest of ``file``, from the cache where the file is unchanged since."""
+        key = str(file.resolve())
+        stat = file.stat()
+        identity: list[int | str] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(key)
+        if known and known[:3] == identity:
+            return Digest(str(known[3]), stat.st_size)
+        found = digest_file(file)
+        self._known[key] = [*identity, found.sha256]
+        return found
+
+    def save(self) -> None:
+        """Writes the cache, without the entries of files that are gone."""
+        write_json(self.path, {key: value for key, value in sorted(self._known.items()) if Path(key).exists()})
+
+
+def digest_bytes(data: bytes) -> Digest:
+    """The digest of bytes in memory."""
+    return Digest(hashlib.sha256(data).hexdigest(), len(data))
+
+
+def digest_file(path: Path) -> Digest:
+    """The digest of a file, every byte read.
+
+    Raises:
+        MissingPrerequisite: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return Digest(sha256, file.tell())
+    except (FileNotFoundError, IsADirectoryError):
+        raise MissingPrerequisite(f"{path}: no such file") from None
+
+
+def digest_files(paths: Iterable[Path], cache: Cache | None = None) -> dict[Path, Digest]:
+    """The digests of many files, hashed in parallel."""
+    one = cache.digest if cache else digest_file
+    paths = list(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(one, paths), strict=True))
+
+
+def digest_tree(root: Path, cache: Cache | None = None) -> dict[str, Digest]:
+    """The digests of all files below ``root``, by POSIX relative path, sorted. Links count as what they point to.
+
+    Raises:
+        MissingPrerequisite: ``root`` is not a folder.
+    """
+    if not root.is_dir():
+        raise MissingPrerequisite(f"{root}: no such folder")
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    digests = digest_files(files, cache)
+    return {path.relative_to(root).as_posix(): digests[path] for path in files}
+
+
+def difference(expected: Mapping[str, Digest], found: Mapping[str, Digest]) -> list[str]:
+    """One line for each file that is missing, extra or different, sorted by path; empty when the two agree."""
+    lines = []
+    for path in sorted(expected.keys() | found.keys()):
+        if path not in found:
+            lines.append(f"missing: {path}")
+        elif path not in expected:
+            lines.append(f"extra: {path}")
+        elif expected[path] != found[path]:
+            want, have = expected[path], found[path]
+            lines.append(
+                f"different: {path}: expected sha256 {want.sha256}, {want.bytes} bytes; "
+                f"found {have.sha256}, {have.bytes} bytes"
+            )
+    return lines

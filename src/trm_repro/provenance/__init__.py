@@ -1,0 +1,1 @@
+"""What made a run: digests, manifest, statement, verification."""

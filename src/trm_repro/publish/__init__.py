@@ -1,0 +1,1 @@
+"""Packaging a run and publishing it: Kaggle, Hugging Face, model card, notebook."""

@@ -1,0 +1,1 @@
+"""Sudoku-Extreme and Maze-Hard datasets."""
