@@ -1,0 +1,182 @@
+"""A bundle: the flat folder that is published, the same bytes on Kaggle and on the hub.
+
+Every file of it is listed in ``SHA256SUMS`` (``sha256sum -c`` reads it) except that file itself and the two that tell
+Kaggle how to show the dataset; Kaggle consumes those and does not serve them. ``dataset-metadata.json`` is what the
+``kaggle`` client reads. The card ``README.md`` carries the hub's front matter; its first line says whether the run is
+faithful. There are no folders in a bundle: Kaggle's client skips them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trm_repro.digests import Digest, difference, digest_files
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import read_json, write_text
+from trm_repro.publish.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
+
+SUMS = "SHA256SUMS"
+METADATA = "dataset-metadata.json"
+COVER = "dataset-cover-image.png"
+SETTINGS = (METADATA, COVER)  # for Kaggle's eyes; never files of the published dataset
+FAITHFUL = "**A faithful reproduction**"
+UNFAITHFUL = "**NOT A FAITHFUL REPRODUCTION**"
+
+# What a bundle can hold, and what each file is; the wheel, whose name carries a version, is WHEEL.
+CONTENTS = {
+    "model.ckpt": "the final checkpoint: a PyTorch state dict, loadable with weights_only=True",
+    "model.safetensors": "the same tensors under the same names, in safetensors",
+    "all_config.yaml": "the configuration the weights were trained with; the shapes alone do not determine it",
+    "identifiers.json": "the puzzle identifiers, in the order of the rows of the puzzle table",
+    "dataset.sha256": "SHA-256 of every file of the dataset the run was trained on",
+    "submission.json": "the run's own submission, in the competition's format",
+    "manifest.json": "what made these files: commands, inputs, outputs, versions, guards, deviations",
+    "statement.json": "the manifest's in-toto statement (SLSA provenance)",
+    "LICENSE.upstream": "the licence of the code that trained the weights",
+    "README.md": "this card",
+    SUMS: "SHA-256 of every other file here",
+}
+WHEEL = "trm-repro's wheel (pure Python), for notebooks without internet"
+REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, SUMS)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was found to be whole.
+
+    Attributes:
+        folder: where it lies.
+        metadata: ``dataset-metadata.json``.
+        manifest: the run's manifest.
+        digests: every published file, ``SHA256SUMS`` included, by name.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    manifest: dict[str, Any]
+    digests: dict[str, Digest]
+
+    @property
+    def id(self) -> str:
+        """Kaggle's name for it, ``owner/slug``."""
+        return str(self.metadata["id"])
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the run was."""
+        return bool(self.manifest["faithful"])
+
+    @property
+    def bytes(self) -> int:
+        """The size of all published files together."""
+        return sum(digest.bytes for digest in self.digests.values())
+
+
+def describe(name: str) -> str:
+    """What a file of a bundle is."""
+    return WHEEL if name.endswith(".whl") else CONTENTS.get(name, "")
+
+
+def published_files(folder: Path) -> list[Path]:
+    """The files of a bundle that are published, sorted by name; Kaggle's settings are left out."""
+    return sorted(path for path in folder.iterdir() if path.name not in SETTINGS)
+
+
+def write_sums(folder: Path) -> dict[str, Digest]:
+    """Writes ``SHA256SUMS`` for the published files of a folder; returns their digests."""
+    files = [path for path in published_files(folder) if path.name != SUMS]
+    digests = {path.name: digest for path, digest in digest_files(files).items()}
+    write_text(folder / SUMS, "".join(f"{digest.sha256}  {name}\n" for name, digest in digests.items()))
+    return digests
+
+
+def read_sums(text: str) -> dict[str, str]:
+    """``SHA256SUMS`` as name → sha256.
+
+    Raises:
+        InvariantBroken: a line is not of that form.
+    """
+    sums = {}
+    for line in text.splitlines():
+        sha256, separator, name = line.partition("  ")
+        if not separator or len(sha256) != 64 or "/" in name or name in ("", ".", ".."):
+            raise InvariantBroken(f"{SUMS}: not a line of sha256sum: {line!r}")
+        sums[name] = sha256
+    return sums
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads a bundle and checks everything about it, every byte included.
+
+    Raises:
+        MissingPrerequisite: there is no such folder, or a file that every bundle has is missing.
+        InvariantBroken: something in it is wrong; the message lists every problem.
+    """
+    if not folder.is_dir():
+        raise MissingPrerequisite(f"{folder}: no such folder", hint="make it with: trm-repro publish package")
+    missing = [name for name in REQUIRED if not (folder / name).is_file()]
+    if missing:
+        raise MissingPrerequisite(
+            f"{folder}: not a bundle, {', '.join(missing)} missing", hint="make it with: trm-repro publish package"
+        )
+    problems = [f"{path.name}: folders are not published" for path in sorted(folder.iterdir()) if path.is_dir()]
+    digests = {
+        path.name: digest for path, digest in digest_files(p for p in published_files(folder) if p.is_file()).items()
+    }
+    sums = read_sums((folder / SUMS).read_text())
+    found = {name: digest for name, digest in digests.items() if name != SUMS}
+    expected = {name: Digest(sha256, found[name].bytes if name in found else 0) for name, sha256 in sums.items()}
+    problems += difference(expected, found)
+    metadata, manifest = read_json(folder / METADATA), read_json(folder / "manifest.json")
+    problems += _wrong_metadata(metadata, folder) + _wrong_card((folder / "README.md").read_text(), manifest)
+    if problems:
+        raise InvariantBroken(
+            f"{folder}: {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems),
+            hint="a bundle is never repaired by hand; make it again with: trm-repro publish package",
+        )
+    return Bundle(folder, metadata, manifest, digests)
+
+
+def _wrong_metadata(metadata: dict[str, Any], folder: Path) -> list[str]:
+    """What Kaggle would refuse about ``dataset-metadata.json``."""
+    problems = []
+    title, subtitle = str(metadata.get("title", "")), str(metadata.get("subtitle", ""))
+    owner, _, slug = str(metadata.get("id", "")).partition("/")
+    licenses = metadata.get("licenses", [])
+    if len(title) not in NAME_LENGTH:
+        problems.append(f"{METADATA}: title “{title}” has {len(title)} characters, Kaggle takes 6–50")
+    if subtitle and len(subtitle) not in SUBTITLE_LENGTH:
+        problems.append(f"{METADATA}: subtitle “{subtitle}” has {len(subtitle)} characters, Kaggle takes 20–80")
+    if not owner or len(slug) not in NAME_LENGTH or slug != normal_slug(slug):
+        problems.append(f"{METADATA}: id “{metadata.get('id')}” is not owner/slug with a slug of 6–50 characters")
+    if len(licenses) != 1:
+        problems.append(f"{METADATA}: Kaggle wants exactly one license, here are {len(licenses)}")
+    for entry in licenses:
+        try:
+            kaggle_license(str(entry.get("name")))
+        except InvariantBroken as error:
+            problems.append(f"{METADATA}: {error}")
+    for resource in metadata.get("resources", []):
+        if not (folder / str(resource.get("path"))).is_file():
+            problems.append(f"{METADATA}: describes {resource.get('path')}, which is not here")
+    return problems
+
+
+def _wrong_card(card: str, manifest: dict[str, Any]) -> list[str]:
+    """Whether the card's first line says what the manifest says."""
+    first = card_body(card).splitlines()[0] if card_body(card) else ""
+    promise = FAITHFUL if manifest.get("faithful") else UNFAITHFUL
+    return (
+        []
+        if first.startswith(promise)
+        else [f"README.md: the card must begin with {promise!r}, as the manifest has it"]
+    )
+
+
+def card_body(card: str) -> str:
+    """A card without the hub's front matter."""
+    if card.startswith("---\n"):
+        _, _, card = card.removeprefix("---\n").partition("\n---\n")
+    return card.lstrip("\n")

@@ -1,0 +1,154 @@
+"""The card of a published run, for readers on Kaggle and on the hub alike.
+
+The hub's front matter (license, tags, and the results as ``model-index``) comes first, then the text, whose first line
+says whether the run is faithful. Everything in it is read from the manifest and the submission; nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trm_repro.publish.bundle import FAITHFUL, UNFAITHFUL, describe
+from trm_repro.publish.names import DATASETS
+
+UPSTREAM = "https://github.com/SamsungSAILMontreal/TinyRecursiveModels"
+
+
+def card(manifest: Mapping[str, Any], *, title: str, license: str, files: Iterable[str]) -> str:
+    """The card's text.
+
+    Args:
+        manifest: the run's manifest.
+        title: the dataset's title.
+        license: the license of the weights, in Kaggle's spelling.
+        files: the names of the bundle's files.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    run = manifest["run"]
+    dataset = dataset_name(manifest)
+    scores = results(manifest)
+    evaluations = [
+        EvalResult(
+            task_type="abstract-reasoning",
+            task_name="Abstract reasoning",
+            dataset_type=f"{run['target_dataset']}-evaluation",
+            dataset_name=f"{dataset} public evaluation",
+            metric_type=name.rpartition("/")[2],
+            metric_name=name,
+            metric_value=value,
+        )
+        for name, value in scores.items()
+    ]
+    front = ModelCardData(
+        license=license.lower(),
+        library_name="pytorch",
+        tags=["tiny-recursive-model", "trm", run["target_dataset"], "reproduction"],
+        model_name=str(run["name"]),
+        eval_results=evaluations or None,
+    )
+    body = "\n\n".join(
+        [
+            _first_line(manifest),
+            f"# {title}",
+            _made(manifest),
+            "## Files\n\n" + "\n".join(f"* `{name}`: {describe(name)}" for name in files),
+            "## Results\n\n" + _results(scores),
+            "## Use\n\n" + _use(),
+            "## Differences\n\n" + _differences(manifest),
+            "## License\n\n" + _license(license),
+        ]
+    )
+    return f"---\n{front.to_yaml()}\n---\n\n{body}\n"
+
+
+def dataset_name(manifest: Mapping[str, Any]) -> str:
+    """The name of the benchmark a run is about, such as ``ARC-AGI-2``."""
+    target = str(manifest["run"]["target_dataset"])
+    return DATASETS.get(target, target)
+
+
+def subtitle(manifest: Mapping[str, Any]) -> str:
+    """The dataset's subtitle, of 20–80 characters."""
+    if manifest["faithful"]:
+        return f"Tiny Recursive Model trained on {dataset_name(manifest)} as published"
+    return f"NOT a faithful reproduction: Tiny Recursive Model on {dataset_name(manifest)}"
+
+
+def results(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a run, by upstream's names: pass@K and exact accuracy, as shares between 0 and 1."""
+    flat = _flat(manifest.get("metrics", {}))
+    return {name: value for name, value in flat.items() if "pass@" in name or name.endswith("exact_accuracy")}
+
+
+def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested metrics under dotted names; what is no number is left out."""
+    flat: dict[str, float] = {}
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            flat[prefix + key] = float(value)
+    return flat
+
+
+def _first_line(manifest: Mapping[str, Any]) -> str:
+    if manifest["faithful"]:
+        return f"{FAITHFUL} of the Tiny Recursive Model on {dataset_name(manifest)}: every guard held."
+    reasons = "; ".join(manifest["reasons"]) or "no reason recorded"
+    return f"{UNFAITHFUL} of the Tiny Recursive Model on {dataset_name(manifest)}: {reasons}."
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    run, upstream, tool = manifest["run"], manifest["upstream"], manifest["tool"]
+    if run["engine"] == "upstream" and upstream:
+        source = f"[SamsungSAILMontreal/TinyRecursiveModels]({UPSTREAM}) at commit `{upstream['commit']}`, unmodified"
+    else:
+        source = f"trm-repro's reference engine, written from the description of [TRM]({UPSTREAM})"
+    return (
+        f"Run `{run['name']}`, recipe `{run['recipe']}`, finished {run['finished']}.\n\n"
+        f"* Source: {source}\n"
+        f"* Made by trm-repro {tool['version']}, commit `{tool['commit']}`\n"
+        f"* Recipe digest: `{manifest['recipe']['sha256']}`"
+    )
+
+
+def _results(scores: Mapping[str, float]) -> str:
+    if not scores:
+        return "No score was recorded."
+    table = "\n".join(f"| {name} | {100 * value:.2f} % |" for name, value in scores.items())
+    return (
+        f"| metric | value |\n|---|---|\n{table}\n\n"
+        "ARC's pass@K as upstream logs it: the vote of all checkpoints evaluated in the run, not of the last one alone."
+    )
+
+
+def _use() -> str:
+    return (
+        "`sha256sum -c SHA256SUMS` checks what you downloaded; `manifest.json` says how it was made. In a Kaggle "
+        "notebook, attach this dataset and the competition's data and run the notebook that trm-repro writes "
+        "(`trm-repro notebook write`). Elsewhere, `trm-repro fetch-weights` brings the files to where "
+        "`trm-repro evaluate` and the fine-tuning recipes find them.\n\n"
+        "`identifiers.json` belongs to the weights: without it the rows of the puzzle table cannot be matched to "
+        "puzzles. So does `all_config.yaml`: the number of cycles, the halting steps and the length of the puzzle "
+        "embedding leave no trace in the tensors."
+    )
+
+
+def _differences(manifest: Mapping[str, Any]) -> str:
+    deviations = "\n".join(f"* {entry['id']}: {entry['title']}" for entry in manifest["deviations"])
+    overridden = "\n".join(
+        f"* guard {guard['guard']} in step {guard['step']} was {guard['outcome']}: {guard['detail']}"
+        for guard in manifest["guards"]
+        if guard["outcome"] != "holds"
+    )
+    lines = [text for text in (deviations, overridden) if text]
+    return "\n".join(lines) if lines else "None was recorded."
+
+
+def _license(license: str) -> str:
+    return (
+        f"The weights are published under {license}. The code of the Tiny Recursive Model is © 2025 Samsung under the "
+        "MIT License (`LICENSE.upstream` where the run used it); trm-repro is under the MIT License."
+    )

@@ -1,0 +1,192 @@
+"""Makes a bundle from a run's manifest.
+
+Reads the manifest and the files it names, and nothing else of the run. Every file must still have the digest the
+manifest gives it. The bundle is made in a folder beside its place and renamed when it is whole; large files are
+hard-linked where the disk allows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trm_repro.digests import digest_file
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import read_json, write_json, write_text
+from trm_repro.publish.bundle import (
+    COVER,
+    METADATA,
+    SUMS,
+    Bundle,
+    card_body,
+    describe,
+    published_files,
+    read_bundle,
+    write_sums,
+)
+from trm_repro.publish.card import card, subtitle
+from trm_repro.publish.names import Names, kaggle_license, names
+from trm_repro.publish.pictures import write_cover
+from trm_repro.publish.wheel import write_wheel
+
+FORMAT = "trm-repro/manifest/v1"
+# Which of the manifest's outputs become which files.
+FROM_ROLE = {
+    "final-checkpoint": "model.ckpt",
+    "config": "all_config.yaml",
+    "identifiers": "identifiers.json",
+    "submission": "submission.json",
+}
+
+
+def package(
+    manifest_path: Path,
+    output: Path,
+    *,
+    repository: Path,
+    trm_dir: Path | None = None,
+    owner: str = "",
+    slug: str = "",
+    license: str = "CC-BY-4.0",
+) -> Bundle:
+    """Makes the bundle of one run.
+
+    Args:
+        manifest_path: the run's ``manifest.json``.
+        output: the folder to make; a bundle that is there already is replaced.
+        repository: what the manifest's relative paths start from.
+        trm_dir: what ``$TRM_DIR/`` in the manifest's paths stands for.
+        owner: the Kaggle user who will own it; empty if it is not published there.
+        slug: its slug; empty for the default.
+        license: the license of the weights.
+
+    Raises:
+        MissingPrerequisite: the manifest or a file it names is not there.
+        InvariantBroken: a file changed since the manifest was written, or a name is illegal.
+        UsageError: ``output`` is a folder that is not a bundle.
+    """
+    manifest = read_json(manifest_path)
+    if manifest.get("format") != FORMAT:
+        raise InvariantBroken(f"{manifest_path}: format is {manifest.get('format')!r}, expected {FORMAT!r}")
+    license = kaggle_license(license)
+    called = names(manifest["run"]["name"], slug=slug, owner=owner, target=manifest["run"]["target_dataset"])
+    if output.exists() and not (output / METADATA).is_file() and any(output.iterdir()):
+        raise UsageError(f"{output}: is there already and is not a bundle", hint="name another --output")
+
+    staging = output.with_name(f".{output.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        _place_outputs(staging, manifest, repository, trm_dir)
+        _place(manifest_path, staging / "manifest.json")
+        if (statement := manifest_path.with_name("statement.json")).is_file():
+            _place(statement, staging / "statement.json")
+        if trm_dir and manifest["run"]["engine"] == "upstream" and (trm_dir / "LICENSE").is_file():
+            _place(trm_dir / "LICENSE", staging / "LICENSE.upstream")
+        write_twin(staging / "model.ckpt", staging / "model.safetensors")
+        write_wheel(staging)
+        write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
+        files = [*(path.name for path in published_files(staging)), "README.md", SUMS]
+        write_text(staging / "README.md", card(manifest, title=called.title, license=license, files=sorted(files)))
+        write_json(staging / METADATA, _metadata(staging, manifest, called, license))
+        write_sums(staging)
+        read_bundle(staging)
+        if output.exists():
+            shutil.rmtree(output)
+        staging.rename(output)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return read_bundle(output)
+
+
+def write_twin(checkpoint: Path, twin: Path) -> None:
+    """Writes a checkpoint's tensors, under the same names, as safetensors.
+
+    Raises:
+        InvariantBroken: the checkpoint is not a state dict that PyTorch loads with ``weights_only``.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        tensors = {str(name): tensor.contiguous() for name, tensor in state.items()}
+    except (RuntimeError, AttributeError, EOFError, ValueError, OSError) as error:
+        raise InvariantBroken(f"{checkpoint}: not a checkpoint: {error}") from None
+    save_file(tensors, twin, metadata={"format": "pt"})
+
+
+def _place_outputs(folder: Path, manifest: Mapping[str, Any], repository: Path, trm_dir: Path | None) -> None:
+    """Places the manifest's outputs that are published, and checks that each is the file the manifest means."""
+    for role, name in FROM_ROLE.items():
+        entry = _last([entry for entry in manifest["outputs"] if entry["role"] == role])
+        if entry is None:
+            continue
+        source = _resolve(entry["path"], repository, trm_dir)
+        _place(source, folder / name)
+        if (found := digest_file(folder / name).sha256) != entry["sha256"]:
+            raise InvariantBroken(
+                f"{source}: changed since the manifest was written: expected sha256 {entry['sha256']}, found {found}",
+                hint="run step 6 again, so that the manifest says what there is",
+            )
+    for name in ("model.ckpt", "all_config.yaml"):
+        if not (folder / name).exists():
+            raise MissingPrerequisite(f"the manifest names no file for {name}", hint="run steps 5 and 6 first")
+    dataset = sorted((entry["path"], entry["sha256"]) for entry in manifest["outputs"] if entry["role"] == "dataset")
+    if dataset:
+        root = os.path.commonpath([Path(path).parent for path, _ in dataset])
+        lines = [f"{sha256}  {Path(path).relative_to(root).as_posix()}\n" for path, sha256 in dataset]
+        write_text(folder / "dataset.sha256", "".join(lines))
+
+
+def _last(entries: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The entry of the latest step, where a run has several (a submission an evaluation)."""
+
+    def step(entry: Mapping[str, Any]) -> int:
+        found = re.findall(r"step_(\d+)", entry["path"])
+        return int(found[-1]) if found else -1
+
+    return max(entries, key=step, default=None)
+
+
+def _resolve(path: str, repository: Path, trm_dir: Path | None) -> Path:
+    """The file a manifest's path means."""
+    if path.startswith("$TRM_DIR/"):
+        if trm_dir is None:
+            raise UsageError(f"{path} is in TRM_DIR, which is not known", hint="say --trm-dir DIR")
+        return trm_dir / path.removeprefix("$TRM_DIR/")
+    return repository / path
+
+
+def _place(source: Path, target: Path) -> None:
+    """Hard-links a file, or copies it where that cannot be."""
+    if not source.is_file():
+        raise MissingPrerequisite(f"{source}: no such file", hint="the manifest names it; was it moved or deleted?")
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _grids(submission: Path) -> list[list[list[int]]]:
+    """The first attempts of a submission that are not empty, for the cover."""
+    if not submission.exists():
+        return []
+    attempts = [answer["attempt_1"] for answers in read_json(submission).values() for answer in answers]
+    return [grid for grid in attempts if grid and grid[0]]
+
+
+def _metadata(folder: Path, manifest: Mapping[str, Any], called: Names, license: str) -> dict[str, Any]:
+    """``dataset-metadata.json``: the seed's title, id and licenses, and what Kaggle shows beside them."""
+    return {
+        "title": called.title,
+        "id": called.id,
+        "licenses": [{"name": license}],
+        "subtitle": subtitle(manifest),
+        "description": card_body((folder / "README.md").read_text()),
+        "resources": [{"path": path.name, "description": describe(path.name)} for path in published_files(folder)],
+    }
