@@ -1,0 +1,62 @@
+# Words → steps. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+TOOL := .venv/bin
+STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
+
+.PHONY: help env recipes rehearse all plan status verify-run clean test lint unit bats bench
+.PHONY: $(foreach n,1 2 3 4 5 6 7 8,step-$(n))
+
+help: ## this list
+	@sed -n 's/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
+	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
+
+.venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) does not run or is older than 3.11" >&2; echo "hint: make PYTHON=python3.11 …" >&2; exit 3; }
+	@echo "==> making the tool environment .venv (once; a few minutes)" >&2
+	$(PYTHON) -m venv .venv
+	$(TOOL)/pip install --quiet --disable-pip-version-check --constraint locks/tool.txt --editable '.[dev]' >&2
+	@touch .venv/ready
+
+rehearse: export RECIPE := arc2-rehearsal
+rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes
+	@$(TOOL)/trm-repro summary
+
+all: .venv/ready ## all eight steps of the recipe
+	@for step in $(STEPS); do "$$step"; done
+
+step-%: .venv/ready ## one step, such as step-5; fresh ones do nothing (FORCE=1 runs them again)
+	@steps/0$*-*.sh $(if $(filter 1,$(FORCE)),--force)
+
+plan: .venv/ready ## every command that would run, shell-quoted; nothing is touched
+	@for step in $(STEPS); do "$$step" --dry-run; done
+
+status: .venv/ready ## where the run stands
+	@source lib/prelude.bash && repro status
+
+env: ## the knobs in force, secrets masked
+	@source env.sh && print_knobs
+
+recipes: .venv/ready ## what can be reproduced
+	@$(TOOL)/trm-repro recipe list
+
+clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only with DATA=1
+	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
+
+lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
+	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh tests/bats/*.ba* .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps tests/bats .ci/run
+	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
+	@$(TOOL)/mypy
+
+unit: .venv/ready ## pytest
+	@$(TOOL)/pytest
+
+bats: .venv/ready ## the steps and guards, against a stand-in upstream
+	@$(TOOL)/bats --jobs 2 tests/bats 2>/dev/null || $(TOOL)/bats tests/bats
+
+test: lint bats unit ## everything

@@ -1,0 +1,73 @@
+# Every knob with its default. Every step sources this file; so can you.
+#
+# What wins: a value in the environment (make VAR=value included), then env.local.sh (git-ignored, beside this file,
+# plain assignments), then the default here. `make env` prints what is in force, secrets masked.
+# shellcheck shell=bash disable=SC2034
+
+REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+
+KNOBS=(
+  RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
+  PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
+  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL
+)
+SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
+
+_from_environment() {
+  local name
+  declare -gA _given=()
+  for name in "${KNOBS[@]}"; do
+    [[ -z ${!name+set} ]] || _given[$name]=${!name}
+  done
+}
+_restore_environment() {
+  local name
+  for name in "${!_given[@]}"; do printf -v "$name" '%s' "${_given[$name]}"; done
+}
+_from_environment
+# shellcheck source=/dev/null
+[[ -n ${KNOBS_WITHOUT_LOCAL-} || ! -f $REPRO_ROOT/env.local.sh ]] || source "$REPRO_ROOT/env.local.sh"
+_restore_environment
+
+# The reproduction to run: a file in recipes/. Its first lines are the defaults of the knobs of the same name.
+: "${RECIPE:=arc2-paper}"
+_recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/null; }
+
+: "${TARGET_DATASET:=$(_recipe_says target_dataset)}" # must be what the recipe says (guard G-TARGET-DATASET)
+: "${TRM_DIR:=$REPRO_ROOT/$(_recipe_says trm_dir)}"   # where the training runs: upstream's checkout, or the reference engine's folder
+: "${RUN_NAME:=$(_recipe_says run_name)}"             # names the checkpoint folder, the logs and the Kaggle dataset
+
+: "${PY:=python3.10}" # must be Python 3.10 for upstream
+: "${USE_VENV:=1}"    # 0: install into PY's own environment
+: "${VENV_DIR:=$TRM_DIR/.venv}"
+: "${TORCH_INDEX_URL:=https://download.pytorch.org/whl/nightly/cu126}"
+: "${MAX_GPUS_TO_USE:=4}"
+
+: "${WANDB_API_KEY:=}" # empty: Weights & Biases stays offline and never asks
+
+: "${PUBLISH_TO_KAGGLE:=1}"
+: "${KAGGLE_USERNAME:=<your_kaggle_username>}"
+: "${KAGGLE_DATASET_SLUG:=trm-${TARGET_DATASET}-weights-${RUN_NAME}}"
+: "${KAGGLE_DS_DIR:=$TRM_DIR/kaggle_dataset_${TARGET_DATASET}_${RUN_NAME}}"
+: "${PUBLISH_UNFAITHFUL:=0}" # 1: upload a run that is not faithful; its card says so in the first line
+
+: "${TRM_REMOTE:=}"         # fetch upstream from here instead of the recipe's URL; the pin stays
+: "${EXTRA_BUILDER_ARGS:=}" # words added to the builder command; breaks G-BUILDER-COMMAND
+: "${EXTRA_TRAIN_ARGS:=}"   # words added to the training command; breaks G-TRAIN-COMMAND
+: "${OVERRIDE:=}"           # guards to override, by name; each is recorded, and the run is no longer faithful
+
+# print_knobs: every knob and its value, secrets masked.
+print_knobs() {
+  local name value
+  for name in "${KNOBS[@]}"; do
+    value=${!name}
+    [[ " ${SECRETS[*]} " != *" $name "* || -z $value ]] || value='********'
+    printf '%s=%s\n' "$name" "${value@Q}"
+  done
+}
+
+# knob_defaults: NAME=VALUE lines as they would be if nobody had set anything but RECIPE.
+knob_defaults() {
+  env -i PATH="$PATH" RECIPE="$RECIPE" KNOBS_WITHOUT_LOCAL=1 bash -c \
+    'source "$1/env.sh" && for name in "${KNOBS[@]}"; do printf "%s=%s\n" "$name" "${!name}"; done' knob_defaults "$REPRO_ROOT"
+}

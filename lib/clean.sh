@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Usage: lib/clean.sh [--yes] [--data]      (make clean YES=1 DATA=1)
+# Summary: Say what could be deleted; delete it with --yes; data and checkpoints only with --data as well.
+# Exit: 0 done · 2 usage
+
+source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
+
+main() {
+  local yes=0 data=0 path
+  for word; do
+    case $word in
+      --yes) yes=1 ;;
+      --data) data=1 ;;
+      --help) help_text && exit 0 ;;
+      *) die "$EXIT_USAGE" "unknown option '$word'" "lib/clean.sh --help" ;;
+    esac
+  done
+  local targets=(logs .repro/runs .repro/digests.json .mypy_cache .ruff_cache .pytest_cache .hypothesis build)
+  local precious=(.repro/work artifacts "$TRM_DIR/data" "$TRM_DIR/checkpoints" "$KAGGLE_DS_DIR")
+  ((! data)) || targets+=("${precious[@]}")
+  for path in "${targets[@]}"; do
+    [[ -e $path ]] || continue
+    printf '%s %s (%s)\n' "$( ((yes)) && echo deleting || echo 'would delete')" "$path" "$(du -sh "$path" | cut -f1)"
+    ((! yes)) || rm -rf -- "$path"
+  done
+  ((data)) || for path in "${precious[@]}"; do
+    [[ ! -e $path ]] || printf 'keeping %s (%s); DATA=1 includes it\n' "$path" "$(du -sh "$path" | cut -f1)"
+  done
+  ((yes)) || echo "nothing was deleted; YES=1 does it"
+}
+
+main "$@"

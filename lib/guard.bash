@@ -1,0 +1,184 @@
+# Guards: named invariants of a run. One function each; a step lists those that it needs and settles them together, so
+# that the user sees every problem at once.
+#
+# A guard function prints nothing and returns 0 where the invariant holds; otherwise it calls `broken WHAT REMEDY`.
+# OVERRIDE="G-NAME …" lets a run go on past a guard that allows it; the outcome is recorded in the manifest either way,
+# and a run with an overridden guard is not faithful.
+# shellcheck shell=bash
+
+GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 GUARD_RECORD=''
+
+# Guards that nothing may override: without these, what is recorded would not be what ran.
+readonly GUARDS_FIXED=' G-RUN-NAME G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
+
+broken() { GUARD_FINDING=$1 GUARD_REMEDY=$2; }
+
+# guard G-NAME…: tries each; counts those that are broken and not overridden.
+guard() {
+  local outcome
+  ((! DRY_RUN)) || [[ $STEP == 01-sanity ]] || return 0 # a plan is made before the steps that these look at
+  for GUARD; do
+    GUARD_FINDING='' GUARD_REMEDY=''
+    local name=${GUARD,,}
+    "${name//-/_}"
+    outcome=holds
+    if [[ -n $GUARD_FINDING ]]; then
+      outcome=broken
+      if [[ " ${OVERRIDE//,/ } " == *" $GUARD "* && $GUARDS_FIXED != *" $GUARD "* ]]; then
+        outcome=overridden
+        warn "$GUARD overridden: $GUARD_FINDING"
+      else
+        GUARDS_BROKEN=$((GUARDS_BROKEN + 1))
+        printf 'error: %s: %s\nhint: %s\n' "$GUARD" "$GUARD_FINDING" "$GUARD_REMEDY$(override_hint)" >&2
+      fi
+    fi
+    GUARD_RECORD+="$GUARD"$'\t'"$outcome"$'\t'"${GUARD_FINDING//[$'\t\n']/ }"$'\n'
+  done
+}
+
+override_hint() {
+  [[ $GUARDS_FIXED == *" $GUARD "* ]] || printf ' (or OVERRIDE=%s: recorded, and the run is no longer faithful)' "$GUARD"
+}
+
+# guards_settle [CODE]: records the outcomes; stops with CODE (4: an invariant is broken) if any is broken.
+guards_settle() {
+  local code=${1:-$EXIT_INVARIANT}
+  if ((DRY_RUN)); then
+    ((GUARDS_BROKEN == 0)) || warn "$GUARDS_BROKEN of these would stop the run"
+    GUARDS_BROKEN=0
+    return 0
+  fi
+  repro record guards --step "$STEP" <<<"${GUARD_RECORD%$'\n'}"
+  ((GUARDS_BROKEN == 0)) || die "$code" "$STEP: $GUARDS_BROKEN problem(s), all listed above; nothing was started"
+}
+
+# ---- the invariants ----
+
+# What is reproduced is what the recipe reproduces.
+g_target_dataset() {
+  [[ $TARGET_DATASET == "$RECIPE_TARGET_DATASET" ]] ||
+    broken "TARGET_DATASET is '$TARGET_DATASET', the recipe $RECIPE is for '$RECIPE_TARGET_DATASET'" "unset TARGET_DATASET, or choose another RECIPE"
+}
+
+# RUN_NAME is safe as a file name (the prelude refuses the rest) and short enough for one.
+g_run_name() {
+  ((${#RUN_NAME} <= 100)) || broken "RUN_NAME has ${#RUN_NAME} characters" "use 100 at most"
+}
+
+# The programs that every run needs are there, and run.
+g_tools() {
+  local name missing=''
+  for name in git make flock realpath sha256sum; do
+    "$name" --version >/dev/null 2>&1 || missing+="$name "
+  done
+  [[ -z $missing ]] || broken "missing: ${missing% }" "install them with the system's package manager"
+}
+
+# The training environment is made by the Python that upstream names. The interpreter is run, not only found.
+g_python() {
+  local version
+  [[ $ENVIRONMENT != tool ]] || return 0
+  version=$(python_version "$PY")
+  [[ $version == "$ENVIRONMENT_PYTHON" ]] ||
+    broken "PY='$PY' $([[ -n $version ]] && echo "is Python $version" || echo 'does not run'), upstream needs $ENVIRONMENT_PYTHON" \
+      "install Python $ENVIRONMENT_PYTHON and set PY to it; do not go on with another version"
+}
+
+# There is at least one GPU for an engine that needs it.
+g_gpus() {
+  [[ $NEEDS_GPU == 1 ]] || return 0
+  (($(gpu_count) > 0)) ||
+    broken "no NVIDIA GPU found (nvidia-smi lists none)" "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
+}
+
+# The global batch can be split evenly among the processes.
+g_processes() {
+  ((BATCH % PROCESSES == 0)) ||
+    broken "$PROCESSES processes cannot share a batch of $BATCH evenly" "set MAX_GPUS_TO_USE to a number that divides $BATCH, such as 4"
+}
+
+# TRM_DIR is a clone of its own. A submodule's .git is a file, and an empty submodule's folder belongs to our repository,
+# so the question is put to git.
+upstream_is_cloned() { [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]; }
+
+# Upstream is at the recipe's commit.
+g_upstream_pin() {
+  local head=nothing
+  [[ -n $UPSTREAM_COMMIT ]] || return 0
+  ! upstream_is_cloned || head=$(git -C "$TRM_DIR" rev-parse HEAD 2>/dev/null) || head=nothing
+  [[ $head == "$UPSTREAM_COMMIT" ]] ||
+    broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT" "git -C $(shell_words "$TRM_DIR") checkout --detach $UPSTREAM_COMMIT, or set TRM_DIR to another folder"
+}
+
+# Every tracked file of upstream is, byte for byte, the pinned one. A fresh index makes git read every file.
+g_upstream_unmodified() {
+  local index changed
+  [[ -n $UPSTREAM_COMMIT ]] || return 0
+  index=$(mktemp)
+  rm -f "$index"
+  changed=$(upstream_is_cloned && export GIT_INDEX_FILE=$index && git -C "$TRM_DIR" read-tree "$UPSTREAM_COMMIT" &&
+    git -C "$TRM_DIR" diff-files --name-status --no-renames -- | tr '\t\n' ' ,') || changed='the commit is not there'
+  rm -f "$index"
+  [[ -z $changed ]] ||
+    broken "tracked files of upstream differ from the pin: ${changed%,}" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
+}
+
+# Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files. Upstream writes data,
+# checkpoints, logs and caches into its tree: those are its own.
+g_upstream_strays() {
+  local strays
+  [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
+  strays=$(git -C "$TRM_DIR" ls-files --others 2>/dev/null |
+    grep -E '\.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$' |
+    grep -vE '^(data|checkpoints|wandb|outputs|kaggle_dataset_[^/]*|\.venv)/|(^|/)__pycache__/' | tr '\n' ' ') || strays=''
+  [[ -z $strays ]] ||
+    broken "files that are not upstream's could be imported: $strays" "move them out of $TRM_DIR"
+}
+
+# The commands about to run are the recipe's, token by token.
+g_builder_command() { g_command builder "${BUILDER[@]}"; }
+g_train_command() { g_command train "${TRAIN[@]}"; }
+g_command() {
+  local difference
+  difference=$(repro recipe check-command "$1" --processes "$PROCESSES" -- "${@:2}" 2>&1) ||
+    broken "${difference//$'\n'/; }" "remove what was added (EXTRA_BUILDER_ARGS, EXTRA_TRAIN_ARGS)"
+}
+
+# No ARC-AGI-1 task enters an ARC-AGI-2 run: neither as a subset nor as a data path. (ARC-AGI-2's training set
+# contains ARC-AGI-1 tasks by design; the rule is about upstream's ARC-AGI-1 files and data folders.)
+g_no_arc1() {
+  local word
+  [[ $RECIPE_TARGET_DATASET == arc2 ]] || return 0
+  for word in "${BUILDER[@]}" "${TRAIN[@]}"; do
+    case $word in
+      training | evaluation | data_paths=*arc1* | data/*arc1*)
+        broken "'$word' would bring ARC-AGI-1 into an ARC-AGI-2 run" "use the subsets training2, evaluation2 and concept only"
+        ;;
+    esac
+  done
+}
+
+# No variable that changes what the training computes is set from outside.
+g_environment() {
+  local name found=''
+  for name in PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE DISABLE_COMPILE WANDB_DISABLED TORCH_COMPILE_DISABLE \
+    TORCHDYNAMO_DISABLE NVIDIA_TF32_OVERRIDE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE PYTORCH_NO_CUDA_MEMORY_CACHING; do
+    [[ -z ${!name+set} ]] || found+="$name=${!name} "
+  done
+  [[ -z $found ]] || broken "variables that could change what is computed are set: ${found% }" "unset them"
+}
+
+# The Kaggle title and slug that RUN_NAME yields are legal. Known in minute one, not after training.
+g_kaggle_names() {
+  local problem
+  problem=$(env -u KAGGLE_USERNAME "$TOOL/trm-repro" publish names --run-name "$RUN_NAME" --slug "$KAGGLE_DATASET_SLUG" 2>&1 >/dev/null) ||
+    broken "${problem//$'\n'/; }" "choose another RUN_NAME or KAGGLE_DATASET_SLUG"
+}
+
+# If the run is to be uploaded, whoever uploads it is known and can.
+g_kaggle_credentials() {
+  local problem
+  [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]] || return 0
+  problem=$(repro publish credentials 2>&1 >/dev/null) ||
+    broken "${problem//$'\n'/; }" "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"
+}

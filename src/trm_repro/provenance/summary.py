@@ -1,0 +1,35 @@
+"""What a finished run did, in a screen of text: time, losses, scores, files, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trm_repro.files import read_json
+from trm_repro.metrics import read_metrics, series
+from trm_repro.progress import clock
+from trm_repro.stamps import Run, read_stamp
+from trm_repro.status import seconds
+
+
+def summary(run: Run) -> str:
+    """The text. Numbers come from the run's stamps, metrics and manifest."""
+    manifest: dict[str, Any] = read_json(run.repository / "artifacts" / run.name / "manifest.json")
+    stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
+    outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
+    losses = [value for _, value in series(read_metrics(run.repository / outputs["metrics"]), "train/lm_loss")]
+    scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
+    tenth = max(1, len(losses) // 10)
+    lines = [
+        f"{run.name}: {manifest['recipe']['resolved']['title']}",
+        *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
+        f"training loss: {sum(losses[:tenth]) / tenth:.3f} at first, {sum(losses[-tenth:]) / tenth:.3f} at last "
+        f"(means of {tenth} of {len(losses)} steps)",
+        "scores: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()),
+        f"faithful: {'yes' if manifest['faithful'] else 'no: ' + '; '.join(manifest['reasons'])}",
+    ]
+    if manifest["recipe"]["resolved"]["publish"] == "package":
+        lines += [
+            "A model this small, trained for seconds, scores near 0: what was rehearsed is the way, not the result.",
+            "next: on a machine with 4 to 8 GPUs, `make plan` shows what the real run does and `make all` does it.",
+        ]
+    return "\n".join(lines)

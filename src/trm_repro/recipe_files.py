@@ -1,0 +1,25 @@
+"""Which files make up a recipe. Kept apart from :mod:`trm_repro.recipe` so that stamps need no YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trm_repro.errors import InvariantBroken, UsageError
+
+
+def recipe_files(folder: Path, name: str) -> list[Path]:
+    """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise UsageError(f"no recipe '{name}'", hint="choose one of: " + " ".join(list_recipes(folder)))
+    files = [path]
+    while base := next((x[5:].strip() for x in files[0].read_text().splitlines() if x.startswith("base:")), None):
+        files.insert(0, folder / "base" / f"{base}.yaml")
+        if not files[0].is_file():
+            raise InvariantBroken(f"{files[1]}: there is no base '{base}' in {folder / 'base'}")
+    return files
+
+
+def list_recipes(folder: Path) -> list[str]:
+    """The names of all recipes, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))

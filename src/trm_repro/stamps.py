@@ -1,0 +1,191 @@
+"""Stamps: which steps of a run are done, decided by content.
+
+A stamp is a small text file, written last and atomically when a step is done::
+
+    trm-repro stamp v1
+    step 04-dataset
+    started 2026-01-31T12:00:00Z
+    finished 2026-01-31T12:00:09Z
+    log logs/arc2_rehearsal/04-dataset.20260131T120000Z.log
+    said 144 puzzles, 391 training examples
+    in  SHA256  script        the step's script
+    in  SHA256  recipe        the recipe's files
+    in  SHA256  knobs         the knobs that the script's header names under Environment:
+    in  SHA256  previous      what the step before it had put out, and the ones before that
+    out SHA256  BYTES  PATH   each output, folders file by file
+
+A step is *fresh* while all of these still match. Outputs are re-hashed only where size, modification time or inode
+changed; ``VERIFY=full`` reads every byte. Running a step again with the same result leaves the steps after it fresh.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trm_repro.digests import Cache, Digest, difference, digest_bytes, digest_files
+from trm_repro.errors import InvariantBroken
+from trm_repro.files import utc_now, write_text
+from trm_repro.recipe_files import recipe_files
+from trm_repro.records import read
+
+FORMAT = "trm-repro stamp v1"
+INPUTS = ("script", "recipe", "knobs", "previous")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The record of a finished step. Times are UTC; ``outputs`` maps path to digest."""
+
+    step: str
+    started: str
+    finished: str
+    log: str
+    said: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, Digest]
+
+    @property
+    def chain(self) -> str:
+        """A digest of what this step put out and of all that came before it: the next step's ``previous``."""
+        lines = [self.inputs["previous"], *(f"{d.sha256} {path}" for path, d in sorted(self.outputs.items()))]
+        return digest_bytes("\n".join(lines).encode()).sha256
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one run keeps its state.
+
+    Args:
+        repository: the root of the repository; all paths in stamps are relative to it.
+        name: RUN_NAME.
+        recipe: RECIPE.
+        environ: the knobs' values.
+    """
+
+    repository: Path
+    name: str
+    recipe: str
+    environ: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The run's state folder."""
+        return self.repository / ".repro" / "runs" / self.name
+
+    @property
+    def steps(self) -> list[str]:
+        """The names of all steps, in order."""
+        return sorted(path.stem for path in (self.repository / "steps").glob("[0-9][0-9]-*.sh"))
+
+    def cache(self) -> Cache:
+        """The digests of files already hashed in this repository."""
+        return Cache(self.repository / ".repro" / "digests.json")
+
+    def path(self, step: str) -> Path:
+        """Where the stamp of a step lies."""
+        return self.folder / f"{step}.stamp"
+
+    def inputs(self, step: str) -> dict[str, str]:
+        """The digests of what a step depends on, as they are now."""
+        script = (self.repository / "steps" / f"{step}.sh").read_bytes()
+        recipe = b"".join(path.read_bytes() for path in recipe_files(self.repository / "recipes", self.recipe))
+        knobs = "\n".join(f"{name}={self.environ.get(name, '')}" for name in knobs_of(script.decode()))
+        index = self.steps.index(step)
+        previous = read_stamp(self.path(self.steps[index - 1])) if index else None
+        return {
+            "script": digest_bytes(script).sha256,
+            "recipe": digest_bytes(recipe).sha256,
+            "knobs": digest_bytes(knobs.encode()).sha256,
+            "previous": previous.chain if previous else digest_bytes(b"").sha256,
+        }
+
+    def why_stale(self, step: str) -> str:
+        """Why a step has to run, in words; empty when it is fresh."""
+        stamp = read_stamp(self.path(step))
+        if stamp is None:
+            return "not done yet"
+        changed = [name for name, digest in self.inputs(step).items() if stamp.inputs.get(name) != digest]
+        if changed:
+            return "changed since: " + ", ".join(changed)
+        cache = self.cache()
+        present = [path for path in stamp.outputs if (self.repository / path).is_file()]
+        digests = digest_files([self.repository / path for path in present], cache)
+        found = {path: digests[self.repository / path] for path in present}
+        problems = difference(stamp.outputs, found)
+        return (
+            f"outputs changed: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
+            if (problems)
+            else ""
+        )
+
+    def write(self, step: str, *, started: str, log: str, said: str, outputs: Sequence[Path]) -> None:
+        """Stamps a step as done: digests its outputs (files, or folders with all that is in them) and records them."""
+        files: list[Path] = []
+        for path in outputs:
+            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            if not inside:
+                raise InvariantBroken(f"{path}: {step} promised this output, and it is empty")
+            files += inside
+        cache = self.cache()
+        digests = digest_files(files, cache)
+        cache.save()
+        lines = [FORMAT, f"step {step}", f"started {started}", f"finished {utc_now()}", f"log {log}", f"said {said}"]
+        lines += [f"in  {digest}  {name}" for name, digest in self.inputs(step).items()]
+        for path, digest in digests.items():
+            name = os.path.relpath(path, self.repository)
+            lines.append(f"out {digest.sha256}  {digest.bytes}  {name}")
+        write_text(self.path(step), "\n".join(lines) + "\n")
+
+
+def knobs_of(script: str) -> list[str]:
+    """The knobs that a step's header names under ``Environment:``."""
+    for line in script.splitlines():
+        if line.startswith("# Environment:"):
+            return sorted(line.removeprefix("# Environment:").split())
+    return []
+
+
+def read_stamp(path: Path) -> Stamp | None:
+    """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    if not lines or lines[0] != FORMAT:
+        return None
+    fields, inputs, outputs = {}, {}, {}
+    for line in lines[1:]:
+        kind, _, rest = line.partition(" ")
+        if kind == "in":
+            digest, _, name = rest.strip().partition("  ")
+            inputs[name] = digest
+        elif kind == "out":
+            digest, size, name = rest.strip().split("  ", 2)
+            outputs[name] = Digest(digest, int(size))
+        else:
+            fields[kind] = rest
+    if set(inputs) != set(INPUTS):
+        return None
+    return Stamp(
+        **{name: fields.get(name, "") for name in ("step", "started", "finished", "log", "said")},
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def last_attempts(run: Run, records: str) -> list[dict[str, Any]]:
+    """The entries of a record file that belong to each step's last attempt.
+
+    A finished step's entries are those since its stamp's start; a step at work has no stamp, and all of its entries
+    since the end of the log count.
+    """
+    kept = []
+    for entry in read(run.folder / records):
+        stamp = read_stamp(run.path(entry["step"]))
+        if stamp is None or entry["started"] >= stamp.started:
+            kept.append(entry)
+    return kept

@@ -1,0 +1,58 @@
+"""``make status``: where a run stands, from its stamps, logs and lock."""
+
+from __future__ import annotations
+
+import fcntl
+from datetime import datetime
+
+from trm_repro.progress import clock
+from trm_repro.stamps import Run, Stamp, read_stamp
+
+
+def seconds(stamp: Stamp) -> float:
+    """How long a finished step took, in seconds."""
+    began, ended = (datetime.fromisoformat(time) for time in (stamp.started, stamp.finished))
+    return (ended - began).total_seconds()
+
+
+def running(run: Run) -> str:
+    """The step that is running now, or an empty string. A step holds the run's lock while it works."""
+    try:
+        with (run.folder / "lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read().split()[0]
+    except (FileNotFoundError, IndexError):
+        pass
+    return ""
+
+
+def print_status(run: Run) -> None:
+    """Prints a table: step, state, when, how long, what came of it; below it, what is next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{run.name} (recipe {run.recipe})", title_justify="left", box=None, pad_edge=False)
+    for column in ("step", "state", "when", "took", "what"):
+        table.add_column(column, overflow="fold")
+    now, following = running(run), ""
+    for step in run.steps:
+        stamp, why = read_stamp(run.path(step)), run.why_stale(step)
+        attempts = sorted((run.repository / "logs" / run.name).glob(f"{step}.*.log"))
+        if step == now:
+            state, what = "running", str(attempts[-1].relative_to(run.repository)) if attempts else ""
+        elif stamp and not why:
+            state, what = "done", stamp.said
+        elif stamp:
+            state, what = "stale", why
+        elif attempts:
+            state, what = "stopped", f"see {attempts[-1].relative_to(run.repository)}"
+        else:
+            state, what = "to do", ""
+        when, took = (stamp.finished, clock(seconds(stamp))) if stamp else ("", "")
+        table.add_row(step, state, when, took, what)
+        if not following and state != "done":
+            following = step
+    Console(highlight=False).print(table)
+    print("next: " + (f"make step-{int(following[:2])}" if following else "nothing; every step is done"))

