@@ -1,0 +1,296 @@
+"""The ARC dataset builder: upstream's bytes, in bounded memory, at the speed of the disk.
+
+The dataset is a pure function of the task files, the subsets' order, ``num_aug`` and the seed. It is made in two
+phases, because the random stream is one:
+
+1. *Plan*: task by task, the distinct variants are drawn. A variant is kept as one integer; no augmented grid is made.
+2. *Write*: split by split, group by group, the places of the grids are drawn in order, and threads paint canvases into
+   small buffers and write these at their places in the files, whose sizes the plan has fixed.
+
+Invariants: memory does not grow with the number of examples (a variant costs 16 bytes); the folder appears under its
+name complete or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_repro import progress
+from trm_repro.arc import augment, canvas, draws
+from trm_repro.arc.canvas import Packed
+from trm_repro.arc.grids import CELLS, PAD, VOCABULARY
+from trm_repro.arc.staging import require_space, staged_folder
+from trm_repro.arc.tasks import Task, read_tasks
+from trm_repro.errors import UsageError
+
+SPLITS = ("train", "test")
+BUFFER = 1 << 20  # bytes of canvases painted before they are written: stays in a core's cache
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a dataset is made from; names and defaults are upstream's.
+
+    Attributes:
+        input_file_prefix: path and first part of the names of the task files.
+        subsets: which task files, in this order.
+        test_set_names: the subsets whose test examples go to the split "test".
+        num_aug: how many augmented variants of each task, at most.
+        seed: of the random stream.
+        puzzle_identifiers_start: the first number given to a variant; lower ones are ``<blank>``.
+        first_split: which split is written first if the first subset is a test set (else it is "train"). Upstream
+            leaves that to Python's string hash: with PYTHONHASHSEED=0, "train" on Python 3.10 and "test" on 3.11.
+    """
+
+    input_file_prefix: str
+    subsets: tuple[str, ...]
+    test_set_names: tuple[str, ...]
+    num_aug: int = 1000
+    seed: int = 42
+    puzzle_identifiers_start: int = 1
+    first_split: str = "train"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A task with its variants; ``examples`` says, by split, which of its examples are written there."""
+
+    name: str
+    packed: Packed
+    codes: npt.NDArray[np.int64]
+    examples: dict[str, npt.NDArray[np.int64]]
+
+
+@dataclass
+class Plan:
+    """All that is known before the first canvas is painted.
+
+    Attributes:
+        tasks: in the order in which they are written.
+        test_puzzles: the test sets' tasks as loaded, by name.
+        splits: in the order in which they are written.
+    """
+
+    tasks: list[Planned] = field(default_factory=list)
+    test_puzzles: dict[str, Any] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=list)
+
+    def groups(self, split: str) -> list[Planned]:
+        """The tasks that have examples in ``split``."""
+        return [task for task in self.tasks if len(task.examples[split])]
+
+    def rows(self, split: str) -> int:
+        """The number of examples in ``split``."""
+        return sum(len(task.codes) * len(task.examples[split]) for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Counts of a dataset: variants, identifiers (with ``<blank>``), tasks short of variants, examples by split."""
+
+    puzzles: int
+    identifiers: int
+    short: int
+    rows: dict[str, int]
+
+
+def build(options: Options, output: Path, jobs: int = 0) -> Built:
+    """Builds the dataset ``output``.
+
+    Args:
+        options: what to build.
+        output: the folder to make; it must not exist.
+        jobs: threads that paint and write; 0 for one a core.
+
+    Raises:
+        UsageError: the options make no sense, or ``output`` exists.
+        MissingPrerequisite: task files are missing, or the disk is too small or fills up.
+        InvariantBroken: a task file is not what it should be.
+    """
+    if not 0 <= options.seed < 2**32:
+        raise UsageError(f"seed {options.seed}: must be 0..2^32 − 1")
+    if options.num_aug < 0 or options.puzzle_identifiers_start < 1:
+        raise UsageError("the number of augmentations must not be negative, the first identifier at least 1")
+    with staged_folder(output) as folder:
+        sources = [(subset, read_tasks(options.input_file_prefix, subset)) for subset in options.subsets]
+        state = draws.seeded(options.seed)
+        plan = _plan(options, sources, state)
+        require_space(folder, 2 * CELLS * sum(plan.rows(split) for split in plan.splits))
+        numbering = _number(plan, options.puzzle_identifiers_start)
+        with progress.track("writing", total=sum(map(plan.rows, plan.splits)), unit="examples") as bar:
+            for split in plan.splits:
+                (folder / split).mkdir()
+                _write_indices(folder / split, plan, split, numbering)
+                _write_canvases(folder / split, plan, split, state, jobs or os.cpu_count() or 1, bar)
+        _write_identifiers(folder / "identifiers.json", numbering, options.puzzle_identifiers_start)
+        (folder / "test_puzzles.json").write_text(json.dumps(plan.test_puzzles))
+    wanted = options.num_aug + 1
+    return Built(
+        puzzles=sum(len(task.codes) for task in plan.tasks),
+        identifiers=numbering.count,
+        short=sum(len(task.codes) < wanted for task in plan.tasks),
+        rows={split: plan.rows(split) for split in plan.splits},
+    )
+
+
+def _plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state: draws.State) -> Plan:
+    """Draws the variants of all tasks."""
+    plan = Plan()
+    with progress.track("augmenting", total=sum(len(tasks) for _, tasks in sources), unit="tasks") as bar:
+        for subset, tasks in sources:
+            tests = subset in options.test_set_names
+            used = [options.first_split, *SPLITS] if tests and not plan.splits else ["train", "test"][: 1 + tests]
+            plan.splits += [split for split in dict.fromkeys(used) if split not in plan.splits]
+            order = np.arange(len(tasks))
+            draws.shuffle(state, order)
+            for task in (tasks[i] for i in order):
+                packed = canvas.pack(task)
+                codes = draws.variants(state, *canvas.hashes(packed), options.num_aug)
+                to_test = np.array([tests and example.role == "test" for example in task.examples])
+                examples = {"train": np.flatnonzero(~to_test), "test": np.flatnonzero(to_test)}
+                plan.tasks.append(Planned(task.name, packed, codes, examples))
+                if tests:
+                    plan.test_puzzles[task.name] = task.puzzle
+                bar.advance()
+    return plan
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The numbers of the variants.
+
+    Attributes:
+        of: by split, for each group the (variants,) identifiers.
+        new: (task, codes) of the variants numbered there, in the numbers' order.
+        count: how many numbers there are, those of ``<blank>`` included.
+    """
+
+    of: dict[str, list[npt.NDArray[np.int32]]]
+    new: list[tuple[str, npt.NDArray[np.int64]]]
+    count: int
+
+
+def _number(plan: Plan, start: int) -> Numbering:
+    """Numbers the variants from ``start``: split by split, group by group; a name seen again keeps its first number."""
+    numbering = Numbering({split: [] for split in plan.splits}, [], start)
+    known: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]] = {}
+    count = start
+    for split in plan.splits:
+        for group in plan.groups(split):
+            codes, numbers = known.get(group.name, (np.empty(0, np.int64), np.empty(0, np.int32)))
+            new = group.codes[~np.isin(group.codes, codes)]
+            codes = np.append(codes, new)
+            numbers = np.append(numbers, np.arange(count, count + len(new), dtype=np.int32))
+            order = np.argsort(codes)
+            known[group.name] = codes, numbers
+            numbering.of[split].append(numbers[order[np.searchsorted(codes, group.codes, sorter=order)]])
+            numbering.new.append((group.name, new))
+            count += len(new)
+    return dataclasses.replace(numbering, count=count)
+
+
+def _write_identifiers(path: Path, numbering: Numbering, start: int) -> None:
+    """Writes identifiers.json: the names by number, as ``json.dump`` would."""
+    with path.open("wb") as file:
+        file.write(b"[" + b", ".join([b'"<blank>"'] * start))
+        for task, codes in numbering.new:
+            if len(codes):
+                file.write(b", " + augment.json_names(task, codes))
+        file.write(b"]")
+
+
+def _write_indices(folder: Path, plan: Plan, split: str, numbering: Numbering) -> None:
+    """Writes all that says which example belongs to which variant and group, and dataset.json."""
+    groups = plan.groups(split)
+    variants = [len(group.codes) for group in groups]
+    sizes = np.repeat([len(group.examples[split]) for group in groups], variants)
+    np.save(folder / "all__puzzle_identifiers.npy", np.concatenate(numbering.of[split]))
+    np.save(folder / "all__puzzle_indices.npy", np.append(0, np.cumsum(sizes)).astype(np.int32))
+    np.save(folder / "all__group_indices.npy", np.append(0, np.cumsum(variants)).astype(np.int32))
+    metadata = {
+        "pad_id": PAD,
+        "ignore_label_id": PAD,
+        "blank_identifier_id": 0,
+        "vocab_size": VOCABULARY,
+        "seq_len": CELLS,
+        "num_puzzle_identifiers": numbering.count,
+        "total_groups": len(groups),
+        "mean_puzzle_examples": plan.rows(split) / len(sizes),
+        "total_puzzles": len(sizes),
+        "sets": ["all"],
+    }
+    (folder / "dataset.json").write_text(json.dumps(metadata))
+
+
+def _write_canvases(folder: Path, plan: Plan, split: str, state: draws.State, jobs: int, bar: progress.Tracker) -> None:
+    """Writes all__inputs.npy and all__labels.npy: draws in order, paints and writes in ``jobs`` threads."""
+    rows = plan.rows(split)
+    buffers: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
+    for _ in range(jobs):
+        buffers.put(np.empty((max(1, BUFFER // CELLS), CELLS), np.uint8))
+    with (
+        _open_array(folder / "all__inputs.npy", rows) as inputs,
+        _open_array(folder / "all__labels.npy", rows) as labels,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        header = inputs.tell()
+
+        def write(group: Planned, places: npt.NDArray[np.uint8], first_row: int) -> int:
+            examples = group.examples[split]
+            buffer = buffers.get()
+            try:
+                step = max(1, len(buffer) // len(examples))  # variants a buffer holds
+                if len(buffer) < len(examples):
+                    buffer = np.empty((len(examples), CELLS), np.uint8)
+                for start in range(0, len(group.codes), step):
+                    codes = group.codes[start : start + step]
+                    part = slice(start * len(examples), (start + len(codes)) * len(examples))
+                    canvases = buffer[: part.stop - part.start]
+                    for side, file in enumerate((inputs, labels)):
+                        packed = group.packed
+                        grids = 2 * examples + side
+                        canvas.paint(canvases, packed.cells, packed.starts, packed.sizes, codes, grids, places[part])
+                        _write_at(file, canvases, header + (first_row + part.start) * CELLS)
+            finally:
+                buffers.put(buffer)
+            return len(places)
+
+        running: set[Future[int]] = set()
+        row = 0
+        for group in plan.groups(split):
+            sizes = group.packed.sizes[0].reshape(-1, 2, 2).max(axis=1)[group.examples[split]]
+            places = draws.places(state, group.codes, sizes, split == "train")
+            running.add(pool.submit(write, group, places, row))
+            row += len(places)
+            if len(running) >= 2 * jobs:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                bar.advance(sum(future.result() for future in finished))
+        bar.advance(sum(future.result() for future in running))
+
+
+def _open_array(path: Path, rows: int) -> BinaryIO:
+    """A file that begins as ``np.save`` of (rows, 900) uint8 does."""
+    file = path.open("wb")
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, CELLS)}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.flush()
+    return file
+
+
+def _write_at(file: BinaryIO, data: npt.NDArray[np.uint8], position: int) -> None:
+    """Writes ``data`` at ``position``, from any thread."""
+    view = data.reshape(-1).data
+    while view:
+        written = os.pwrite(file.fileno(), view, position)
+        view, position = view[written:], position + written

@@ -1,0 +1,136 @@
+"""ARC grids, the eight symmetries of a rectangle, and the canvas that turns a grid into 900 tokens.
+
+A *grid* is a (height, width) uint8 array of colours 0..9, each side 1..30. A *canvas* is 30 × 30 tokens, stored flat,
+row by row: token 0 is padding, token 1 ends the grid (written along the row just below it and the column just right of
+it, where these still lie on the canvas), tokens 2..11 are the colours 0..9.
+
+Invariants: ``dihedral(dihedral(g, k), INVERSE[k])`` is g; ``decode(encode(g))`` is g.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_repro.errors import InvariantBroken
+
+Grid = npt.NDArray[np.uint8]
+
+SIDE = 30
+CELLS = SIDE * SIDE
+COLOURS = 10
+PAD, END, FIRST_COLOUR = 0, 1, 2
+VOCABULARY = FIRST_COLOUR + COLOURS  # 12 tokens
+
+INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)
+"""``INVERSE[k]`` undoes ``dihedral(…, k)``: only the two quarter turns are not their own inverse."""
+
+SWAPS_SIDES = (False, True, False, True, False, False, True, True)
+"""Whether ``dihedral(…, k)`` exchanges height and width."""
+
+
+def dihedral(grid: Grid, k: int) -> Grid:
+    """``grid`` under symmetry ``k``.
+
+    Args:
+        grid: (height, width).
+        k: 0 identity, 1..3 that many quarter turns counter-clockwise, 4 left-right flip, 5 up-down flip, 6 transpose,
+            7 left-right flip of the quarter turn.
+
+    Returns:
+        (height, width), or (width, height) where ``SWAPS_SIDES[k]``; a view.
+    """
+    if k < 4:
+        return np.rot90(grid, k)
+    if k == 4:
+        return np.fliplr(grid)
+    if k == 5:
+        return np.flipud(grid)
+    if k == 6:
+        return grid.T
+    return np.fliplr(np.rot90(grid))
+
+
+def parse_grid(value: Any, where: str) -> Grid:
+    """A grid from the nested lists of a JSON file.
+
+    Args:
+        value: what the file holds.
+        where: file, task and example, for the error.
+
+    Raises:
+        InvariantBroken: it is not a rectangle of whole numbers 0..9 with sides 1..30.
+    """
+    if not (isinstance(value, list) and value and all(isinstance(row, list) and row for row in value)):
+        raise InvariantBroken(f"{where}: a grid must be a non-empty list of non-empty rows")
+    if len({len(row) for row in value}) > 1:
+        raise InvariantBroken(f"{where}: ragged grid, with rows of {sorted({len(row) for row in value})} cells")
+    height, width = len(value), len(value[0])
+    if height > SIDE or width > SIDE:
+        raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
+    cells = np.array(value)
+    if cells.shape != (height, width) or cells.dtype.kind != "i":
+        raise InvariantBroken(f"{where}: a cell that is not a whole number")
+    if cells.min() < 0 or cells.max() >= COLOURS:
+        bad = cells[(cells < 0) | (cells >= COLOURS)][0]
+        raise InvariantBroken(f"{where}: colour {bad}, outside 0..{COLOURS - 1}")
+    return cells.astype(np.uint8)
+
+
+def encode(grid: Grid, row: int = 0, column: int = 0) -> Grid:
+    """The canvas with ``grid`` at (``row``, ``column``).
+
+    Args:
+        grid: (height, width), which must fit.
+        row: canvas row of the grid's first row.
+        column: canvas column of the grid's first column.
+
+    Returns:
+        (900,) tokens.
+    """
+    height, width = grid.shape
+    canvas = np.full((SIDE, SIDE), PAD, np.uint8)
+    canvas[row : row + height, column : column + width] = grid + FIRST_COLOUR
+    canvas[row + height : row + height + 1, column : column + width] = END
+    canvas[row : row + height, column + width : column + width + 1] = END
+    return canvas.reshape(CELLS)
+
+
+def decode(tokens: Grid) -> Grid:
+    """The grid that a canvas shows, wherever it lies on it.
+
+    Args:
+        tokens: (900,), as :func:`encode` makes them.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        InvariantBroken: the canvas is not exactly one grid with its end marks.
+    """
+    canvas = tokens.reshape(SIDE, SIDE)
+    rows, columns = np.nonzero(canvas >= FIRST_COLOUR)
+    if len(rows):
+        row, column = int(rows.min()), int(columns.min())
+        grid = canvas[row : rows.max() + 1, column : columns.max() + 1] - FIRST_COLOUR
+        if grid.max() < COLOURS and np.array_equal(encode(grid, row, column), tokens):
+            return grid
+    raise InvariantBroken("not a grid on a canvas")
+
+
+@functools.cache
+def zobrist() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Random numbers for hashing grids: a grid's hash is the sum, modulo 2^64, of one number a cell and one a shape.
+
+    Sums commute, so a grid can be hashed in any order of its cells, and by colour. Two different grids collide with
+    probability 2^-64.
+
+    Returns:
+        (900, 10), one number for each place (30 · row + column) and colour; (31, 31), one for each height and width.
+    """
+    random = np.random.Generator(np.random.PCG64(2**30 - 35))
+    cells = random.integers(0, 2**64, (CELLS, COLOURS), np.uint64)
+    return cells, random.integers(0, 2**64, (SIDE + 1, SIDE + 1), np.uint64)
