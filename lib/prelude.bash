@@ -121,7 +121,7 @@ step_done() {
   local sentence=$1
   shift
   ((! DRY_RUN)) || exit 0
-  repro stamp write "$STEP" --started "$STARTED" --said "$sentence" --log "$LOG" "$@"
+  repro stamp write "$STEP" --started "$STARTED" --said "$sentence" --log "$LOG" --outputs "$@"
   printf '%s: %s\n' "$STEP" "$sentence"
   FINISHED=1
 }

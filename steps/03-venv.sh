@@ -44,7 +44,7 @@ failed() { die "$EXIT_COMMAND" "$1" "${2:-the log says why; this step can be run
 
 describe_environment() {
   python -V
-  pip list
+  pip list --exclude-editable
   python -c 'import torch; print("torch:", torch.__version__); print("cuda_available:", torch.cuda.is_available())'
 }
 

@@ -46,7 +46,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     write.add_argument("--started", required=True)
     write.add_argument("--said", required=True)
     write.add_argument("--log", required=True)
-    write.add_argument("outputs", nargs="*", type=Path)
+    write.add_argument("--outputs", nargs="*", type=Path, required=True, help="files and folders")
     write.set_defaults(handler=_stamp_write)
 
     record = verbs.add_parser("record", help="note what a step did (for the steps)").add_subparsers(required=True)
