@@ -1,18 +1,23 @@
 """Progress of long work: a bar with an ETA on a terminal, plain lines in a log.
 
-Everything goes to stderr. On a terminal the bar is redrawn in place; elsewhere one line is written at the start, every
-``EVERY`` seconds, and at the end::
+On a terminal the bar is redrawn in place; elsewhere one line is written to stderr at the start, every ``EVERY`` seconds,
+and at the end::
 
     building: 512/1280 puzzles, 40 %, 00:00:08 gone, 00:00:12 left, loss 3.21
+
+A step's output goes through a pipe into its log. It names the terminal it was started on in ``TRM_REPRO_TERMINAL`` and
+its log in ``TRM_REPRO_LOG``: then the bar is drawn on the one and the lines are written to the other.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TextIO
 
 EVERY = 10.0  # seconds between two plain lines
 
@@ -36,7 +41,8 @@ def clock(seconds: float) -> str:
 class _Lines:
     """Progress as plain lines."""
 
-    def __init__(self, title: str, total: int, unit: str) -> None:
+    def __init__(self, title: str, total: int, unit: str, file: TextIO) -> None:
+        self._file = file
         self._title, self._total, self._unit = title, total, unit
         self._done, self._note = 0, ""
         self._began = time.monotonic()
@@ -59,7 +65,7 @@ class _Lines:
         note = f", {self._note}" if self._note else ""
         print(
             f"{self._title}: {self._done}/{self._total} {self._unit}, {share} %, {clock(gone)} gone, {left} left{note}",
-            file=sys.stderr,
+            file=self._file,
             flush=True,
         )
 
@@ -74,47 +80,75 @@ def track(title: str, *, total: int, unit: str = "steps", quiet: bool = False) -
         unit: what they are called.
         quiet: show nothing (for ranks other than the first).
     """
-    if quiet:
-        yield _Silent()
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Left
+    with contextlib.ExitStack() as stack:
+        parts: list[Tracker] = []
+        terminal, log = os.environ.get("TRM_REPRO_TERMINAL"), os.environ.get("TRM_REPRO_LOG")
+        if quiet:
+            pass
+        elif sys.stderr.isatty():
+            parts.append(stack.enter_context(_bar(title, total, unit, sys.stderr)))
+        elif terminal and log:
+            parts.append(stack.enter_context(_bar(title, total, unit, stack.enter_context(Path(terminal).open("w")))))
+            parts.append(stack.enter_context(_lines(title, total, unit, stack.enter_context(Path(log).open("a")))))
+        else:
+            parts.append(stack.enter_context(_lines(title, total, unit, sys.stderr)))
+        yield _Several(parts)
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            Left(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=total, note="")
 
-            class Bar:
-                def advance(self, amount: int = 1) -> None:
-                    bar.advance(task, amount)
-
-                def note(self, text: str) -> None:
-                    bar.update(task, note=text)
-
-            yield Bar()
-    else:
-        lines = _Lines(title, total, unit)
+@contextlib.contextmanager
+def _lines(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]:
+    lines = _Lines(title, total, unit, file)
+    lines.write()
+    try:
+        yield lines
+    finally:
         lines.write()
-        try:
-            yield lines
-        finally:
-            lines.write()
 
 
-class _Silent:
-    """Progress that nobody watches."""
+@contextlib.contextmanager
+def _bar(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(file=file, force_terminal=True)) as progress:
+        task = progress.add_task(title, total=total, note="")
+
+        class Bar:
+            def advance(self, amount: int = 1) -> None:
+                progress.advance(task, amount)
+
+            def note(self, text: str) -> None:
+                progress.update(task, note=text)
+
+        yield Bar()
+
+
+class _Several:
+    """The same progress in several places; in none, nobody watches."""
+
+    def __init__(self, parts: list[Tracker]) -> None:
+        self._parts = parts
 
     def advance(self, amount: int = 1) -> None:
-        pass
+        for part in self._parts:
+            part.advance(amount)
 
     def note(self, text: str) -> None:
-        pass
+        for part in self._parts:
+            part.note(text)

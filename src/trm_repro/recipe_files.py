@@ -7,13 +7,21 @@ from pathlib import Path
 from trm_repro.errors import InvariantBroken, UsageError
 
 
+def top_level(path: Path, key: str) -> str:
+    """The plain value of a key that stands at the start of a line; empty if there is none."""
+    prefix = f"{key}:"
+    return next(
+        (line.removeprefix(prefix).strip() for line in path.read_text().splitlines() if line.startswith(prefix)), ""
+    )
+
+
 def recipe_files(folder: Path, name: str) -> list[Path]:
     """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise UsageError(f"no recipe '{name}'", hint="choose one of: " + " ".join(list_recipes(folder)))
     files = [path]
-    while base := next((x[5:].strip() for x in files[0].read_text().splitlines() if x.startswith("base:")), None):
+    while base := top_level(files[0], "base"):
         files.insert(0, folder / "base" / f"{base}.yaml")
         if not files[0].is_file():
             raise InvariantBroken(f"{files[1]}: there is no base '{base}' in {folder / 'base'}")

@@ -11,6 +11,7 @@ A stamp is a small text file, written last and atomically when a step is done::
     in  SHA256  script        the step's script
     in  SHA256  recipe        the recipe's files
     in  SHA256  knobs         the knobs that the script's header names under Environment:
+    in  SHA256  code          the sources of this package, where the recipe's engine is ours (else of nothing)
     in  SHA256  previous      what the step before it had put out, and the ones before that
     out SHA256  BYTES  PATH   each output, folders file by file
 
@@ -29,11 +30,12 @@ from typing import Any
 from trm_repro.digests import Cache, Digest, difference, digest_bytes, digest_files
 from trm_repro.errors import InvariantBroken
 from trm_repro.files import utc_now, write_text
-from trm_repro.recipe_files import recipe_files
+from trm_repro.recipe_files import recipe_files, top_level
 from trm_repro.records import read
 
 FORMAT = "trm-repro stamp v1"
-INPUTS = ("script", "recipe", "knobs", "previous")
+PACKAGE = Path(__file__).parent
+INPUTS = ("script", "recipe", "knobs", "code", "previous")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ class Run:
     def inputs(self, step: str) -> dict[str, str]:
         """The digests of what a step depends on, as they are now."""
         script = (self.repository / "steps" / f"{step}.sh").read_bytes()
-        recipe = b"".join(path.read_bytes() for path in recipe_files(self.repository / "recipes", self.recipe))
+        files = recipe_files(self.repository / "recipes", self.recipe)
+        recipe = b"".join(path.read_bytes() for path in files)
+        ours = top_level(files[-1], "engine") == "reference"
+        code = b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py"))) if ours else b""
         knobs = "\n".join(f"{name}={self.environ.get(name, '')}" for name in knobs_of(script.decode()))
         index = self.steps.index(step)
         previous = read_stamp(self.path(self.steps[index - 1])) if index else None
@@ -100,6 +105,7 @@ class Run:
             "script": digest_bytes(script).sha256,
             "recipe": digest_bytes(recipe).sha256,
             "knobs": digest_bytes(knobs.encode()).sha256,
+            "code": digest_bytes(code).sha256,
             "previous": previous.chain if previous else digest_bytes(b"").sha256,
         }
 
