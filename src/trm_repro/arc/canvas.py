@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trm_repro.arc.augment import ORIGINAL, SYMMETRY
 from trm_repro.arc.compiled import compiled
-from trm_repro.arc.grids import CELLS, COLOURS, END, FIRST_COLOUR, SIDE, Grid, dihedral, zobrist
+from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, SIDE, Grid, dihedral, zobrist
 from trm_repro.arc.tasks import Task
 
 
