@@ -1,0 +1,65 @@
+import hashlib
+import os
+
+import pytest
+
+from trm_repro.digests import Cache, Digest, difference, digest_file, digest_tree
+from trm_repro.errors import MissingPrerequisite
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "tree"
+    (root / "inner").mkdir(parents=True)
+    (root / "a").write_bytes(b"alpha")
+    (root / "inner" / "b").write_bytes(b"")
+    return root
+
+
+def test_a_digest_is_sha256_and_bytes(tree):
+    assert digest_file(tree / "a") == Digest(hashlib.sha256(b"alpha").hexdigest(), 5)
+
+
+def test_moving_a_folder_changes_nothing(tree, tmp_path):
+    before = digest_tree(tree)
+    assert list(before) == ["a", "inner/b"]
+    moved = tree.rename(tmp_path / "elsewhere")
+    assert digest_tree(moved) == before
+
+
+def test_changing_any_file_is_named(tree):
+    before = digest_tree(tree)
+    (tree / "a").write_bytes(b"alphA")
+    (tree / "c").touch()
+    (tree / "inner" / "b").unlink()
+    lines = difference(before, digest_tree(tree))
+    assert [line.split(":")[0:2] for line in lines] == [["different", " a"], ["extra", " c"], ["missing", " inner/b"]]
+    assert before["a"].sha256 in lines[0]
+
+
+def test_missing_files_and_folders_are_errors(tmp_path):
+    with pytest.raises(MissingPrerequisite, match="nowhere"):
+        digest_file(tmp_path / "nowhere")
+    with pytest.raises(MissingPrerequisite, match="nowhere"):
+        digest_tree(tmp_path / "nowhere")
+
+
+def test_the_cache_is_believed_only_while_size_mtime_and_inode_are_the_same(tree, tmp_path, monkeypatch):
+    monkeypatch.delenv("VERIFY", raising=False)
+    cache = Cache(tmp_path / "cache.json")
+    first = digest_tree(tree, cache)
+    cache.save()
+    stat = (tree / "a").stat()
+    (tree / "a").write_bytes(b"ALPHA")  # same size, same inode …
+    os.utime(tree / "a", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # … same time: only reading every byte can tell
+    assert digest_tree(tree, Cache(tmp_path / "cache.json")) == first
+    monkeypatch.setenv("VERIFY", "full")
+    assert digest_tree(tree, Cache(tmp_path / "cache.json")) != first
+    monkeypatch.delenv("VERIFY")
+    os.utime(tree / "a")
+    assert digest_tree(tree, Cache(tmp_path / "cache.json"))["a"].sha256 == hashlib.sha256(b"ALPHA").hexdigest()
+
+
+def test_a_damaged_cache_is_an_empty_one(tree, tmp_path):
+    (tmp_path / "cache.json").write_text("{")
+    assert digest_tree(tree, Cache(tmp_path / "cache.json")) == digest_tree(tree)

@@ -1,0 +1,37 @@
+import re
+
+from trm_repro import progress
+
+
+def test_a_log_gets_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0)
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    with progress.track("building", total=3, unit="puzzles") as bar:
+        for loss in (3, 2, 1):
+            bar.note(f"loss {loss}")
+            bar.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("building: 0/3 puzzles, 0 %") and "--:--:-- left" in lines[0]
+    assert re.fullmatch(r"building: 3/3 puzzles, 100 %, \d\d:\d\d:\d\d gone, 00:00:00 left, loss 1", lines[-1])
+    assert len(lines) == 5
+
+
+def test_quiet_is_silent(capsys):
+    with progress.track("x", total=1, quiet=True) as bar:
+        bar.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_step_draws_on_its_terminal_and_writes_to_its_log(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRM_REPRO_TERMINAL", str(tmp_path / "terminal"))
+    monkeypatch.setenv("TRM_REPRO_LOG", str(tmp_path / "log"))
+    with progress.track("training", total=2) as bar:
+        bar.advance(2)
+    assert "training" in (tmp_path / "terminal").read_text()
+    assert (tmp_path / "log").read_text().splitlines()[-1].startswith("training: 2/2 steps, 100 %")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_clock_counts_hours():
+    assert progress.clock(3 * 3600 + 4 * 60 + 5.9) == "03:04:05"

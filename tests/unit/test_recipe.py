@@ -1,0 +1,108 @@
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.recipe import command_difference, read_recipe, render_shell
+from trm_repro.recipe_files import list_recipes, recipe_files
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "base").mkdir()
+    for path in recipe_files(RECIPES, "arc2-paper"):
+        (tmp_path / path.relative_to(RECIPES)).write_text(path.read_text())
+    return tmp_path
+
+
+def edited(folder, old, new):
+    path = folder / "arc2-paper.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
+def test_every_recipe_is_valid(name):
+    recipe = read_recipe(RECIPES, name)
+    assert recipe.task_files, "the dataset is made of known files"
+    if recipe.dataset.digests:
+        assert (RECIPES / recipe.dataset.digests).is_file()
+
+
+def test_an_unknown_recipe_names_the_known_ones():
+    with pytest.raises(UsageError) as caught:
+        read_recipe(RECIPES, "arc3")
+    assert "arc2-paper" in caught.value.hint
+
+
+def test_an_unknown_key_is_an_error(folder):
+    edited(folder, "faithful: true", "faithful: true\nlearning_rate: 1")
+    with pytest.raises(InvariantBroken, match="learning_rate"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_missing_base_is_an_error(folder):
+    edited(folder, "base: samsung-arc2", "base: nothing")
+    with pytest.raises(InvariantBroken, match="nothing"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_broken_reference_is_an_error(folder):
+    edited(folder, "publish: upload", "publish: ${nowhere.at_all}")
+    with pytest.raises(InvariantBroken, match="nowhere"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_faithful_recipe_adds_no_flag(folder):
+    edited(folder, "publish: upload", "publish: upload\ntrain: {scale: [lr=1]}")
+    with pytest.raises(InvariantBroken, match=r"no train\.scale"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_training_on_another_folder_than_the_one_built_is_an_error(folder):
+    edited(folder, "publish: upload", "publish: upload\ntrain: {arguments: ['data_paths=[data/other]']}")
+    with pytest.raises(InvariantBroken, match=r"dataset\.folder"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_the_rendering_survives_a_shell_word_for_word():
+    recipe = read_recipe(RECIPES, "arc2-paper")
+    text = render_shell(recipe, available=8, run_name="a b'c", environ={"EXTRA_TRAIN_ARGS": "lr=1 x=2"})
+    script = text + "printf '%s\\n' \"${TRAIN[@]}\""
+    words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    expected = recipe.train_command(processes=8, run_name="a b'c")
+    assert words == [*expected, "lr=1", "x=2"]
+    assert "8" in expected
+    assert "+run_name=a b'c" in expected
+
+
+def test_the_digest_follows_the_content(folder):
+    before = read_recipe(folder, "arc2-paper").sha256
+    assert read_recipe(RECIPES, "arc2-paper").sha256 == before
+    edited(folder, "publish: upload", "publish: package")
+    assert read_recipe(folder, "arc2-paper").sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ("a b", "missing: c"),
+        ("a b c d", "added: d"),
+        ("a c b", "order"),
+        ("a b c c", "order or repetition"),
+    ],
+)
+def test_a_difference_between_commands_is_named(found, line):
+    assert line in "\n".join(command_difference(["a", "b", "c"], shlex.split(found)))
+    assert command_difference(["a", "b", "c"], ["a", "b", "c"]) == []
+
+
+def test_subsets_and_task_files_follow_the_builder_command():
+    recipe = read_recipe(RECIPES, "arc2-paper")
+    assert recipe.subsets == ["training2", "evaluation2", "concept"]
+    assert len(recipe.task_files) == 6
+    assert len(read_recipe(RECIPES, "arc2-rehearsal").task_files) == 4

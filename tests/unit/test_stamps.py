@@ -1,0 +1,136 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trm_repro import stamps
+from trm_repro.errors import InvariantBroken
+from trm_repro.records import append
+from trm_repro.stamps import Run, last_attempts, read_stamp
+from trm_repro.status import print_status, running
+
+
+@pytest.fixture
+def run(tmp_path):
+    for name in ("01-one", "02-two"):
+        script = tmp_path / "steps" / f"{name}.sh"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text("#!/bin/bash\n# Environment: KNOB\n\necho\n")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "r.yaml").write_text("engine: upstream\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("one")
+    (tmp_path / "out" / "b").write_text("two")
+    return Run(tmp_path, "name", "r", {"KNOB": "1", "OTHER": "1"})
+
+
+def done(run: Run, step: str) -> None:
+    run.write(step, started="2026-01-01T00:00:00Z", log="logs/x", said="well", outputs=[run.repository / "out"])
+
+
+def test_a_done_step_is_fresh(run):
+    assert run.why_stale("01-one") == "not done yet"
+    done(run, "01-one")
+    assert run.why_stale("01-one") == ""
+    stamp = read_stamp(run.path("01-one"))
+    assert (stamp.step, stamp.said, sorted(stamp.outputs)) == ("01-one", "well", ["out/a", "out/b"])
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("steps/01-one.sh", "script"), ("recipes/r.yaml", "recipe"), ("out/b", "different: out/b")],
+)
+def test_a_changed_file_makes_it_stale_and_is_named(run, path, why):
+    done(run, "01-one")
+    with (run.repository / path).open("a") as file:
+        file.write("\n")
+    assert why in run.why_stale("01-one")
+
+
+def test_a_missing_output_is_named(run):
+    done(run, "01-one")
+    (run.repository / "out" / "a").unlink()
+    assert "missing: out/a" in run.why_stale("01-one")
+
+
+def test_only_the_knobs_that_the_header_names_count(run):
+    done(run, "01-one")
+    assert replace(run, environ={"KNOB": "1", "OTHER": "2"}).why_stale("01-one") == ""
+    assert "knobs" in replace(run, environ={"KNOB": "2"}).why_stale("01-one")
+
+
+def test_a_step_is_stale_when_what_came_before_it_changed_and_not_when_it_was_only_repeated(run):
+    done(run, "01-one")
+    done(run, "02-two")
+    done(run, "01-one")
+    assert run.why_stale("02-two") == ""
+    (run.repository / "out" / "new").write_text("three")
+    done(run, "01-one")
+    assert "previous" in run.why_stale("02-two")
+
+
+def test_the_packages_code_counts_where_the_engine_is_ours(run, monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "engine.py").write_text("x = 1")
+    monkeypatch.setattr(stamps, "PACKAGE", package)
+    done(run, "01-one")
+    (package / "engine.py").write_text("x = 2")
+    assert run.why_stale("01-one") == ""
+    (run.repository / "recipes" / "r.yaml").write_text("engine: reference\n")
+    done(run, "01-one")
+    (package / "engine.py").write_text("x = 3")
+    assert "code" in run.why_stale("01-one")
+
+
+def test_an_empty_folder_is_no_output(run):
+    (run.repository / "empty").mkdir()
+    with pytest.raises(InvariantBroken, match="empty"):
+        run.write("01-one", started="", log="", said="", outputs=[run.repository / "empty"])
+    assert run.why_stale("01-one") == "not done yet"
+
+
+@pytest.mark.parametrize("text", ["", "another format\n", f"{stamps.FORMAT}\nstep 01-one\n"])
+def test_what_is_not_a_whole_stamp_is_none(run, text):
+    run.path("01-one").parent.mkdir(parents=True)
+    run.path("01-one").write_text(text)
+    assert run.why_stale("01-one") == "not done yet"
+
+
+def test_records_of_earlier_attempts_are_left_out(run):
+    for time in ("2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"):
+        append(run.folder / "commands.jsonl", {"step": "01-one", "started": time})
+    with (run.folder / "commands.jsonl").open("a") as file:
+        file.write('{"step": "cut o')
+    assert len(last_attempts(run, "commands.jsonl")) == 2
+    done(run, "01-one")
+    assert [entry["started"] for entry in last_attempts(run, "commands.jsonl")] == ["2026-01-01T00:00:01Z"]
+
+
+def test_status_says_what_is_done_running_stopped_and_next(run, capsys):
+    import fcntl
+
+    done(run, "01-one")
+    (run.repository / "logs" / "name").mkdir(parents=True)
+    log = run.repository / "logs" / "name" / "02-two.20260101T000000Z.log"
+    log.touch()
+    print_status(run)
+    text = capsys.readouterr().out
+    assert "done" in text and "stopped" in text and text.endswith("next: make step-2\n")
+    with (run.folder / "lock").open("w") as lock:
+        lock.write("02-two (process 1)\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert running(run) == "02-two"
+        print_status(run)
+        assert "running" in capsys.readouterr().out
+    assert running(run) == ""
+    log.unlink()
+    done(run, "02-two")
+    print_status(run)
+    assert capsys.readouterr().out.endswith("every step is done\n")
+
+
+def test_knobs_are_read_from_the_header():
+    script = Path(__file__).parents[2] / "steps" / "05-train.sh"
+    assert "RUN_NAME" in stamps.knobs_of(script.read_text())
