@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trm_repro.errors import InvariantBroken, UsageError
+
+if TYPE_CHECKING:
+    from trm_repro.publish.bundle import Bundle
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,6 +21,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     actions = publish.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_names(actions)
     _add_package(actions)
+    _add_kaggle(actions)
 
 
 def _knob(name: str, default: str = "") -> str:
@@ -76,3 +84,93 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     bundle = read_bundle(arguments.bundle)
     print(f"{bundle.folder}: a whole bundle of {len(bundle.digests)} files, {bundle.bytes} bytes, for {bundle.id}")
+
+
+def _add_kaggle(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "credentials", help="check that there are Kaggle credentials, private, and KAGGLE_USERNAME's"
+    )
+    parser.add_argument("--remote", action="store_true", help="sign in, too")
+    parser.set_defaults(handler=_credentials)
+    parser = actions.add_parser("kaggle", help="publish a bundle as a Kaggle dataset")
+    _add_upload(parser)
+    parser.set_defaults(handler=_kaggle)
+
+
+def _add_upload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--receipt", type=Path, help="write there, as JSON, what was published and compared")
+    parser.add_argument(
+        "--unfaithful",
+        metavar="RUN_NAME",
+        default=_knob("PUBLISH_UNFAITHFUL"),
+        help="publish this run although it is not faithful; default: $PUBLISH_UNFAITHFUL",
+    )
+
+
+def _switch(name: str) -> bool:
+    """A knob that is 1 or 0."""
+    value = _knob(name, "0")
+    if value not in ("0", "1"):
+        raise UsageError(f"{name} is {value!r}", hint=f"set {name} to 1 or 0")
+    return value == "1"
+
+
+def _read_for_upload(arguments: argparse.Namespace) -> Bundle:
+    """The bundle, if it may be published."""
+    from trm_repro.publish.bundle import read_bundle
+
+    bundle = read_bundle(arguments.bundle)
+    name = bundle.manifest["run"]["name"]
+    if not bundle.faithful and arguments.unfaithful != name:
+        raise InvariantBroken(
+            f"run {name} is not faithful: {'; '.join(bundle.manifest['reasons'])}",
+            hint=f"to publish it all the same, and its card says so, set PUBLISH_UNFAITHFUL={name}",
+        )
+    return bundle
+
+
+def _credentials(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.credentials import check_owner, find_credentials
+
+    owner = _knob("KAGGLE_USERNAME")
+    credentials = find_credentials(os.environ, Path.home())
+    check_owner(credentials, owner)
+    if arguments.remote:
+        from trm_repro.publish.kaggle_client import sign_in
+
+        sign_in(credentials, owner)
+    print(f"{credentials.kind}: {'accepted by Kaggle' if arguments.remote else 'found'}, for {owner}")
+
+
+def _kaggle(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.credentials import check_owner, find_credentials
+    from trm_repro.publish.kaggle import publish, write_receipt
+    from trm_repro.publish.kaggle_client import sign_in
+    from trm_repro.publish.names import normal_slug
+
+    public = _switch("KAGGLE_PUBLIC")
+    verify = _knob("PUBLISH_VERIFY", "sizes")
+    if verify not in ("sizes", "download"):
+        raise UsageError(f"PUBLISH_VERIFY is {verify!r}", hint="set it to sizes or download")
+    bundle = _read_for_upload(arguments)
+    owner, slug = _knob("KAGGLE_USERNAME"), normal_slug(_knob("KAGGLE_DATASET_SLUG"))
+    credentials = find_credentials(os.environ, Path.home())
+    check_owner(credentials, owner)
+    if bundle.id != f"{owner}/{slug or bundle.id.partition('/')[2]}":
+        raise InvariantBroken(
+            f"the bundle is for {bundle.id}, but KAGGLE_USERNAME and KAGGLE_DATASET_SLUG say {owner}/{slug}",
+            hint="package the run again",
+        )
+    published = publish(
+        sign_in(credentials, owner),
+        bundle,
+        public=public,
+        download=verify == "download",
+        patience=float(_knob("PUBLISH_TIMEOUT", "3600")),
+    )
+    if arguments.receipt:
+        write_receipt(arguments.receipt, published, bundle)
+    if not published.changed:
+        print("nothing to do: Kaggle holds exactly this bundle", file=sys.stderr)
+    print(f"{published.url} version {published.version}, compared by {published.verified}")
