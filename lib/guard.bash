@@ -110,14 +110,17 @@ g_upstream_pin() {
     broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT" "git -C $(shell_words "$TRM_DIR") checkout --detach $UPSTREAM_COMMIT, or set TRM_DIR to another folder"
 }
 
-# Every tracked file of upstream is, byte for byte, the pinned one. A fresh index makes git read every file.
+# Every tracked file of upstream is, byte for byte, the pinned one. A fresh index makes git read every file, whatever the
+# clone's own index and settings would have it skip.
 g_upstream_unmodified() {
   local index changed
+  local git=(git -C "$TRM_DIR" -c core.autocrlf=false -c core.fsmonitor=false -c core.sparseCheckout=false)
   [[ -n $UPSTREAM_COMMIT ]] || return 0
   index=$(mktemp)
   rm -f "$index"
-  changed=$(upstream_is_cloned && export GIT_INDEX_FILE=$index && git -C "$TRM_DIR" read-tree "$UPSTREAM_COMMIT" &&
-    git -C "$TRM_DIR" diff-files --name-status --no-renames -- | tr '\t\n' ' ,') || changed='the commit is not there'
+  changed=$(upstream_is_cloned && export GIT_INDEX_FILE=$index && "${git[@]}" read-tree "$UPSTREAM_COMMIT" &&
+    { "${git[@]}" update-index -q --refresh >/dev/null || true; } &&
+    "${git[@]}" diff-files --name-status --no-renames -- | tr '\t\n' ' ,') || changed='the commit is not there'
   rm -f "$index"
   [[ -z $changed ]] ||
     broken "tracked files of upstream differ from the pin: ${changed%,}" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
