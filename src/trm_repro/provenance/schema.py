@@ -1,0 +1,215 @@
+"""The shape of a manifest, version by version, and reading one.
+
+What is read comes from anywhere, so its structure is checked before anything is believed. Each released version keeps its
+classes here for as long as its bundles exist.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.provenance.manifest import FORMAT
+
+Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RunV1(_Part):
+    """``run``."""
+
+    name: str
+    recipe: str
+    engine: Literal["upstream", "reference"]
+    target_dataset: str
+    started: str
+    finished: str | None
+
+
+class ToolV1(_Part):
+    """``tool``."""
+
+    version: str
+    commit: str
+    clean: bool
+
+
+class RecipeV1(_Part):
+    """``recipe``."""
+
+    name: str
+    sha256: str = Sha256
+    resolved: dict[str, Any]
+
+
+class KnobV1(_Part):
+    """An entry of ``knobs``."""
+
+    value: str
+    default: str
+
+
+class UpstreamV1(_Part):
+    """``upstream``."""
+
+    url: str
+    commit: str
+    tree: str
+
+
+class SeedsV1(_Part):
+    """``seeds``."""
+
+    dataset: int
+    training: int | None
+    PYTHONHASHSEED: str | None
+
+
+class FileV1(_Part):
+    """An entry of ``inputs`` or ``outputs``."""
+
+    role: str
+    path: str
+    sha256: str = Sha256
+    bytes: int = Field(ge=0)
+    rows: int | None = Field(default=None, ge=0)
+
+
+class StepV1(_Part):
+    """An entry of ``steps``."""
+
+    step: str
+    started: str
+    finished: str
+    said: str
+
+
+class CommandV1(_Part):
+    """An entry of ``commands``."""
+
+    step: str
+    argv: list[str]
+    cwd: str
+    env: dict[str, str]
+    started: str
+    finished: str
+    exit_code: int
+
+
+class GuardV1(_Part):
+    """An entry of ``guards``."""
+
+    step: str
+    guard: str
+    outcome: Literal["holds", "broken", "overridden"]
+    detail: str
+    started: str
+
+
+class DeviationV1(_Part):
+    """An entry of ``deviations``."""
+
+    id: str
+    title: str
+
+
+class GpuV1(_Part):
+    """An entry of ``host.gpus``."""
+
+    name: str
+    memory_bytes: int | None
+    driver: str
+
+
+class HostV1(_Part):
+    """``host``."""
+
+    system: str
+    os: str
+    kernel: str
+    machine: str
+    cpu: str
+    cores: int | None
+    memory_bytes: int
+    gpus: list[GpuV1]
+    cuda: str | None
+
+
+class DistributionV1(_Part):
+    """An installed distribution."""
+
+    name: str
+    version: str
+    record: str | None
+
+
+class EnvironmentV1(_Part):
+    """An environment of ``versions``."""
+
+    python: str
+    distributions: list[DistributionV1]
+
+
+class VersionsV1(_Part):
+    """``versions``."""
+
+    tool: EnvironmentV1
+    training: EnvironmentV1 | None
+
+
+class ManifestV1(_Part):
+    """A manifest of version 1; docs/format.md says what the keys mean."""
+
+    format: Literal["trm-repro/manifest/v1"]
+    run: RunV1
+    faithful: bool
+    reasons: list[str]
+    tool: ToolV1
+    recipe: RecipeV1
+    knobs: dict[str, KnobV1]
+    upstream: UpstreamV1 | None
+    seeds: SeedsV1
+    inputs: list[FileV1]
+    outputs: list[FileV1]
+    steps: list[StepV1]
+    commands: list[CommandV1]
+    guards: list[GuardV1]
+    deviations: list[DeviationV1]
+    host: HostV1
+    versions: VersionsV1
+    metrics: dict[str, Any]
+
+
+VERSIONS = {FORMAT: ManifestV1}
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """The manifest in some bytes, of any released version, with its structure checked.
+
+    Raises:
+        MissingPrerequisite: it is of a version that this tool does not know.
+        InvariantBroken: it is not a manifest; the message names each wrong key.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise InvariantBroken(f"manifest: not JSON: {error}") from None
+    found = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(found, str) or not found.startswith("trm-repro/manifest/"):
+        raise InvariantBroken(f"manifest: not a manifest of trm-repro (format {found!r})")
+    if found not in VERSIONS:
+        raise MissingPrerequisite(
+            f"manifest: this tool knows {', '.join(VERSIONS)}, not {found}", hint="use a newer trm-repro"
+        )
+    try:
+        VERSIONS[found].model_validate(value)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvariantBroken(f"manifest: {problems}") from None
+    return dict(value)

@@ -1,0 +1,82 @@
+"""Takes out of a record what is nobody's business: secrets, home folders, absolute paths of this machine.
+
+Invariant: every string of a manifest has passed through :meth:`Scrubber.value`, so a new key cannot leak what the old
+ones do not. Numbers that JSON cannot hold (not a number, infinite) become null on the same way.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+PRIVATE = ("KAGGLE_USERNAME",)  # knobs that name a person
+MASK = "********"
+SHORTEST = (
+    6  # characters; a shorter value of a secret variable is a switch or a placeholder, and stands in other words too
+)
+IN_URL = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@ of an address
+
+
+def is_private(name: str) -> bool:
+    """Whether a variable's value must not be written down."""
+    return name in PRIVATE or any(word in name.upper() for word in SECRET_WORDS)
+
+
+@dataclass(frozen=True)
+class Scrubber:
+    """How a record writes paths and texts of one machine.
+
+    Args:
+        repository: root of this repository; paths in it are written relative to it.
+        work: TRM_DIR, where the training ran; outside of the repository it is written ``$TRM_DIR``.
+        environ: the environment, for the values of secrets and the home folder.
+    """
+
+    repository: Path
+    work: Path
+    environ: Mapping[str, str]
+
+    def path(self, path: Path | str) -> str:
+        """A path as a record writes it."""
+        return self.text(os.path.normpath(self.repository / path))
+
+    def text(self, text: str) -> str:
+        """A text without what is private."""
+        for name, value in self.environ.items():
+            if is_private(name) and name not in PRIVATE and len(value) >= SHORTEST:
+                text = text.replace(value, MASK)
+        text = _without(text, str(self.repository), "")
+        text = _without(text, str(self.work), "$TRM_DIR")
+        if home := self.environ.get("HOME", "").rstrip("/"):
+            text = _without(text, home, "~")
+        return IN_URL.sub("", text)
+
+    def value(self, value: Any) -> Any:
+        """A JSON value whose every string is clean, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(inner) for inner in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value
+
+
+def _without(text: str, folder: str, name: str) -> str:
+    """A text in which a folder is called ``name``; with an empty name, what is in it is written relative to it."""
+    pattern = r"(?<![A-Za-z0-9._-])" + re.escape(folder) + r"(/|(?![A-Za-z0-9._-]))"
+
+    def replacement(match: re.Match[str]) -> str:
+        if name:
+            return name + match[1]
+        return "" if match[1] else "."
+
+    return re.sub(pattern, replacement, text)
