@@ -1,0 +1,199 @@
+"""A small finished run, made by code: real tasks, a real dataset, the rehearsal's recipe; only the training is made up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from trm_repro.arc.builder import Options, build
+from trm_repro.arc.layout import read_split
+from trm_repro.arc.outlook import Settings, checkpoint_steps
+from trm_repro.arc.tasks import write_arc_agi_2
+from trm_repro.files import read_json, write_bytes, write_json, write_text
+from trm_repro.provenance.faithful import NECESSARY
+from trm_repro.provenance.manifest import build_manifest
+from trm_repro.provenance.statement import make_statement
+from trm_repro.publish.package import package
+from trm_repro.recipe import Recipe, read_recipe
+from trm_repro.records import append
+from trm_repro.stamps import Run
+
+HERE = Path(__file__).parents[2]
+RECIPE = "arc2-rehearsal"
+KNOBS = {"RUN_NAME": ("tiny", "arc2_rehearsal"), "MAX_GPUS_TO_USE": ("4", "4")}
+ENVIRON = {"HOME": "/home/ada", "RUN_NAME": "tiny", "RECIPE": RECIPE}
+
+
+def make_repository(root: Path) -> Path:
+    """The parts of this repository that a run's record draws on."""
+    for name in ("recipes", "steps"):
+        shutil.copytree(HERE / name, root / name)
+    for name in ("docs/deviations.md", "locks/tool.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(HERE / name, root / name)
+    return root
+
+
+def make_run(root: Path, *, name: str = "tiny", seed: int = 0, until: int = 5, environ: dict[str, str] | None = None) -> Run:
+    """A run of the rehearsal's recipe whose steps 1 to ``until`` are done."""
+    make_repository(root)
+    run = Run(root, name, RECIPE, {**ENVIRON, "RUN_NAME": name, **(environ or {})})
+    recipe = read_recipe(root / "recipes", RECIPE)
+    work = root / ".repro/work"
+    write_text(root / f".repro/env_arc2_{name}.txt", "Python 3.11.7\nnumpy 2.4.6\n")
+    _finish(run, "01-sanity", [])
+    write_text(root / ".repro/trm_commit.txt", "8750e24\n")
+    _finish(run, "02-clone", [root / ".repro/trm_commit.txt"])
+    _finish(run, "03-venv", [root / f".repro/env_arc2_{name}.txt"])
+    if until >= 4:
+        _dataset(recipe, work)
+        _command(run, "04-dataset", recipe.builder_command)
+        _finish(run, "04-dataset", [work / recipe.dataset.folder])
+    if until >= 5:
+        folder = work / recipe.checkpoint_folder(name)
+        _training(recipe, work, folder, name, seed)
+        _command(run, "05-train", recipe.train_command(processes=2, run_name=name))
+        _finish(run, "05-train", [folder])
+    return run
+
+
+def the_manifest(run: Run, knobs: dict[str, tuple[str, str]] = KNOBS) -> dict[str, Any]:
+    """The manifest of a run that :func:`make_run` made."""
+    recipe = read_recipe(run.repository / "recipes", RECIPE)
+    return build_manifest(run, recipe, work=run.repository / ".repro/work", knobs=knobs)
+
+
+def make_bundle(run: Run, output: Path, manifest: dict[str, Any] | None = None) -> Path:
+    """The bundle of a run; its wheel, which no check looks into, is left out to keep the tests quick."""
+    artifacts = run.repository / "artifacts" / run.name
+    write_json(artifacts / "manifest.json", manifest or the_manifest(run))
+    write_bytes(artifacts / "statement.json", make_statement((artifacts / "manifest.json").read_bytes()))
+    package(artifacts / "manifest.json", output, repository=run.repository, owner="ada")
+    return output
+
+
+def _finish(run: Run, step: str, outputs: list[Path]) -> None:
+    """Records the guards of a step, and stamps it."""
+    for guard in NECESSARY:
+        entry = {"step": step, "guard": guard, "outcome": "holds", "detail": "", "started": "2026-01-31T12:00:01Z"}
+        append(run.folder / "guards.jsonl", entry)
+    log = run.repository / "logs" / run.name / f"{step}.log"
+    write_text(log, f"==> {step}\n")
+    name = log.relative_to(run.repository).as_posix()
+    run.write(step, started="2026-01-31T12:00:00Z", log=name, said=f"{step} went well", outputs=outputs)
+
+
+def _command(run: Run, step: str, argv: list[str]) -> None:
+    append(
+        run.folder / "commands.jsonl",
+        {
+            "step": step,
+            "argv": argv,
+            "cwd": ".repro/work",
+            "env": {"PYTHONHASHSEED": "0"},
+            "started": "2026-01-31T12:00:02Z",
+            "finished": "2026-01-31T12:03:00Z",
+            "exit_code": 0,
+        },
+    )
+
+
+def _dataset(recipe: Recipe, work: Path) -> None:
+    assert recipe.tasks.selection
+    write_arc_agi_2(work / recipe.tasks.folder)
+    write_arc_agi_2(work / recipe.tasks.selection, selection=recipe.tasks.select)
+    options = Options(
+        input_file_prefix=str(work / recipe.tasks.selection / "arc-agi"),
+        subsets=("training2", "evaluation2"),
+        test_set_names=("evaluation2", "your_test_set"),
+        num_aug=8,
+        seed=42,
+        puzzle_identifiers_start=1,
+        first_split="train",
+    )
+    build(options, work / recipe.dataset.folder, 1)
+
+
+def _training(recipe: Recipe, work: Path, folder: Path, name: str, seed: int) -> None:
+    """What a training leaves: two evaluations, whose second solves task 1 at once and task 2 with its second attempt."""
+    import torch
+    import yaml
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    data = work / recipe.dataset.folder
+    words = recipe.train_command(processes=2, run_name=name)
+    with initialize_config_dir(str(HERE / "src/trm_repro/engine/config"), version_base=None):
+        first = next(i for i, word in enumerate(words) if word.startswith("arch="))
+        config = OmegaConf.to_container(compose("cfg_pretrain", overrides=words[first:]), resolve=True)
+    folder.mkdir(parents=True)
+    write_text(folder / "all_config.yaml", yaml.safe_dump(config))
+    write_text(folder / "trm.py", "# the model\n")
+    puzzles = read_json(data / "test_puzzles.json")
+    answers = {task: [pair["output"] for pair in puzzle["test"]] for task, puzzle in puzzles.items()}
+    wrong = [[0]]
+    solved, second, *_ = answers
+    steps = checkpoint_steps(read_split(data, "train"), Settings.from_overrides(words))
+    torch.manual_seed(seed)
+    for step in steps:
+        torch.save(_tensors(64, len(read_json(data / "identifiers.json"))), folder / f"step_{step}")
+        submission = {
+            task: [
+                {
+                    "attempt_1": grid if task == solved else wrong,
+                    "attempt_2": grid if task == second and step == steps[-1] else wrong,
+                }
+                for grid in grids
+            ]
+            for task, grids in answers.items()
+        }
+        write_json(folder / f"evaluator_ARC_step_{step}" / "submission.json", submission)
+    lines: list[dict[str, Any]] = [{"step": 0, "time": "2026-01-31T12:00:03Z", "num_params": 1234}]
+    for step in range(1, steps[-1] + 1):
+        time = f"2026-01-31T12:{step // 60:02d}:{step % 60:02d}Z"
+        share = step / steps[-1]
+        lines.append(
+            {
+                "step": step,
+                "time": time,
+                "train/lm_loss": 3 - 2 * share + 0.1 * (step % 3),
+                "train/accuracy": 0.2 + 0.6 * share,
+                "train/exact_accuracy": 0.1 * share,
+                "train/q_halt_loss": 0.7 - 0.5 * share,
+                "train/q_halt_accuracy": 0.5 + 0.4 * share,
+                "train/steps": 4 - share,
+                "train/lr": 1e-3,
+                "train/count": 1.0,
+            }
+        )
+        if step in steps:
+            passes = {"ARC/pass@1": 0.25, "ARC/pass@2": 0.5 if step == steps[-1] else 0.25, "ARC/pass@1000": 0.5}
+            lines.append({"step": step, "time": time, "all.accuracy": 0.7, "all.exact_accuracy": 0.05, **passes})
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _tensors(width: int, identifiers: int) -> dict[str, Any]:
+    """A state dict of the shapes that docs and published checkpoints have, for two blocks of ``width`` channels."""
+    import torch
+
+    inner = 256  # round(4 · 64 · 2/3) = 171, up to a multiple of 256
+    shapes = {
+        "H_init": (width,),
+        "L_init": (width,),
+        "embed_tokens.embedding_weight": (12, width),
+        "lm_head.weight": (12, width),
+        "q_head.weight": (2, width),
+        "q_head.bias": (2,),
+        "puzzle_emb.weights": (identifiers, width),
+    }
+    for layer in range(2):
+        block = f"L_level.layers.{layer}"
+        shapes |= {
+            f"{block}.self_attn.qkv_proj.weight": (3 * width, width),
+            f"{block}.self_attn.o_proj.weight": (width, width),
+            f"{block}.mlp.gate_up_proj.weight": (2 * inner, width),
+            f"{block}.mlp.down_proj.weight": (width, inner),
+        }
+    return {f"model.inner.{name}": torch.randn(shape) for name, shape in shapes.items()}

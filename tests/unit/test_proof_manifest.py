@@ -1,0 +1,263 @@
+"""The manifest is complete, derived from facts, and holds nothing private."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proof_support import HERE, make_run, the_manifest
+from trm_repro.digests import digest_bytes
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import write_json, write_text
+from trm_repro.provenance import faithful, inventory
+from trm_repro.provenance.host import host
+from trm_repro.provenance.manifest import count_rows
+from trm_repro.provenance.schema import parse_manifest
+from trm_repro.provenance.scrub import Scrubber
+from trm_repro.records import append
+
+SECRETS = {"WANDB_API_KEY": "wandb-4f5e6d7c", "KAGGLE_KEY": "kaggle-99887766", "HF_TOKEN": "hf_planted_token"}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return the_manifest(make_run(tmp_path_factory.mktemp("run")))
+
+
+def entries(manifest: dict[str, Any], side: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in manifest[side]:
+        found.setdefault(entry["role"], []).append(entry)
+    return found
+
+
+def test_manifest_has_the_documented_structure(manifest: dict[str, Any]) -> None:
+    assert parse_manifest(json.dumps(manifest).encode()) == manifest
+
+
+def test_every_key_is_documented(manifest: dict[str, Any]) -> None:
+    text = (HERE / "docs/format.md").read_text()
+    keys = set(manifest)
+    for part in ("run", "tool", "recipe", "seeds", "host"):
+        keys |= manifest[part].keys()
+    for part in ("inputs", "commands", "guards", "deviations", "steps"):
+        keys |= manifest[part][0].keys()
+    assert not {key for key in keys if f"`{key}`" not in text}
+    roles = {entry["role"] for side in ("inputs", "outputs") for entry in manifest[side]}
+    assert not {role for role in roles if f"`{role}`" not in text}
+
+
+def test_inputs_and_outputs_are_all_there_with_digest_bytes_and_rows(manifest: dict[str, Any]) -> None:
+    inputs, outputs = entries(manifest, "inputs"), entries(manifest, "outputs")
+    # four complete task files, four selected ones
+    assert len(inputs["arc-tasks"]) == 8
+    assert [entry["path"] for entry in inputs["lock"]] == ["locks/tool.txt"]
+    assert inputs["environment"][0]["path"] == ".repro/env_arc2_tiny.txt"
+    assert {Path(entry["path"]).name for entry in outputs["dataset"]} >= {"all__inputs.npy", "dataset.json"}
+    assert outputs["identifiers"][0]["rows"] == 145  # 16 tasks and 8 variants each, and <blank>
+    assert outputs["test-puzzles"][0]["rows"] == 4
+    examples = next(e for e in outputs["dataset"] if e["path"].endswith("train/all__inputs.npy"))
+    assert examples["rows"] == 558
+    assert len(outputs["final-checkpoint"]) == len(outputs["checkpoint"]) == 1
+    assert len(outputs["submission"]) == 2 and len(outputs["log"]) == 5
+    assert outputs["config"] and outputs["metrics"] and outputs["source"]
+
+
+def test_seeds_metrics_and_times(manifest: dict[str, Any]) -> None:
+    assert manifest["seeds"] == {"dataset": 42, "training": 0, "PYTHONHASHSEED": "0"}
+    assert manifest["metrics"]["ARC/pass@2"] == 0.5 and "time" not in manifest["metrics"]
+    assert manifest["run"]["started"] == "2026-01-31T12:00:00Z" and manifest["run"]["finished"]
+    assert [step["step"] for step in manifest["steps"]] == [
+        *("01-sanity", "02-clone", "03-venv", "04-dataset", "05-train"),
+    ]
+
+
+def test_installed_distributions_have_versions_and_record_digests(manifest: dict[str, Any]) -> None:
+    found = {entry["name"]: entry for entry in manifest["versions"]["tool"]["distributions"]}
+    numpy = metadata.distribution("numpy")
+    record = numpy.read_text("RECORD")
+    assert record
+    assert found["numpy"]["version"] == numpy.version
+    assert found["numpy"]["record"] == digest_bytes(record.encode()).sha256
+    assert manifest["versions"]["training"] is None, "the tool environment trained"
+
+
+def test_inventory_runs_as_a_file_without_our_package() -> None:
+    done = subprocess.run([sys.executable, "-I", inventory.__file__], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == inventory.inventory()
+
+
+def test_host_has_no_name_and_reads_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stub = tmp_path / "nvidia-smi"
+    write_text(
+        stub,
+        "#!/bin/sh\n"
+        'if [ "$1" = "" ]; then echo "| NVIDIA-SMI 570.1  Driver Version: 570.1  CUDA Version: 12.8 |"; exit; fi\n'
+        "echo 'NVIDIA H100 80GB HBM3, 81559, 570.1'\necho 'NVIDIA H100 80GB HBM3, 81559, 570.1'\n",
+    )
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = host()
+    assert found["cuda"] == "12.8"
+    assert found["gpus"] == [{"name": "NVIDIA H100 80GB HBM3", "memory_bytes": 81559 << 20, "driver": "570.1"}] * 2
+    assert found["cores"] and found["memory_bytes"] > 1 << 30
+    import socket
+
+    assert socket.gethostname() not in json.dumps(found)
+    write_text(stub, "#!/bin/sh\nexit 9\n")
+    stub.chmod(0o755)
+    assert host()["gpus"] == [] and host()["cuda"] is None
+
+
+def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "ada" / "repo", environ={**SECRETS, "HOME": str(tmp_path / "ada"), "KAGGLE_USERNAME": "ada9"})
+    leak = " ".join([*SECRETS.values(), f"{tmp_path}/ada/.kaggle", f"{tmp_path}/ada/repo/recipes", "https://u:pw@host/x"])
+    append(
+        run.folder / "guards.jsonl",
+        {"step": "05-train", "guard": "G-X", "outcome": "holds", "detail": leak, "started": "2026-01-31T12:00:09Z"},
+    )
+    append(
+        run.folder / "commands.jsonl",
+        {
+            "step": "05-train",
+            "argv": ["echo", leak],
+            "cwd": str(tmp_path / "ada/elsewhere"),
+            "env": {"NCCL_X": leak, "PYTHONPATH": f"{tmp_path}/ada/lib"},
+            "started": "2026-01-31T12:00:09Z",
+            "finished": "2026-01-31T12:00:10Z",
+            "exit_code": 0,
+        },
+    )
+    knobs = {name: (value, "") for name, value in SECRETS.items()}
+    knobs |= {"KAGGLE_USERNAME": ("ada9", ""), "VENV_DIR": (f"{tmp_path}/ada/venv", ""), "TRM_REMOTE": (leak, "")}
+    text = json.dumps(the_manifest(run, knobs))
+    for private in (*SECRETS.values(), str(tmp_path), "ada9", "pw@"):
+        assert private not in text
+    assert "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://host/x" in text
+    for name in SECRETS:
+        assert f'"{name}"' not in text
+
+
+def test_paths_are_relative_whatever_the_place(tmp_path: Path) -> None:
+    scrubber = Scrubber(Path("/srv/repo"), Path("/data/trm"), {"HOME": "/root"})
+    assert scrubber.path("artifacts/x") == "artifacts/x"
+    assert scrubber.path("/srv/repo") == "."
+    assert scrubber.path("/data/trm/data/a") == "$TRM_DIR/data/a"
+    assert scrubber.text("/srv/repository /srv/repo-2 /data/root/x /root/y") == "/srv/repository /srv/repo-2 /data/root/x ~/y"
+    assert scrubber.value({"a": float("nan"), "b": [float("inf"), 1.5]}) == {"a": None, "b": [None, 1.5]}
+
+
+def test_a_run_that_goes_on_has_a_manifest_without_end_or_final_checkpoint(tmp_path: Path) -> None:
+    manifest = the_manifest(make_run(tmp_path, until=4))
+    assert manifest["run"]["finished"] is None
+    assert "final-checkpoint" not in entries(manifest, "outputs") and manifest["metrics"] == {}
+    assert any("05-train" in reason for reason in manifest["reasons"])
+    parse_manifest(json.dumps(manifest).encode())
+
+
+def test_a_run_that_has_not_begun_has_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path, until=3)
+    for stamp in run.folder.glob("*.stamp"):
+        stamp.unlink()
+    with pytest.raises(MissingPrerequisite, match="has not begun"):
+        the_manifest(run)
+
+
+def test_rows(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1, "y": 2})
+    write_text(tmp_path / "a.jsonl", "{}\n{}\n{}\n")
+    write_text(tmp_path / "a.txt", "1\n")
+    assert [count_rows(tmp_path / name) for name in ("a.json", "a.jsonl", "a.txt")] == [2, 3, None]
+
+
+# ---- faithful ----
+
+
+@pytest.fixture
+def faithful_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    changed = copy.deepcopy(manifest)
+    changed["tool"]["clean"] = True
+    changed["recipe"]["resolved"]["faithful"] = True
+    return changed
+
+
+def test_faithful_when_every_fact_says_so(faithful_manifest: dict[str, Any]) -> None:
+    assert faithful.reasons(faithful_manifest) == []
+
+
+def test_the_rehearsal_is_not_faithful(manifest: dict[str, Any]) -> None:
+    assert manifest["faithful"] is False
+    assert any("not a faithful one" in reason for reason in manifest["reasons"])
+
+
+@pytest.mark.parametrize("outcome", ["overridden", "broken"])
+def test_a_guard_that_did_not_hold_ends_faithfulness(faithful_manifest: dict[str, Any], outcome: str) -> None:
+    faithful_manifest["guards"][3] |= {"outcome": outcome, "detail": "the reason"}
+    name = faithful_manifest["guards"][3]["guard"]
+    assert faithful.reasons(faithful_manifest) == [f"{name} was {outcome}: the reason"]
+
+
+def test_silence_about_a_guard_ends_faithfulness(faithful_manifest: dict[str, Any]) -> None:
+    faithful_manifest["guards"] = [g for g in faithful_manifest["guards"] if g["guard"] != "G-TRAIN-COMMAND"]
+    assert faithful.reasons(faithful_manifest) == ["no record that G-TRAIN-COMMAND held"]
+
+
+@pytest.mark.parametrize(
+    ("step", "change"),
+    [
+        ("05-train", lambda argv: [*argv, "lr=2e-4"]),
+        ("05-train", lambda argv: [word for word in argv if word != "ema=True"]),
+        ("04-dataset", lambda argv: [*argv[:-1], "9"]),
+    ],
+)
+def test_another_command_ends_faithfulness(faithful_manifest: dict[str, Any], step: str, change: Any) -> None:
+    entry = next(entry for entry in faithful_manifest["commands"] if entry["step"] == step)
+    entry["argv"] = change(entry["argv"])
+    (reason,) = faithful.reasons(faithful_manifest)
+    assert step in reason and re.search("missing|added", reason)
+
+
+def test_a_command_that_failed_ends_faithfulness(faithful_manifest: dict[str, Any]) -> None:
+    faithful_manifest["commands"][-1]["exit_code"] = 1
+    (reason,) = faithful.reasons(faithful_manifest)
+    assert "nothing ran to its end" in reason
+
+
+def test_a_changed_tool_ends_faithfulness(faithful_manifest: dict[str, Any]) -> None:
+    faithful_manifest["tool"]["clean"] = False
+    (reason,) = faithful.reasons(faithful_manifest)
+    assert "uncommitted changes" in reason
+
+
+# ---- reading ----
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda m: m.pop("seeds"), InvariantBroken, "seeds"),
+        (lambda m: m["outputs"][0].update(sha256="x"), InvariantBroken, r"outputs\.0\.sha256"),
+        (lambda m: m.update(faithful="yes"), InvariantBroken, "faithful"),
+        (lambda m: m.update(surprise=1), InvariantBroken, "surprise"),
+        (lambda m: m.update(format="trm-repro/manifest/v9"), MissingPrerequisite, "manifest/v9"),
+        (lambda m: m.update(format="else"), InvariantBroken, "not a manifest"),
+    ],
+)
+def test_a_malformed_manifest_is_refused_by_key(manifest: dict[str, Any], change: Any, error: type, words: str) -> None:
+    changed = copy.deepcopy(manifest)
+    change(changed)
+    with pytest.raises(error, match=words):
+        parse_manifest(json.dumps(changed).encode())
+
+
+def test_what_is_not_json_is_refused() -> None:
+    with pytest.raises(InvariantBroken, match="not JSON"):
+        parse_manifest(b"{")
