@@ -1,0 +1,216 @@
+"""The training configuration: upstream's keys and defaults, validated; and the engine's own.
+
+``config/cfg_pretrain.yaml`` and ``config/arch/trm.yaml`` are composed by Hydra and checked here; unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from trm_repro.engine.data import Metadata
+from trm_repro.engine.loss import LOG_PROBABILITIES
+from trm_repro.engine.model import ModelConfig
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+
+ARCH_NAME = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
+LOSS_NAME = "losses@ACTLossHead"
+MODEL_KEYS = tuple(k for k in ModelConfig.__dataclass_fields__ if k not in Metadata.__dataclass_fields__)
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class LossConfig(_Strict):
+    """``arch.loss``."""
+
+    name: Literal["losses@ACTLossHead"] = LOSS_NAME  # type: ignore[assignment]
+    loss_type: str = "stablemax_cross_entropy"
+
+    @pydantic.field_validator("loss_type")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in LOG_PROBABILITIES:
+            raise ValueError(f"it can be {', '.join(LOG_PROBABILITIES)}")
+        return value
+
+
+class ArchConfig(_Strict):
+    """``arch``: the model, its loss, and adapters."""
+
+    name: Literal["recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"] = ARCH_NAME  # type: ignore[assignment]
+    loss: LossConfig = LossConfig()
+    halt_exploration_prob: float = pydantic.Field(0.1, ge=0, le=1)
+    halt_max_steps: int = 16
+    H_cycles: int = 3
+    L_cycles: int = 6
+    H_layers: int = 0
+    L_layers: int = 2
+    hidden_size: int = 512
+    num_heads: int = 8
+    expansion: float = 4
+    puzzle_emb_ndim: int = 512
+    puzzle_emb_len: int = 16
+    pos_encodings: str = "rope"
+    forward_dtype: str = "bfloat16"
+    mlp_t: bool = False
+    no_ACT_continue: bool = True
+    lora_rank: int = pydantic.Field(0, ge=0)
+    lora_alpha: float = 16.0
+    lora_dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    lora_train_base: bool = False
+    lora_train_bias: bool = False
+    lora_modules: list[str] | None = None
+
+    @pydantic.field_validator("no_ACT_continue")
+    @classmethod
+    def _halts_on_q_halt(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError("only True is supported: halting looks at q_halt alone (upstream crashes with False)")
+        return value
+
+    def model(self, data: Metadata) -> ModelConfig:
+        """The model for a dataset."""
+        values = {key: getattr(self, key) for key in MODEL_KEYS}
+        return ModelConfig(
+            vocab_size=data.vocab_size,
+            seq_len=data.seq_len,
+            num_puzzle_identifiers=data.num_puzzle_identifiers,
+            **values,
+        )
+
+
+class EvaluatorConfig(_Strict):
+    """An entry of ``evaluators``: voting over augmentations, by ``arc@ARC``."""
+
+    name: Literal["arc@ARC"]
+    submission_K: int = pydantic.Field(2, ge=1)
+    pass_Ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    aggregated_voting: bool = True
+
+
+class PretrainConfig(_Strict):
+    """The whole configuration; docs/engine.md describes the keys."""
+
+    arch: ArchConfig
+    data_paths: list[str] = pydantic.Field(min_length=1, max_length=1)
+    data_paths_test: list[str] = pydantic.Field([], max_length=1)
+    evaluators: list[EvaluatorConfig] = pydantic.Field([], max_length=1)
+    global_batch_size: int = pydantic.Field(768, ge=1)
+    epochs: int = pydantic.Field(ge=1)
+    eval_interval: int | None = pydantic.Field(None, ge=1)
+    checkpoint_every_eval: bool = True
+    lr: float
+    lr_min_ratio: float = 1.0
+    lr_warmup_steps: int = pydantic.Field(ge=0)
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float
+    puzzle_emb_lr: float
+    puzzle_emb_weight_decay: float
+    seed: int = 0
+    min_eval_interval: int = 0
+    ema: bool = False
+    ema_rate: float = 0.999
+    freeze_weights: bool = False
+
+    project_name: str | None = None
+    run_name: str | None = None
+    load_checkpoint: str | None = None
+    checkpoint_path: str | None = None
+    eval_save_outputs: list[Literal["inputs", "labels", "puzzle_identifiers", "preds", "q_halt_logits"]] = []
+
+    evaluate: bool = True
+    eval_max_augmentations: int | None = pydantic.Field(None, ge=0)
+    puzzle_emb_reinit_strategy: Literal["refuse", "mean", "normal"] = "refuse"
+    freeze_weights_epochs: int | None = pydantic.Field(None, ge=1)
+    resume: bool = False
+    checkpoint_every_n_steps: int | None = pydantic.Field(None, ge=1)
+    keep_checkpoints: int = pydantic.Field(2, ge=0)
+    gradient_accumulation: int = pydantic.Field(1, ge=1)
+    activation_checkpointing: bool = False
+    compile: bool | None = None
+    device: Literal["cpu", "cuda"] | None = None
+    threads: int | None = pydantic.Field(None, ge=1)
+    wandb: bool | None = None
+    entity: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _defaults(self) -> PretrainConfig:
+        if self.epochs % self.interval:
+            raise ValueError(f"eval_interval {self.interval} must divide epochs {self.epochs}")
+        if self.freeze_weights_epochs and not self.freeze_weights:
+            raise ValueError("freeze_weights_epochs needs freeze_weights=True")
+        if self.project_name is None:
+            self.project_name = f"{Path(self.data_paths[0]).name.capitalize()}-ACT-torch"
+        if self.run_name is None:
+            self.run_name = f"trm-seed{self.seed}"
+        if self.checkpoint_path is None:
+            self.checkpoint_path = str(Path("checkpoints") / self.project_name / self.run_name)
+        return self
+
+    @property
+    def interval(self) -> int:
+        """Epochs an iteration covers."""
+        return self.eval_interval or self.epochs
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        assert self.checkpoint_path is not None
+        return Path(self.checkpoint_path)
+
+    def total_steps(self, data: Metadata) -> int:
+        """Upstream's estimate of the number of batches: the schedule's length, and the last one that trains."""
+        return int(self.epochs * data.total_groups * data.mean_puzzle_examples / self.global_batch_size)
+
+
+def parse(values: Mapping[str, Any]) -> PretrainConfig:
+    """The validated configuration.
+
+    Raises:
+        UsageError: something is missing, unknown or out of range; all problems at once.
+    """
+    try:
+        return PretrainConfig(**values)
+    except pydantic.ValidationError as error:
+        raise UsageError(f"the configuration is not valid:\n{_problems(error)}") from None
+
+
+def read_arch(checkpoint: Path) -> ArchConfig:
+    """The architecture a checkpoint was trained with, from the ``all_config.yaml`` beside it.
+
+    Keys of forks that this engine does not know are accepted where they are off.
+
+    Raises:
+        MissingPrerequisite: there is no such file.
+        InvariantBroken: it describes a model that this engine does not compute.
+    """
+    path = checkpoint.parent / "all_config.yaml"
+    try:
+        arch = dict(yaml.safe_load(path.read_text())["arch"])
+    except FileNotFoundError:
+        raise MissingPrerequisite(
+            f"{path}: no such file; cycle counts, heads and slots leave no trace in a checkpoint's shapes",
+            hint="put the all_config.yaml of the training run beside the checkpoint",
+        ) from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise InvariantBroken(f"{path}: not a training configuration") from None
+    arch = {key: value for key, value in arch.items() if key in ArchConfig.model_fields or value}
+    try:
+        return ArchConfig(**arch)
+    except pydantic.ValidationError as error:
+        raise InvariantBroken(f"{path}: this engine does not compute that model:\n{_problems(error)}") from None
+
+
+def _problems(error: pydantic.ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"  {where or 'configuration'}: {problem['msg']} (it is {problem['input']!r})"[:300])
+    return "\n".join(lines)

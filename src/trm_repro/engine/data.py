@@ -1,0 +1,202 @@
+"""Datasets on disk, and the batches drawn from them.
+
+A dataset folder has the splits ``train`` and ``test``; a split has examples (grids), grouped into puzzles, grouped into
+groups (a task with its augmentations). Arrays: ``all__inputs`` and ``all__labels`` (examples × tokens, memory-mapped),
+``all__puzzle_identifiers`` (one a puzzle), ``all__puzzle_indices`` (a puzzle's first example, with the end),
+``all__group_indices`` (a group's first puzzle, with the end).
+
+A rank's batch is its contiguous slice of the global batch, whatever the number of ranks: all ranks draw the same global
+batch from the same generators.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trm_repro.engine.act import Batch
+from trm_repro.engine.loss import IGNORE
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import read_json
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What ``dataset.json`` says of a split."""
+
+    pad_id: int
+    ignore_label_id: int | None
+    blank_identifier_id: int
+    vocab_size: int
+    seq_len: int
+    num_puzzle_identifiers: int
+    total_groups: int
+    mean_puzzle_examples: float
+    total_puzzles: int
+    sets: tuple[str, ...]
+
+
+class Split:
+    """One split of a dataset.
+
+    Args:
+        folder: the dataset's folder.
+        name: ``train`` or ``test``.
+
+    Raises:
+        MissingPrerequisite: a file is missing.
+        InvariantBroken: the files do not belong together.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        facts = read_json(folder / name / "dataset.json")
+        try:
+            self.metadata = Metadata(**{key: facts[key] for key in Metadata.__dataclass_fields__})
+        except KeyError as error:
+            raise InvariantBroken(f"{folder / name / 'dataset.json'}: the key {error} is missing") from None
+        if list(self.metadata.sets) != ["all"]:
+            raise InvariantBroken(f"{folder / name / 'dataset.json'}: sets is {self.metadata.sets}, expected ['all']")
+        self.inputs = self._array("inputs", mmap=True)
+        self.labels = self._array("labels", mmap=True)
+        self.puzzle_identifiers = self._array("puzzle_identifiers").astype(np.int32)
+        self.puzzle_indices = self._array("puzzle_indices").astype(np.int64)
+        self.group_indices = self._array("group_indices").astype(np.int64)
+        if not (
+            self.inputs.shape == self.labels.shape == (self.puzzle_indices[-1], self.metadata.seq_len)
+            and len(self.puzzle_identifiers) == len(self.puzzle_indices) - 1 == self.group_indices[-1]
+            and self.puzzle_identifiers.max(initial=0) < self.metadata.num_puzzle_identifiers
+        ):
+            raise InvariantBroken(f"{folder / name}: the arrays do not belong together", hint="build the dataset again")
+
+    def _array(self, name: str, *, mmap: bool = False) -> NDArray[Any]:
+        path = self.folder / self.name / f"all__{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r" if mmap else None)  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            raise MissingPrerequisite(f"{path}: no such file", hint="build the dataset first") from None
+        except ValueError as error:
+            raise InvariantBroken(f"{path}: not a complete array: {error}", hint="build the dataset again") from None
+
+    def batch(self, examples: Indices, size: int) -> Batch:
+        """The given examples as a batch of ``size`` rows, padded with blank rows, labels to ignore turned to −100."""
+        facts = self.metadata
+        inputs = np.full((size, facts.seq_len), facts.pad_id, np.int32)
+        labels = np.full((size, facts.seq_len), IGNORE, np.int32)
+        identifiers = np.full(size, facts.blank_identifier_id, np.int32)
+        rows = slice(0, len(examples))
+        inputs[rows] = self.inputs[examples]
+        labels[rows] = self.labels[examples]
+        identifiers[rows] = self.puzzle_identifiers[np.searchsorted(self.puzzle_indices, examples, side="right") - 1]
+        if facts.ignore_label_id is not None:
+            labels[labels == facts.ignore_label_id] = IGNORE
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), torch.from_numpy(identifiers))
+
+    def evaluation_examples(self, max_augmentations: int | None = None) -> Indices:
+        """All examples in file order; or those of each group's first puzzle and so many augmentations of it."""
+        if max_augmentations is None:
+            return np.arange(len(self.inputs))
+        firsts, ends = self.group_indices[:-1], self.group_indices[1:]
+        lasts = np.minimum(ends, firsts + 1 + max_augmentations)
+        spans = zip(self.puzzle_indices[firsts], self.puzzle_indices[lasts], strict=True)
+        return np.concatenate([np.arange(start, end) for start, end in spans])
+
+
+def rank_slice(global_batch_size: int, rank: int, world_size: int) -> slice:
+    """A rank's rows of the global batch.
+
+    Raises:
+        UsageError: the batch cannot be divided.
+    """
+    if global_batch_size % world_size:
+        raise UsageError(
+            f"global_batch_size {global_batch_size} is not a multiple of the {world_size} processes",
+            hint="start a number of processes that divides it",
+        )
+    rows = global_batch_size // world_size
+    return slice(rank * rows, (rank + 1) * rows)
+
+
+def evaluation_batches(
+    split: Split, global_batch_size: int, rank: int = 0, world_size: int = 1, max_augmentations: int | None = None
+) -> Iterator[tuple[Indices, Batch]]:
+    """A rank's slices of the split in file order, with the example of each row; every rank gets equally many batches."""
+    mine = rank_slice(global_batch_size, rank, world_size)
+    examples = split.evaluation_examples(max_augmentations)
+    for start in range(0, len(examples), global_batch_size):
+        rows = examples[start : start + global_batch_size][mine]
+        yield rows, split.batch(rows, mine.stop - mine.start)
+
+
+class Sampler:
+    """Draws training batches, iteration after iteration, and can be stopped and resumed between any two batches.
+
+    An iteration covers ``epochs`` epochs: a permutation of all groups for each, one after the other; each group gives one
+    of its puzzles, each puzzle as many of its examples as the batch has room for. What does not fit is dropped.
+
+    Two generators, the same on all ranks: Philox, seeded with seed + iteration, permutes groups and picks puzzles;
+    MT19937, seeded once, picks examples.
+    """
+
+    def __init__(
+        self, split: Split, *, seed: int, global_batch_size: int, epochs: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.split, self.seed, self.global_batch_size, self.epochs = split, seed, global_batch_size, epochs
+        self.slice = rank_slice(global_batch_size, rank, world_size)
+        self.examples_generator = np.random.RandomState(seed)
+        self.iteration = 0
+        self._order: Indices = np.empty(0, np.int64)
+        self._cursor = 0
+        self._philox = np.random.Philox()
+
+    def begin(self, iteration: int) -> None:
+        """Starts an iteration (counted from 1)."""
+        self.iteration = iteration
+        self._philox = np.random.Philox(seed=self.seed + iteration)
+        generator = np.random.Generator(self._philox)
+        groups = len(self.split.group_indices) - 1
+        self._order = np.concatenate([generator.permutation(groups) for _ in range(self.epochs)])
+        self._cursor = 0
+
+    def next(self) -> Batch | None:
+        """The next batch of the iteration; None when what is left does not fill one."""
+        generator = np.random.Generator(self._philox)
+        chosen: list[Indices] = []
+        room = self.global_batch_size
+        while room and self._cursor < len(self._order):
+            group = self._order[self._cursor]
+            self._cursor += 1
+            puzzle = generator.integers(self.split.group_indices[group], self.split.group_indices[group + 1])
+            start, end = self.split.puzzle_indices[puzzle], self.split.puzzle_indices[puzzle + 1]
+            take = min(end - start, room)
+            chosen.append(start + self.examples_generator.choice(end - start, take, replace=False))
+            room -= take
+        if room:
+            return None
+        return self.split.batch(np.concatenate(chosen)[self.slice], self.slice.stop - self.slice.start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the sampler is: plain numbers, texts and lists."""
+        state = {
+            "iteration": self.iteration,
+            "cursor": self._cursor,
+            "philox": self._philox.state,
+            "examples_generator": self.examples_generator.get_state(legacy=False),
+        }
+        return json.loads(json.dumps(state, default=lambda array: array.tolist()))  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self.begin(state["iteration"])
+        self._cursor = state["cursor"]
+        self._philox.state = state["philox"]
+        self.examples_generator.set_state(state["examples_generator"])

@@ -1,0 +1,148 @@
+"""Evaluation: think until the last supervision step, compare, and let the augmentations of a task vote.
+
+Every batch starts from a fresh carry and runs for exactly halt_max_steps supervision steps; only the last answer counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trm_repro.arc.scoring import Votes
+from trm_repro.engine.act import Batch
+from trm_repro.engine.config import EvaluatorConfig
+from trm_repro.engine.data import Indices, Split
+from trm_repro.engine.loss import METRICS, loss_and_metrics
+from trm_repro.engine.model import TRM
+from trm_repro.engine.world import World
+from trm_repro.errors import InvariantBroken
+from trm_repro.files import read_json, staged, write_json
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers to n examples: their rows in the split (n,), predicted tokens (n, S) uint8, q_halt logits (n,)."""
+
+    examples: Indices
+    preds: NDArray[np.uint8]
+    q_halt_logits: NDArray[np.float32]
+
+
+@torch.no_grad()
+def answer(model: TRM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps."""
+    e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
+    state = model.initial_state(len(batch.inputs))
+    for _ in range(model.config.halt_max_steps):
+        state = model.think(state, e)
+    logits, q = model.read(state)
+    return logits, q[:, 0]
+
+
+@torch.no_grad()
+def evaluate(
+    model: TRM,
+    batches: Iterable[tuple[Indices, Batch]],
+    world: World,
+    *,
+    loss_type: str,
+    after_batch: Callable[[], None] = lambda: None,
+    answer_batch: Callable[[TRM, Batch], tuple[Tensor, Tensor]] = answer,
+) -> tuple[dict[str, float], Predictions]:
+    """Evaluates a model.
+
+    Args:
+        model: the model.
+        batches: this process's batches with the examples of their rows; equally many on every process.
+        world: this process among the others.
+        loss_type: as in the configuration.
+        after_batch: called after each batch, to show progress.
+        answer_batch: :func:`answer`, perhaps compiled.
+
+    Returns:
+        The metrics over all processes, ``all.<name>``, and this process's predictions.
+    """
+    sums = torch.zeros(len(METRICS), dtype=torch.float64, device=world.device)
+    examples, preds, q_logits = [], [], []
+    for rows, batch in batches:
+        batch = batch.to(world.device)
+        logits, q_halt = answer_batch(model, batch)
+        steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
+        everyone = torch.ones_like(steps, dtype=torch.bool)
+        sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
+        examples.append(rows)
+        preds.append(logits.argmax(-1)[: len(rows)].to(torch.uint8).cpu().numpy())
+        q_logits.append(q_halt[: len(rows)].float().cpu().numpy())
+        after_batch()
+    if not examples:
+        raise InvariantBroken("there is nothing to evaluate: the test split is empty")
+    named = dict(zip(METRICS, world.sum(sums).tolist(), strict=True))
+    count = max(named.pop("count"), 1.0)
+    metrics = {f"all.{name}": value / count for name, value in sorted(named.items())}
+    return metrics, Predictions(np.concatenate(examples), np.concatenate(preds), np.concatenate(q_logits))
+
+
+class ArcEvaluator:
+    """ARC voting on rank 0: predictions of a task's augmentations are undone and counted.
+
+    Votes are kept from evaluation to evaluation when the configuration says so (upstream's default); the pass@K of a
+    later evaluation is then the vote of all checkpoints so far.
+
+    Raises:
+        MissingPrerequisite: the dataset has no test_puzzles.json or identifiers.json.
+    """
+
+    def __init__(self, split: Split, config: EvaluatorConfig) -> None:
+        self.split, self.config = split, config
+        self.test_puzzles: Mapping[str, Any] = read_json(split.folder / "test_puzzles.json")
+        self.identifiers: list[str] = read_json(split.folder / "identifiers.json")
+        if len(self.identifiers) != split.metadata.num_puzzle_identifiers:
+            raise InvariantBroken(f"{split.folder}: identifiers.json does not belong to the arrays")
+        self.votes = self._no_votes()
+
+    def _no_votes(self) -> Votes:
+        return Votes(self.test_puzzles, self.identifiers, self.split.metadata.blank_identifier_id)
+
+    def begin(self) -> None:
+        """A new evaluation."""
+        if not self.config.aggregated_voting:
+            self.votes = self._no_votes()
+
+    def add(self, predictions: Predictions) -> None:
+        """The predictions of one process."""
+        puzzles = np.searchsorted(self.split.puzzle_indices, predictions.examples, side="right") - 1
+        self.votes.add(
+            self.split.puzzle_identifiers[puzzles],
+            self.split.inputs[predictions.examples],
+            predictions.preds,
+            predictions.q_halt_logits,
+        )
+
+    def result(self, folder: Path) -> dict[str, float]:
+        """The metrics ``ARC/pass@K``; writes ``submission.json`` into ``folder``."""
+        write_json(folder / "submission.json", self.votes.submission(self.config.submission_K))
+        return {f"ARC/pass@{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
+
+
+def save_predictions(path: Path, parts: list[Predictions]) -> None:
+    """Writes the predictions of all processes, in rank order, as a compressed npz, so that a number can be recomputed."""
+    with staged(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            examples=np.concatenate([part.examples for part in parts]),
+            preds=np.concatenate([part.preds for part in parts]),
+            q_halt_logits=np.concatenate([part.q_halt_logits for part in parts]),
+        )
+
+
+def read_predictions(path: Path) -> Predictions:
+    """What :func:`save_predictions` wrote."""
+    with np.load(path) as arrays:
+        return Predictions(arrays["examples"], arrays["preds"], arrays["q_halt_logits"])

@@ -1,0 +1,69 @@
+"""Metrics: one JSON object a line, always; and Weights & Biases, when asked.
+
+A line has ``step`` (int), ``time`` (UTC, ending in Z) and metrics by their upstream names (floats).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trm_repro.files import utc_now
+
+
+class MetricsLog:
+    """Where rank 0 writes metrics.
+
+    Args:
+        path: the file; it is created with its folder, and appended to.
+        wandb_run: a Weights & Biases run, or None.
+    """
+
+    def __init__(self, path: Path, wandb_run: Any = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("ab")
+        self._wandb = wandb_run
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Logs metrics at a step."""
+        line = json.dumps({"step": step, "time": utc_now(), **metrics}, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        if self._wandb is not None:
+            self._wandb.log(dict(metrics), step=step)
+
+    def position(self) -> int:
+        """The length of the file so far, all of it on the disk."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def rewind(self, position: int) -> None:
+        """Forgets what was logged after ``position``: the steps that a resumed run does again."""
+        if position < self._file.tell():
+            self._file.truncate(position)
+            self._file.seek(position)
+
+    def close(self) -> None:
+        """Ends the log."""
+        self._file.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def wandb_run(asked: bool | None, *, project: str, name: str, entity: str | None, config: Mapping[str, Any]) -> Any:
+    """A Weights & Biases run, or None.
+
+    It is wanted when ``asked``, or when not forbidden and WANDB_API_KEY is set. Without a key it is kept offline, so that
+    nothing is ever asked at a prompt. WANDB_MODE overrides.
+    """
+    key = os.environ.get("WANDB_API_KEY")
+    if asked is False or (asked is None and not key):
+        return None
+    import wandb
+
+    mode: Any = (os.environ.get("WANDB_MODE") or "online") if key else "offline"
+    return wandb.init(project=project, name=name, entity=entity, config=dict(config), mode=mode)

@@ -1,0 +1,114 @@
+"""The processes of a run: their ranks, devices, threads, and what they tell each other.
+
+Started by torchrun, or alone (a world of one, without a process group). gloo on CPU, NCCL on CUDA.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trm_repro.errors import MissingPrerequisite
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the others."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """``tensor`` becomes its sum over all processes, everywhere."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes (equal shapes), one below the other in rank order, everywhere."""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def collect(self, value: Any) -> list[Any]:
+        """The values of all processes, in rank order, on rank 0; an empty list elsewhere. For anything that pickles."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size if self.leads else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def agree(self, value: Any) -> Any:
+        """Rank 0's value, everywhere."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """``tensor`` becomes rank 0's, everywhere."""
+        if self.size > 1:
+            dist.broadcast(tensor, 0)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def threads_per_process(asked: int | None) -> int:
+    """CPU threads for this process: ``asked``, else the user's OMP_NUM_THREADS, else the cores shared on this machine.
+
+    torchrun itself sets OMP_NUM_THREADS=1 when it starts several processes, so a 1 there is taken for torchrun's.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    users = os.environ.get("OMP_NUM_THREADS", "")
+    if asked:
+        return asked
+    if users.isdecimal() and int(users) > 0 and not (users == "1" and here > 1):
+        return int(users)
+    return max(1, len(os.sched_getaffinity(0)) // here)
+
+
+@contextmanager
+def join(device: str | None = None, threads: int | None = None) -> Iterator[World]:
+    """This process's place in the world, for as long as the context lasts.
+
+    Args:
+        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
+        threads: CPU threads for this process, see :func:`threads_per_process`.
+
+    Raises:
+        MissingPrerequisite: CUDA was asked for and is not there.
+    """
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise MissingPrerequisite("device=cuda, and PyTorch sees no CUDA device", hint="use device=cpu")
+    torch.set_num_threads(threads_per_process(threads))
+    if "LOCAL_RANK" not in os.environ:
+        yield World(0, 1, torch.device(kind))
+        return
+    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device("cpu")
+    if kind == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=place if kind == "cuda" else None)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), place)
+    finally:
+        dist.destroy_process_group()
