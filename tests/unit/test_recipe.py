@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from trm_repro.errors import InvariantBroken, UsageError
-from trm_repro.recipe import command_difference, read_recipe, render_shell
+from trm_repro.recipe import command_difference, read_recipe
 from trm_repro.recipe_files import list_recipes, recipe_files
+from trm_repro.recipe_shell import render_shell
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -90,7 +90,8 @@ def _recipe_show(arguments: argparse.Namespace) -> None:
 
 
 def _recipe_render(arguments: argparse.Namespace) -> None:
-    from trm_repro.recipe import read_recipe, render_shell
+    from trm_repro.recipe import read_recipe
+    from trm_repro.recipe_shell import render_shell
 
     run = this_run()
     recipe = read_recipe(RECIPES, run.recipe)
