@@ -30,7 +30,8 @@ main() {
   RUN_CWD=$TRM_DIR run "${BUILDER[@]}" || die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
   ((! DRY_RUN)) || return 0
   repro dataset verify "$dataset" --cache .repro/digests.json ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"}
-  step_done "$(repro dataset info "$dataset" --line)" "$dataset"
+  repro dataset info "$dataset" | tee "$ARTIFACTS/dataset.txt" >&2
+  step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}" "$dataset"
 }
 
 main "$@"
