@@ -1,7 +1,7 @@
 """The inner loops of scoring: reading identifiers and predictions, and counting votes.
 
 A prediction is read in one pass: its grid is cropped from the 900 tokens, and the hash of the grid that remains when the
-augmentation is undone is summed up in whatever order the cells come (see :func:`trm_repro.arc.grids.zobrist`).
+augmentation is undone is summed up in whatever order the cells come (see :func:`trm_repro.arc.grids.hash_weights`).
 """
 
 from __future__ import annotations
@@ -80,12 +80,16 @@ def _crop(tokens: Grid) -> tuple[int, int]:
     best_height, best_width = 0, 0
     width = SIDE
     for row in range(SIDE):
-        column = 0
-        while column < width and FIRST_COLOUR <= tokens[row * SIDE + column] < VOCABULARY:
-            column += 1
-        width = column
-        if width == 0:
-            break
+        holes = 0
+        for column in range(width):  # nearly always none: a loop without a branch is several times faster
+            token = tokens[row * SIDE + column]
+            holes |= (token < FIRST_COLOUR) | (token >= VOCABULARY)
+        if holes:
+            width = 0
+            while FIRST_COLOUR <= tokens[row * SIDE + width] < VOCABULARY:
+                width += 1
+            if width == 0:
+                break
         if (row + 1) * width > best_height * best_width:
             best_height, best_width = row + 1, width
     return best_height, best_width
@@ -134,8 +138,8 @@ def read(
     tokens: Grid,
     rows: Integers,
     codes: Integers,
-    cell_hashes: Hashes,
-    shape_hashes: Hashes,
+    weights: Hashes,
+    shape_weights: Hashes,
     hashes: Hashes,
     sizes: npt.NDArray[np.int64],
 ) -> None:
@@ -145,23 +149,25 @@ def read(
         tokens: (…, 900).
         rows: (n,) which of them.
         codes: (n,) their augmentations.
-        cell_hashes: see :func:`trm_repro.arc.grids.zobrist`, likewise ``shape_hashes``.
-        shape_hashes: see there.
+        weights: see :func:`trm_repro.arc.grids.hash_weights`, likewise ``shape_weights``.
+        shape_weights: see there.
         hashes: (n,) filled.
         sizes: (n, 2) filled with the height and width of the original; 0 × 0 where there is no grid.
     """
-    colours = np.empty(VOCABULARY, np.int64)
+    colours, values = np.empty(VOCABULARY, np.int64), np.empty(VOCABULARY, np.uint64)
     for i in range(len(rows)):
         canvas = tokens[rows[i]]
         k = _undo_colours(codes[i], colours)
+        for token in range(FIRST_COLOUR, VOCABULARY):
+            values[token] = colours[token] + 1
         height, width = _crop(canvas)
         sizes[i, 0], sizes[i, 1] = (width, height) if _SWAPS[k] else (height, width)
-        total = shape_hashes[sizes[i, 0], sizes[i, 1]]
+        total = shape_weights[sizes[i, 0], sizes[i, 1]]
         origin, by_row, by_column = _walk(k, height, width, SIDE)
         for row in range(height):
             place = origin + row * by_row
             for column in range(width):
-                total += cell_hashes[place, colours[canvas[row * SIDE + column]]]
+                total += weights[np.uint64(place)] * values[canvas[row * SIDE + column]]
                 place += by_column
         hashes[i] = total
 

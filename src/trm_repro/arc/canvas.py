@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trm_repro.arc.augment import ORIGINAL, SYMMETRY
 from trm_repro.arc.compiled import compiled
-from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, SIDE, Grid, dihedral, zobrist
+from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, SIDE, Grid, dihedral, hash_weights
 from trm_repro.arc.tasks import Task
 
 
@@ -40,28 +40,29 @@ def pack(task: Task) -> Packed:
 
 
 def hashes(packed: Packed) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """What each grid's cells, by colour, and shape add to its hash.
+    """What the hashes of all augmentations of the grids are made of (see :func:`trm_repro.arc.grids.hash_weights`).
 
     Returns:
-        (8, grids, 10, 10) sums over the cells of colour c once c has become d, by symmetry, grid, c and d; (8, grids).
+        (8, grids, 10) sums of the weights of the cells of each colour, by symmetry and grid; (8, grids) weights of the
+        shapes.
     """
-    cell_hashes, shape_hashes = zobrist()
-    shapes = shape_hashes[packed.sizes[..., 0], packed.sizes[..., 1]]
-    return _sums(packed.cells, packed.starts, packed.sizes, cell_hashes), shapes
+    weights, shape_weights = hash_weights()
+    shapes = shape_weights[packed.sizes[..., 0], packed.sizes[..., 1]]
+    return _sums(packed.cells, packed.starts, packed.sizes, weights), shapes
 
 
 @compiled
 def _sums(
-    cells: Grid, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], cell_hashes: npt.NDArray[np.uint64]
+    cells: Grid, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], weights: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.uint64]:
-    sums = np.zeros((8, len(starts), COLOURS, COLOURS), np.uint64)
+    sums = np.zeros((8, len(starts), COLOURS), np.uint64)
     for k in range(8):
         for grid in range(len(starts)):
             height, width = sizes[k, grid]
             for row in range(height):
                 for column in range(width):
                     colour = cells[k, starts[grid] + row * width + column]
-                    sums[k, grid, colour] += cell_hashes[row * SIDE + column]
+                    sums[k, grid, colour] += weights[row * SIDE + column]
     return sums
 
 

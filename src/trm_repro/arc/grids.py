@@ -122,15 +122,16 @@ def decode(tokens: Grid) -> Grid:
 
 
 @functools.cache
-def zobrist() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Random numbers for hashing grids: a grid's hash is the sum, modulo 2^64, of one number a cell and one a shape.
+def hash_weights() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Random numbers for hashing grids.
 
-    Sums commute, so a grid can be hashed in any order of its cells, and by colour. Two different grids collide with
-    probability 2^-64.
+    The hash of a grid is the sum, modulo 2^64, of weight[30 · row + column] · (colour + 1) over its cells, plus the
+    weight of its shape. A sum can be taken in any order of the cells, and colour by colour. Two different grids have the
+    same hash with a probability of at most 2^-61 (the difference of two colours has at most three factors of 2).
 
     Returns:
-        (900, 10), one number for each place (30 · row + column) and colour; (31, 31), one for each height and width.
+        (900,) weights of the places; (31, 31) weights of the shapes.
     """
-    random = np.random.Generator(np.random.PCG64(2**30 - 35))
-    cells = random.integers(0, 2**64, (CELLS, COLOURS), np.uint64)
-    return cells, random.integers(0, 2**64, (SIDE + 1, SIDE + 1), np.uint64)
+    random = np.random.Generator(np.random.PCG64(900))
+    places = random.integers(0, 2**64, CELLS, np.uint64)
+    return places, random.integers(0, 2**64, (SIDE + 1, SIDE + 1), np.uint64)

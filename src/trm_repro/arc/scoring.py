@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc import augment, ballot
-from trm_repro.arc.grids import CELLS, Grid, encode, parse_grid, zobrist
+from trm_repro.arc.grids import CELLS, Grid, encode, hash_weights, parse_grid
 from trm_repro.arc.submission import score_submission, wilson
 from trm_repro.errors import InvariantBroken
 
@@ -247,7 +247,7 @@ def _read(
     tokens = np.ascontiguousarray(tokens, np.uint8)
     hashes, sizes = np.empty(len(rows), np.uint64), np.empty((len(rows), 2), np.int64)
     _in_threads(
-        lambda part: ballot.read(tokens, rows[part], codes[part], *zobrist(), hashes[part], sizes[part]), len(rows)
+        lambda part: ballot.read(tokens, rows[part], codes[part], *hash_weights(), hashes[part], sizes[part]), len(rows)
     )
     return hashes, sizes
 
