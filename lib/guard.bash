@@ -101,29 +101,45 @@ g_processes() {
 # so the question is put to git.
 upstream_is_cloned() { [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]; }
 
-# Upstream is at the recipe's commit.
+# Upstream is at the recipe's commit, and that commit has the recipe's tree. (`git replace` could make it another's.)
 g_upstream_pin() {
   local head=nothing
   [[ -n $UPSTREAM_COMMIT ]] || return 0
-  ! upstream_is_cloned || head=$(git -C "$TRM_DIR" rev-parse HEAD 2>/dev/null) || head=nothing
-  [[ $head == "$UPSTREAM_COMMIT" ]] ||
-    broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT" "git -C $(shell_words "$TRM_DIR") checkout --detach $UPSTREAM_COMMIT, or set TRM_DIR to another folder"
+  ! upstream_is_cloned || head=$(git -C "$TRM_DIR" --no-replace-objects rev-parse HEAD 'HEAD^{tree}' 2>/dev/null) || head=nothing
+  head=${head/$'\n'/, tree }
+  [[ $head == "$UPSTREAM_COMMIT, tree $UPSTREAM_TREE" ]] ||
+    broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT, tree $UPSTREAM_TREE" \
+      "git -C $(shell_words "$TRM_DIR") checkout --detach $UPSTREAM_COMMIT, or set TRM_DIR to another folder"
 }
 
-# Every tracked file of upstream is, byte for byte, the pinned one. A fresh index makes git read every file, whatever the
-# clone's own index and settings would have it skip.
+# Every tracked file of upstream is, byte for byte, the pinned one.
 g_upstream_unmodified() {
-  local index changed
-  local git=(git -C "$TRM_DIR" -c core.autocrlf=false -c core.fsmonitor=false -c core.sparseCheckout=false)
+  local changed
   [[ -n $UPSTREAM_COMMIT ]] || return 0
-  index=$(mktemp)
-  rm -f "$index"
-  changed=$(upstream_is_cloned && export GIT_INDEX_FILE=$index && "${git[@]}" read-tree "$UPSTREAM_COMMIT" &&
-    { "${git[@]}" update-index -q --refresh >/dev/null || true; } &&
-    "${git[@]}" diff-files --name-status --no-renames -- | tr '\t\n' ' ,') || changed='the commit is not there'
-  rm -f "$index"
+  changed=$(upstream_is_cloned && upstream_changes) || changed='the commit is not there'
   [[ -z $changed ]] ||
-    broken "tracked files of upstream differ from the pin: ${changed%,}" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
+    broken "tracked files of upstream differ from the pin: ${changed//$'\n'/, }" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
+}
+
+# The paths in the pinned tree whose file is missing or another blob, a line each. The files are hashed as they lie on the
+# disk: no index, line-end setting or filter of the clone stands between.
+upstream_changes() {
+  local entries entry path paths=() blobs=() found i
+  entries=$(git -C "$TRM_DIR" --no-replace-objects -c core.quotePath=false ls-tree -r --full-tree "$UPSTREAM_COMMIT") || return
+  while IFS=$'\t' read -r entry path; do
+    case $entry in
+      100*) if [[ -f $TRM_DIR/$path && ! -L $TRM_DIR/$path ]]; then
+        paths+=("$path") blobs+=("${entry##* }")
+      else
+        printf '%s\n' "$path"
+      fi ;;
+      120000*) [[ $(readlink -n "$TRM_DIR/$path" | git hash-object --stdin) == "${entry##* }" ]] || printf '%s\n' "$path" ;;
+    esac
+  done <<<"$entries"
+  mapfile -t found < <(printf '%s\n' "${paths[@]}" | git -C "$TRM_DIR" hash-object --no-filters --stdin-paths)
+  for i in "${!paths[@]}"; do
+    [[ ${found[i]-} == "${blobs[i]}" ]] || printf '%s\n' "${paths[i]}"
+  done
 }
 
 # Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files. Upstream writes data,

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Usage: steps/02-clone.sh [--help] [--dry-run] [--force]
 # Summary: Bring upstream to TRM_DIR at the recipe's commit, unmodified.
-# Reads: upstream's repository (TRM_REMOTE, or the recipe's URL).
+# Reads: upstream's repository (TRM_REMOTE, or the recipe's URL); nothing if TRM_DIR is a clone already.
 # Writes: TRM_DIR, .repro/trm_commit.txt.
-# Guarantees: TRM_DIR is at the pin and every tracked file is the pinned one; somebody's own clone is never reset.
+# Guarantees: TRM_DIR is at the pinned commit and tree, every tracked file is the pinned one; a clone that is there is never changed.
 # Environment: TRM_DIR TRM_REMOTE
 # Exit: 0 done or fresh · 4 TRM_DIR holds something else · 5 the fetch failed
 
@@ -17,10 +17,7 @@ main() {
     step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" .repro/trm_commit.txt
     return
   fi
-  if ! upstream_is_cloned; then
-    fetch_upstream
-    ((! DRY_RUN)) || return 0
-  fi
+  upstream_is_cloned || fetch_upstream
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
   ((DRY_RUN)) || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
@@ -29,17 +26,29 @@ main() {
 
 # Fetches the one commit into a folder beside TRM_DIR and renames it, so that TRM_DIR is whole or not there.
 fetch_upstream() {
-  local staging=$TRM_DIR.part
+  local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL}
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
-    die "$EXIT_INVARIANT" "$TRM_DIR is there and is not a clone of upstream" "move it away, or set TRM_DIR to another folder"
+    die "$EXIT_INVARIANT" "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
+      "move it away, or set TRM_DIR to another folder"
   ((DRY_RUN)) || rm -rf "$staging"
   run git init --quiet "$staging"
-  run git -C "$staging" remote add origin "${TRM_REMOTE:-$UPSTREAM_URL}"
-  run git -C "$staging" fetch --quiet --depth 1 origin "$UPSTREAM_COMMIT" ||
-    die "$EXIT_COMMAND" "upstream's commit $UPSTREAM_COMMIT could not be fetched from ${TRM_REMOTE:-$UPSTREAM_URL}" \
-      "check the network, or set TRM_REMOTE to a local copy"
-  run git -C "$staging" -c advice.detachedHead=false checkout --quiet --detach "$UPSTREAM_COMMIT"
+  run git -C "$staging" remote add origin "$remote"
+  patiently git -C "$staging" fetch --quiet --depth 1 --no-tags origin "$UPSTREAM_COMMIT" ||
+    die "$EXIT_COMMAND" "upstream's commit $UPSTREAM_COMMIT could not be fetched from $remote" \
+      "check the network, or set TRM_REMOTE to a local copy; what was fetched before works without"
+  run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false checkout --quiet --detach "$UPSTREAM_COMMIT"
   ((DRY_RUN)) || mv -T "$staging" "$TRM_DIR"
+}
+
+# patiently COMMAND…: runs it up to four times; a network that fails is given 2, 8 and 32 seconds to recover.
+patiently() {
+  local pause
+  for pause in 2 8 32; do
+    ! run "$@" || return 0
+    note "once more in $pause s"
+    sleep "$pause"
+  done
+  run "$@"
 }
 
 main "$@"
