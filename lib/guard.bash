@@ -124,7 +124,7 @@ g_upstream_unmodified() {
 # The paths in the pinned tree whose file is missing or another blob, a line each. The files are hashed as they lie on the
 # disk: no index, line-end setting or filter of the clone stands between.
 upstream_changes() {
-  local entries entry path paths=() blobs=() found i
+  local entries entry path paths=() blobs=() hashed i
   entries=$(git -C "$TRM_DIR" --no-replace-objects -c core.quotePath=false ls-tree -r --full-tree "$UPSTREAM_COMMIT") || return
   while IFS=$'\t' read -r entry path; do
     case $entry in
@@ -136,9 +136,9 @@ upstream_changes() {
       120000*) [[ $(readlink -n "$TRM_DIR/$path" | git hash-object --stdin) == "${entry##* }" ]] || printf '%s\n' "$path" ;;
     esac
   done <<<"$entries"
-  mapfile -t found < <(printf '%s\n' "${paths[@]}" | git -C "$TRM_DIR" hash-object --no-filters --stdin-paths)
+  mapfile -t hashed < <(printf '%s\n' "${paths[@]}" | git -C "$TRM_DIR" hash-object --no-filters --stdin-paths)
   for i in "${!paths[@]}"; do
-    [[ ${found[i]-} == "${blobs[i]}" ]] || printf '%s\n' "${paths[i]}"
+    [[ ${hashed[i]-} == "${blobs[i]}" ]] || printf '%s\n' "${paths[i]}"
   done
 }
 
