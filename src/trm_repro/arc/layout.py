@@ -203,7 +203,7 @@ def _invalid_indices(split: Split, identifiers: int) -> Iterator[str]:
         ("num_puzzle_identifiers", identifiers),
         ("seq_len", split.inputs.shape[1]),
         ("total_groups", len(split.group_indices) - 1),
-        ("total_puzzles", puzzles),
+        ("total_puzzles", puzzles if _is_arc(split) else len(split.group_indices) - 1),  # boards, for Sudoku and Maze
         ("mean_puzzle_examples", examples / max(1, puzzles)),
         ("sets", ["all"]),
     ):

@@ -61,6 +61,23 @@ def _register_builders(kinds: Verbs[argparse.ArgumentParser]) -> None:
     arc.add_argument("--jobs", type=int, default=0, help="threads (default: one a core)")
     arc.set_defaults(handler=_build_arc)
 
+    for name, difficulty in (("sudoku", True), ("maze", False)):
+        kind = kinds.add_parser(name, help=f"build a {name} dataset, upstream's way but seeded")
+        kind.add_argument("--output-dir", type=Path, required=True, help="the folder to make")
+        kind.add_argument("--source", type=Path, metavar="DIR", help="where train.csv and test.csv lie")
+        kind.add_argument("--source-repo", help="else download them from this dataset repository on the hub")
+        kind.add_argument("--revision", default="", help="at this commit")
+        kind.add_argument("--subsample-size", type=int, help="draw so many training boards (default: all)")
+        if difficulty:
+            kind.add_argument("--min-difficulty", type=int, help="leave out boards with a lower rating")
+            kind.add_argument("--num-aug", type=int, default=0, help="shuffled variants of each training board")
+        else:
+            kind.add_argument(
+                "--aug", action=argparse.BooleanOptionalAction, default=False, help="all eight symmetries"
+            )
+        kind.add_argument("--seed", type=int, default=0, help="of draws and shuffles (default: %(default)s)")
+        kind.set_defaults(handler=_build_puzzles, kind=name)
+
 
 def _register_readers(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verify = kinds.add_parser("verify", help="compare a dataset with digests, and with what must hold for any")
@@ -109,6 +126,20 @@ def _build_arc(arguments: argparse.Namespace) -> None:
     rows = ", ".join(f"{count} in {split}" for split, count in built.rows.items())
     short = f" ({built.short} tasks have fewer variants than asked for)" if built.short else ""
     print(f"{arguments.output_dir}: {built.puzzles} puzzles{short}, {built.identifiers} identifiers, examples: {rows}")
+
+
+def _build_puzzles(arguments: argparse.Namespace) -> None:
+    from trm_repro.puzzles import maze, sudoku
+    from trm_repro.puzzles.boards import Options, Source
+
+    repo = arguments.source_repo or (sudoku.REPO if arguments.kind == "sudoku" else maze.REPO)
+    source = Source(folder=arguments.source) if arguments.source else Source(repo=repo, revision=arguments.revision)
+    options = Options(source, arguments.subsample_size, getattr(arguments, "min_difficulty", None), arguments.seed)
+    if arguments.kind == "sudoku":
+        rows = sudoku.build_sudoku(options, arguments.output_dir, arguments.num_aug)
+    else:
+        rows = maze.build_maze(options, arguments.output_dir, arguments.aug)
+    print(f"{arguments.output_dir}: examples: {', '.join(f'{count} in {split}' for split, count in rows.items())}")
 
 
 def _cache(arguments: argparse.Namespace) -> Cache | None:
