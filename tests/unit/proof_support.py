@@ -36,7 +36,9 @@ def make_repository(root: Path) -> Path:
     return root
 
 
-def make_run(root: Path, *, name: str = "tiny", seed: int = 0, until: int = 5, environ: dict[str, str] | None = None) -> Run:
+def make_run(
+    root: Path, *, name: str = "tiny", seed: int = 0, until: int = 5, environ: dict[str, str] | None = None
+) -> Run:
     """A run of the rehearsal's recipe whose steps 1 to ``until`` are done."""
     make_repository(root)
     run = Run(root, name, RECIPE, {**ENVIRON, "RUN_NAME": name, **(environ or {})})

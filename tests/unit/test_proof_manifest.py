@@ -118,8 +118,12 @@ def test_host_has_no_name_and_reads_the_gpus(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "ada" / "repo", environ={**SECRETS, "HOME": str(tmp_path / "ada"), "KAGGLE_USERNAME": "ada9"})
-    leak = " ".join([*SECRETS.values(), f"{tmp_path}/ada/.kaggle", f"{tmp_path}/ada/repo/recipes", "https://u:pw@host/x"])
+    run = make_run(
+        tmp_path / "ada" / "repo", environ={**SECRETS, "HOME": str(tmp_path / "ada"), "KAGGLE_USERNAME": "ada9"}
+    )
+    leak = " ".join(
+        [*SECRETS.values(), f"{tmp_path}/ada/.kaggle", f"{tmp_path}/ada/repo/recipes", "https://u:pw@host/x"]
+    )
     append(
         run.folder / "guards.jsonl",
         {"step": "05-train", "guard": "G-X", "outcome": "holds", "detail": leak, "started": "2026-01-31T12:00:09Z"},
@@ -151,7 +155,10 @@ def test_paths_are_relative_whatever_the_place(tmp_path: Path) -> None:
     assert scrubber.path("artifacts/x") == "artifacts/x"
     assert scrubber.path("/srv/repo") == "."
     assert scrubber.path("/data/trm/data/a") == "$TRM_DIR/data/a"
-    assert scrubber.text("/srv/repository /srv/repo-2 /data/root/x /root/y") == "/srv/repository /srv/repo-2 /data/root/x ~/y"
+    assert (
+        scrubber.text("/srv/repository /srv/repo-2 /data/root/x /root/y")
+        == "/srv/repository /srv/repo-2 /data/root/x ~/y"
+    )
     assert scrubber.value({"a": float("nan"), "b": [float("inf"), 1.5]}) == {"a": None, "b": [None, 1.5]}
 
 

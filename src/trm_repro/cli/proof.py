@@ -1,4 +1,4 @@
-"""Verbs of ``provenance/``: manifest, checklist."""
+"""Verbs of ``provenance/`` and ``report/``: manifest, statement, verify, compare, report, attest."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
 
-def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Adds this room's verbs to the parser."""
+    _register_for_steps(verbs)
+    _register_for_readers(verbs)
+
+
+def _register_for_steps(verbs: Verbs[argparse.ArgumentParser]) -> None:
     checkpoint = verbs.add_parser("checkpoint", help="the checkpoint with the highest step in a folder")
     checkpoint.add_argument("folder", type=Path)
     checkpoint.set_defaults(handler=_checkpoint)
@@ -18,11 +26,32 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     manifest = verbs.add_parser("manifest", help="write the manifest of the run in force; the knobs' defaults on stdin")
     manifest.add_argument("output", type=Path)
     manifest.set_defaults(handler=_manifest)
+    statement = verbs.add_parser("statement", help="write and sign the in-toto statement of a manifest")
+    actions = statement.add_subparsers(metavar="VERB", required=True)
+    write = actions.add_parser("write", help="write statement.json beside a manifest")
+    write.add_argument("manifest", type=Path)
+    write.set_defaults(handler=_statement_write)
+    sign = actions.add_parser("sign", help="sign it with an SSH key: statement.json.sig")
+    sign.add_argument("statement", type=Path)
+    sign.add_argument(
+        "--key", type=Path, required=True, help="a private SSH key, or a public one whose agent is running"
+    )
+    sign.set_defaults(handler=_statement_sign)
     checklist = verbs.add_parser("checklist", help="the seed's checklist, from a run's manifest")
     checklist.add_argument("manifest", type=Path)
     checklist.set_defaults(handler=_checklist)
     summary = verbs.add_parser("summary", help="what a finished run did, its scores, and what to do next")
     summary.set_defaults(handler=_summary)
+
+
+def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verify = verbs.add_parser("verify", help="check a bundle: VERIFIED (exit 0), ALTERED (1) or CANNOT TELL (3)")
+    verify.add_argument("bundle", type=Path, help="a folder, or a zip or tar archive of one")
+    verify.add_argument(
+        "--signers", type=Path, metavar="FILE", help="it must be signed by one of these (ssh-keygen(1))"
+    )
+    verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
+    verify.set_defaults(handler=_verify)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
@@ -32,16 +61,36 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
 
 
 def _manifest(arguments: argparse.Namespace) -> None:
-    from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.files import write_json
+
+    defaults = dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
+    write_json(arguments.output, _this_manifest(defaults))
+
+
+def _this_manifest(defaults: dict[str, str]) -> dict[str, Any]:
+    """The manifest of the run in force."""
+    from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.provenance.manifest import build_manifest
     from trm_repro.recipe import read_recipe
 
     run = this_run()
-    defaults = dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
     knobs = {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
-    work = Path(os.environ["TRM_DIR"])
-    write_json(arguments.output, build_manifest(run, read_recipe(RECIPES, run.recipe), work=work, knobs=knobs))
+    return build_manifest(run, read_recipe(RECIPES, run.recipe), work=Path(os.environ["TRM_DIR"]), knobs=knobs)
+
+
+def _statement_write(arguments: argparse.Namespace) -> None:
+    from trm_repro.files import write_bytes
+    from trm_repro.provenance.statement import FILE, make_statement
+
+    path = arguments.manifest.with_name(FILE)
+    write_bytes(path, make_statement(arguments.manifest.read_bytes()))
+    print(path)
+
+
+def _statement_sign(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.signature import sign
+
+    print(sign(arguments.statement, arguments.key))
 
 
 def _checklist(arguments: argparse.Namespace) -> None:
@@ -71,3 +120,11 @@ def _summary(arguments: argparse.Namespace) -> None:
     from trm_repro.provenance.summary import summary
 
     print(summary(this_run()))
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from trm_repro.provenance.verify import verify
+
+    verdict = verify(arguments.bundle, signers=arguments.signers, attestation=arguments.attestation)
+    print(verdict)
+    return verdict.exit_code

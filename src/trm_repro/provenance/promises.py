@@ -1,0 +1,134 @@
+"""What a recipe promises about what its training leaves: the configuration, the tensors, the number of steps.
+
+Everything is computed from the recipe in a manifest and from upstream's documented defaults, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
+
+# Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
+UPSTREAM_KEYS = (
+    *("data_paths", "data_paths_test", "evaluators", "global_batch_size", "epochs", "eval_interval"),
+    *("checkpoint_every_eval", "lr", "lr_min_ratio", "lr_warmup_steps", "beta1", "beta2", "weight_decay"),
+    *("puzzle_emb_weight_decay", "puzzle_emb_lr", "seed", "min_eval_interval", "ema", "ema_rate", "freeze_weights"),
+)
+# Vocabulary and positions of each kind of puzzle: they are the dataset's, not the configuration's.
+PUZZLES = {"arc": (12, 900), "sudoku": (11, 81), "maze": (6, 900)}
+DTYPES = {"bfloat16": "BF16", "float32": "F32", "float16": "F16"}
+SLACK = 0.05  # of the planned number of steps; upstream's own plan is 0.3 % below what the paper's data gives
+
+
+def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The training configuration that the command on record makes of upstream's defaults."""
+    from omegaconf import OmegaConf
+
+    defaults = files("trm_repro.engine") / "config"
+    base = OmegaConf.create((defaults / "cfg_pretrain.yaml").read_text())
+    arch = OmegaConf.create({"arch": OmegaConf.create((defaults / "arch/trm.yaml").read_text())})
+    overrides = [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
+    given = OmegaConf.from_dotlist([word for word in overrides if not word.startswith("arch=")])
+    merged = OmegaConf.to_container(OmegaConf.merge(base, arch, given), resolve=True)
+    assert isinstance(merged, dict)
+    wanted = {*UPSTREAM_KEYS, "arch", *(str(key) for key in given)}
+    return {str(key): value for key, value in merged.items() if key in wanted}
+
+
+def training_command(manifest: Mapping[str, Any]) -> list[str]:
+    """The training command on record; the recipe's where there is none."""
+    ran = [entry["argv"] for entry in manifest["commands"] if entry["step"] == TRAIN and entry["exit_code"] == 0]
+    return max(ran, key=len) if ran else expected_command(manifest, TRAIN, [])
+
+
+def config_problems(expected: Mapping[str, Any], found: Any) -> list[str]:
+    """Where a training configuration is not what it was to be, one line a key."""
+    return _differences("", dict(expected), found)
+
+
+def _differences(where: str, expected: Any, found: Any) -> list[str]:
+    if isinstance(expected, dict):
+        if not isinstance(found, dict):
+            return [f"{where or 'configuration'}: not a mapping"]
+        lines = []
+        for key, value in expected.items():
+            place = f"{where}.{key}" if where else str(key)
+            lines += _differences(place, value, found[key]) if key in found else [f"{place}: missing"]
+        return lines
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(expected, found, strict=True))
+        return [line for i, (one, other) in pairs for line in _differences(f"{where}.{i}", one, other)]
+    return [] if expected == found else [f"{where}: expected {expected!r}, found {found!r}"]
+
+
+def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The tensors of a checkpoint, by name without prefix: dtype and shape.
+
+    Args:
+        arch: the part ``arch`` of the training configuration.
+        target: the kind of puzzle, such as ``arc2``.
+        identifiers: the number of puzzle identifiers, the blank one included.
+    """
+    vocabulary, positions = next(value for kind, value in PUZZLES.items() if target.startswith(kind))
+    width, expansion = arch["hidden_size"], arch["expansion"]
+    slots = arch["puzzle_emb_len"] or -(-arch["puzzle_emb_ndim"] // width)
+    length = positions + slots
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {
+        "H_init": (DTYPES[arch["forward_dtype"]], (width,)),
+        "L_init": (DTYPES[arch["forward_dtype"]], (width,)),
+        "embed_tokens.embedding_weight": ("F32", (vocabulary, width)),
+        "lm_head.weight": ("F32", (vocabulary, width)),
+        "q_head.weight": ("F32", (2, width)),
+        "q_head.bias": ("F32", (2,)),
+    }
+    if arch["puzzle_emb_ndim"]:
+        tensors["puzzle_emb.weights"] = ("F32", (identifiers, arch["puzzle_emb_ndim"]))
+    if arch["pos_encodings"] == "learned":
+        tensors["embed_pos.embedding_weight"] = ("F32", (length, width))
+    for layer in range(arch["L_layers"]):
+        block = f"L_level.layers.{layer}"
+        if arch["mlp_t"]:
+            tensors |= _swiglu(f"{block}.mlp_t", length, expansion)
+        else:
+            tensors[f"{block}.self_attn.qkv_proj.weight"] = ("F32", (3 * width, width))
+            tensors[f"{block}.self_attn.o_proj.weight"] = ("F32", (width, width))
+        tensors |= _swiglu(f"{block}.mlp", width, expansion)
+    return tensors
+
+
+def _swiglu(name: str, width: int, expansion: float) -> dict[str, tuple[str, tuple[int, ...]]]:
+    inner = 256 * math.ceil(round(expansion * width * 2 / 3) / 256)
+    return {
+        f"{name}.gate_up_proj.weight": ("F32", (2 * inner, width)),
+        f"{name}.down_proj.weight": ("F32", (width, inner)),
+    }
+
+
+def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str]:
+    """Whether checkpoints of these steps can come from this dataset with this command.
+
+    A recipe that knows its steps is taken at its word, as long as its command ran. Otherwise the last number must be near
+    upstream's plan, examples drawn / batch: an epoch visits each group once and draws one of its puzzles, and every batch
+    cuts off a part of its last puzzle, twice the mean puzzle at most in the mean.
+    """
+    known = manifest["recipe"]["resolved"]["expected"]["steps"]
+    if known and not command_problems(manifest, TRAIN):
+        lines = [f"step_{step}: the recipe's run writes none of that number" for step in steps if step not in known]
+        return lines + ([f"step_{known[-1]}: the last one is missing"] if known[-1] not in steps else [])
+    rows = {entry["path"].rpartition("/train/")[2]: entry.get("rows") or 0 for entry in manifest["outputs"]}
+    config = expected_config(manifest)
+    groups = rows.get("all__group_indices.npy", 1) - 1
+    puzzles, examples = rows.get("all__puzzle_identifiers.npy", 0), rows.get("all__inputs.npy", 0)
+    if groups < 1 or not puzzles or not steps:
+        return ["the manifest counts no training puzzles, or no checkpoints"]
+    batch, mean = config["global_batch_size"], examples / puzzles
+    drawn = config["epochs"] * groups * mean
+    intervals = config["epochs"] / config["eval_interval"]  # each drops its last, incomplete batch
+    least, most = (1 - SLACK) * drawn / (batch + 2 * mean) - intervals, (1 + SLACK) * drawn / batch
+    if not least <= steps[-1] <= most:
+        return [f"step_{steps[-1]}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
+    return []

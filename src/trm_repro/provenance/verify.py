@@ -1,0 +1,196 @@
+"""Verifying a bundle: was anything altered, and does what it says agree with itself?
+
+The answer is one of three. ALTERED: something is missing, extra, different, or contradicts something else. CANNOT TELL:
+the thing is no bundle, of a format this tool does not know, or a check that was asked for could not be made. VERIFIED: every
+check was made and none found anything. Neither PyTorch nor a network is needed.
+
+The files are compared with their digests first; where those disagree nothing else is believed. Then each promise of the
+manifest is held against the files (:data:`CHECKS`). Whoever makes a whole bundle up, digests included, is caught only by a
+signature or an attestation: see docs/format.md, "Who vouches for what".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm_repro.digests import Digest, digest_files
+from trm_repro.errors import MissingPrerequisite, ReproError
+from trm_repro.provenance import checks
+from trm_repro.provenance.checks import Context, Finding
+from trm_repro.publish.bundle import KAGGLE_SUMS, SETTINGS, SUMS
+
+VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
+EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}
+FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a verification.
+
+    Attributes:
+        findings: one for each check, in order.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def word(self) -> str:
+        """VERIFIED, ALTERED or CANNOT TELL."""
+        outcomes = {finding.outcome for finding in self.findings}
+        return ALTERED if "wrong" in outcomes else CANNOT_TELL if "unknown" in outcomes else VERIFIED
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 3."""
+        return EXIT[self.word]
+
+    def __str__(self) -> str:
+        lines = []
+        for finding in self.findings:
+            first, *rest = finding.lines or ("",)
+            lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
+        return "\n".join([*lines, f"{self.word}: {self.summary}"])
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence."""
+        count = sum(len(finding.lines) for finding in self.findings if finding.outcome == "wrong")
+        if self.word == ALTERED:
+            return f"{count} finding{'s' if count != 1 else ''}; do not use this"
+        if self.word == CANNOT_TELL:
+            return "; ".join(line for f in self.findings if f.outcome == "unknown" for line in f.lines)
+        made = {finding.check for finding in self.findings if finding.outcome == "ok"}
+        vouched = "" if made & {"signature", "attested"} else "; nobody but the bundle itself vouches for it"
+        return f"{len(made)} checks, nothing found{vouched}"
+
+
+def verify(path: Path, *, signers: Path | None = None, attestation: Path | None = None) -> Verdict:
+    """Verifies a bundle.
+
+    Args:
+        path: a bundle's folder, or a zip or tar archive of one.
+        signers: a file of allowed signers; the statement must then be signed by one of them.
+        attestation: a folder of ``attestations/``; the bundle must then be the one it attests.
+    """
+    try:
+        with opened(path) as folder:
+            names = {entry.name for entry in folder.iterdir()}
+            if not names & {SUMS, MANIFEST}:
+                return Verdict(
+                    (
+                        Finding(
+                            "structure", "unknown", (f"{path}: not a bundle: neither {SUMS} nor {MANIFEST} is in it",)
+                        ),
+                    )
+                )
+            files = check_files(folder)
+            if files.outcome != "ok":
+                return Verdict((files,))
+            return Verdict((files, *_checks(Context(folder, signers=signers, attestation=attestation))))
+    except MissingPrerequisite as error:
+        return Verdict((Finding("structure", "unknown", (str(error),)),))
+
+
+def _checks(context: Context) -> Iterator[Finding]:
+    """Makes every check in turn; after a manifest that cannot be read there is nothing to hold anything against."""
+    for name, check in checks.CHECKS.items():
+        try:
+            outcome, lines = check(context)
+        except MissingPrerequisite as error:
+            outcome, lines = "unknown", [str(error)]
+        except ReproError as error:
+            outcome, lines = "wrong", [str(error)]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
+            # the file is what the manifest says, but not what this tool knows how to read
+            outcome, lines = "unknown", [f"cannot be read: {type(error).__name__}: {error}"]
+        yield Finding(name, outcome, tuple(lines))
+        if name == "manifest" and outcome != "ok":
+            return
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Path]:
+    """The folder of a bundle: ``path`` itself, or a temporary one into which an archive was unpacked.
+
+    Raises:
+        MissingPrerequisite: there is no such thing, or it cannot be unpacked.
+    """
+    if path.is_dir():
+        yield path
+        return
+    if not path.exists():
+        raise MissingPrerequisite(f"{path}: no such file or folder")
+    with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary:
+        folder = Path(temporary)
+        try:
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder)
+            else:
+                with tarfile.open(path) as archive:
+                    archive.extractall(folder, filter="data")
+        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
+            raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}") from None
+        inside = list(folder.iterdir())
+        yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def check_files(folder: Path) -> Finding:
+    """Compares the files of a bundle with ``SHA256SUMS``, and Kaggle's two with ``kaggle.sha256`` where they are."""
+    entries = {entry.name: entry for entry in folder.iterdir() if entry.name not in FURNITURE}
+    lines = [f"extra: {name}: a bundle has no folders" for name, entry in sorted(entries.items()) if entry.is_dir()]
+    present = {name: entry for name, entry in entries.items() if entry.is_file()}
+    digests = {path.name: digest for path, digest in digest_files(present.values()).items()}
+    listed = _listed(folder / SUMS, lines)
+    settings = _listed(folder / KAGGLE_SUMS, lines) if KAGGLE_SUMS in present else {}
+    for name in sorted(listed.keys() | digests.keys() - {SUMS}):
+        if name in SETTINGS and name not in listed:
+            expected, source = settings.get(name), KAGGLE_SUMS
+        else:
+            expected, source = listed.get(name), SUMS
+        lines += _comparison(name, expected, digests.get(name), source)
+    return (
+        Finding("files", "wrong", tuple(lines))
+        if lines
+        else Finding("files", "ok", (f"{len(listed)} files are what {SUMS} says, and no other is there",))
+    )
+
+
+def _listed(path: Path, lines: list[str]) -> dict[str, str]:
+    """What a list of digests says; every departure from its one form is noted in ``lines``."""
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        lines.append(f"missing: {path.name}")
+        return {}
+    except UnicodeDecodeError:
+        lines.append(f"different: {path.name}: not a list of digests")
+        return {}
+    listed = {}
+    for line in text.split("\n")[:-1]:
+        digest, name = line[:64], line[66:]
+        if line[64:66] != "  " or not name or digest.strip("0123456789abcdef"):
+            lines.append(f"different: {path.name}: not a line of sha256sum: {line!r}")
+        else:
+            listed[name] = digest
+    if not lines and text != "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())):
+        lines.append(f"different: {path.name}: its lines are not sorted, repeated, or not ended")
+    return listed
+
+
+def _comparison(name: str, expected: str | None, found: Digest | None, source: str) -> list[str]:
+    if expected is None:
+        return [f"extra: {name}: {source} does not list it"]
+    if found is None:
+        return [f"missing: {name}: {source} lists it"]
+    if found.sha256 != expected:
+        return [f"different: {name}: {source} expects sha256 {expected}, found {found.sha256} ({found.bytes} bytes)"]
+    return []
