@@ -37,11 +37,15 @@ cd "$REPRO_ROOT"
   die "$EXIT_INVARIANT" "G-RUN-NAME: '$RUN_NAME' is not safe as a file name" "use letters, digits, '.', '_' and '-'"
 
 TOOL=$REPRO_ROOT/.venv/bin
+PATH=$PATH:$TOOL # last: what a step puts first, the training environment, wins
 RUN_STATE=.repro/runs/$RUN_NAME
 ARTIFACTS=artifacts/$RUN_NAME
 DRY_RUN=0 FORCE=0 FINISHED=0 STEP=''
 
 repro() { "$TOOL/trm-repro" "$@"; }
+
+# A path as people read it: without this repository's own.
+short() { printf '%s\n' "${1#"$REPRO_ROOT"/}"; }
 
 # The header comment of the calling script, up to the first blank line.
 help_text() { sed -n '2,/^$/{s/^# \{0,1\}//;/^$/q;p}' "$0"; }

@@ -26,7 +26,7 @@ main() {
   guards_settle
   [[ -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
     die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $checkpoints" "read its log from the end"
-  step_done "checkpoints in $checkpoints" "$checkpoints"
+  step_done "checkpoints in $(short "$checkpoints")" "$checkpoints"
 }
 
 # Weights & Biases logs online with a key and offline without; it never asks.

@@ -13,6 +13,7 @@ main() {
   step_begin "$@"
   ((! DRY_RUN)) || return 0
   local run_dir=$TRM_DIR/$CHECKPOINT_FOLDER checkpoint summary=.repro/summary_$RUN_NAME.txt
+  run_dir=$(short "$run_dir")
   checkpoint=$(repro checkpoint "$run_dir") || exit
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
   guards_settle

@@ -19,7 +19,7 @@ main() {
     run trm-repro publish kaggle --bundle "$KAGGLE_DS_DIR" || die "$EXIT_COMMAND" "the upload did not succeed"
     step_done "uploaded as $KAGGLE_USERNAME/$KAGGLE_DATASET_SLUG" "$KAGGLE_DS_DIR"
   else
-    step_done "packaged in $KAGGLE_DS_DIR; nothing was sent" "$KAGGLE_DS_DIR"
+    step_done "packaged in $(short "$KAGGLE_DS_DIR"); nothing was sent" "$KAGGLE_DS_DIR"
   fi
 }
 
