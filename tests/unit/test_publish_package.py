@@ -99,12 +99,13 @@ def test_bundle_holds_what_the_issue_names(made: Path) -> None:
             "submission.json",
         ),
         *("manifest.json", "SHA256SUMS", "README.md", "dataset-metadata.json", "dataset-cover-image.png"),
-        "trm_repro-0.1.0-py3-none-any.whl",
+        *("trm_repro-0.1.0-py3-none-any.whl", "kaggle.sha256"),
     }
 
 
 def test_sums_are_sha256sums_and_leave_out_kaggles_settings(made: Path) -> None:
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=made, check=True, capture_output=True)
+    for sums in ("SHA256SUMS", "kaggle.sha256"):
+        subprocess.run(["sha256sum", "--check", "--strict", sums], cwd=made, check=True, capture_output=True)
     assert not {METADATA, COVER} & set((made / "SHA256SUMS").read_text().split())
 
 
@@ -114,7 +115,7 @@ def test_metadata_is_the_seeds(made: Path) -> None:
     assert metadata["id"] == "ada/trm-arc2-weights-tiny-run"
     assert metadata["licenses"] == [{"name": "CC-BY-4.0"}]
     described = {resource["path"]: resource["description"] for resource in metadata["resources"]}
-    assert described.keys() == {path.name for path in made.iterdir()} - {METADATA, COVER, "SHA256SUMS"}
+    assert described.keys() == {path.name for path in made.iterdir()} - {METADATA, COVER, "SHA256SUMS", "kaggle.sha256"}
     assert all(described.values())
 
 
@@ -263,6 +264,7 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
         (lambda folder: (folder / "identifiers.json").unlink(), "missing: identifiers.json"),
         (lambda folder: (folder / "notes.txt").write_text("x"), "extra: notes.txt"),
         (lambda folder: (folder / "submission.json").write_text("{}"), "different: submission.json"),
+        (lambda folder: (folder / COVER).write_bytes(b"x"), "different: dataset-cover-image.png"),
         (lambda folder: (folder / "deep").mkdir(), "folders are not published"),
         (lambda folder: (folder / "SHA256SUMS").write_text("abc\n"), "not a line of sha256sum"),
     ],
@@ -289,6 +291,7 @@ def test_validate_finds(bundle: Path, break_it: object, message: str, capsys: py
 )
 def test_validate_finds_what_kaggle_would_refuse(bundle: Path, change: dict[str, object], message: str) -> None:
     write_json(bundle / METADATA, json.loads((bundle / METADATA).read_text()) | change)
+    write_sums(bundle)
     with pytest.raises(InvariantBroken, match=message):
         read_bundle(bundle)
 

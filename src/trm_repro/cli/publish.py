@@ -22,11 +22,14 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _add_names(actions)
     _add_package(actions)
     _add_kaggle(actions)
+    notebook = verbs.add_parser("notebook", help="the notebook that uses a bundle on Kaggle")
+    _add_notebook(notebook.add_subparsers(dest="action", metavar="ACTION", required=True))
 
 
 def _knob(name: str, default: str = "") -> str:
-    """A knob's value in the environment."""
-    return os.environ.get(name, "") or default
+    """A knob's value in the environment; a placeholder such as ``<your_kaggle_username>`` is no value."""
+    value = os.environ.get(name, "")
+    return default if not value or value.startswith("<") else value
 
 
 def _add_names(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,12 +103,6 @@ def _add_kaggle(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_upload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--receipt", type=Path, help="write there, as JSON, what was published and compared")
-    parser.add_argument(
-        "--unfaithful",
-        metavar="RUN_NAME",
-        default=_knob("PUBLISH_UNFAITHFUL"),
-        help="publish this run although it is not faithful; default: $PUBLISH_UNFAITHFUL",
-    )
 
 
 def _switch(name: str) -> bool:
@@ -121,11 +118,10 @@ def _read_for_upload(arguments: argparse.Namespace) -> Bundle:
     from trm_repro.publish.bundle import read_bundle
 
     bundle = read_bundle(arguments.bundle)
-    name = bundle.manifest["run"]["name"]
-    if not bundle.faithful and arguments.unfaithful != name:
+    if not bundle.faithful and not _switch("PUBLISH_UNFAITHFUL"):
         raise InvariantBroken(
-            f"run {name} is not faithful: {'; '.join(bundle.manifest['reasons'])}",
-            hint=f"to publish it all the same, and its card says so, set PUBLISH_UNFAITHFUL={name}",
+            f"run {bundle.manifest['run']['name']} is not faithful: {'; '.join(bundle.manifest['reasons'])}",
+            hint="to publish it all the same (its card says so in the first line), set PUBLISH_UNFAITHFUL=1",
         )
     return bundle
 
@@ -174,3 +170,18 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     if not published.changed:
         print("nothing to do: Kaggle holds exactly this bundle", file=sys.stderr)
     print(f"{published.url} version {published.version}, compared by {published.verified}")
+
+
+def _add_notebook(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser("write", help="write it, and kernel-metadata.json beside it")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.ipynb")
+    parser.set_defaults(handler=_write_notebook)
+
+
+def _write_notebook(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.bundle import read_bundle
+    from trm_repro.publish.notebook import write_notebook
+
+    write_notebook(read_bundle(arguments.bundle), arguments.output)
+    print(arguments.output)

@@ -1,9 +1,10 @@
 """A bundle: the flat folder that is published, the same bytes on Kaggle and on the hub.
 
 Every file of it is listed in ``SHA256SUMS`` (``sha256sum -c`` reads it) except that file itself and the two that tell
-Kaggle how to show the dataset; Kaggle consumes those and does not serve them. ``dataset-metadata.json`` is what the
-``kaggle`` client reads. The card ``README.md`` carries the hub's front matter; its first line says whether the run is
-faithful. There are no folders in a bundle: Kaggle's client skips them.
+Kaggle how to show the dataset; Kaggle consumes those and does not serve them, so they are listed in ``kaggle.sha256``.
+``dataset-metadata.json`` is what the ``kaggle`` client reads. The card ``README.md`` carries the hub's front matter; its
+first line says whether the run is faithful. There are no folders in a bundle: Kaggle's client skips them.
+docs/format.md describes the files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from trm_repro.files import read_json, write_text
 from trm_repro.publish.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
 
 SUMS = "SHA256SUMS"
+KAGGLE_SUMS = "kaggle.sha256"
 METADATA = "dataset-metadata.json"
 COVER = "dataset-cover-image.png"
 SETTINGS = (METADATA, COVER)  # for Kaggle's eyes; never files of the published dataset
@@ -34,12 +36,14 @@ CONTENTS = {
     "submission.json": "the run's own submission, in the competition's format",
     "manifest.json": "what made these files: commands, inputs, outputs, versions, guards, deviations",
     "statement.json": "the manifest's in-toto statement (SLSA provenance)",
+    "statement.json.sig": "an SSH signature of the statement",
     "LICENSE.upstream": "the licence of the code that trained the weights",
     "README.md": "this card",
+    KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",
     SUMS: "SHA-256 of every other file here",
 }
 WHEEL = "trm-repro's wheel (pure Python), for notebooks without internet"
-REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, SUMS)
+REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, COVER, KAGGLE_SUMS, SUMS)
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,15 @@ def published_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name not in SETTINGS)
 
 
-def write_sums(folder: Path) -> dict[str, Digest]:
-    """Writes ``SHA256SUMS`` for the published files of a folder; returns their digests."""
-    files = [path for path in published_files(folder) if path.name != SUMS]
-    digests = {path.name: digest for path, digest in digest_files(files).items()}
-    write_text(folder / SUMS, "".join(f"{digest.sha256}  {name}\n" for name, digest in digests.items()))
-    return digests
+def write_sums(folder: Path) -> None:
+    """Writes ``kaggle.sha256`` for Kaggle's settings, and ``SHA256SUMS`` for all published files."""
+    _write_sums(folder / KAGGLE_SUMS, [folder / name for name in SETTINGS])
+    _write_sums(folder / SUMS, [path for path in published_files(folder) if path.name != SUMS])
+
+
+def _write_sums(path: Path, files: list[Path]) -> None:
+    digests = digest_files(files)
+    write_text(path, "".join(f"{digests[file].sha256}  {file.name}\n" for file in sorted(files)))
 
 
 def read_sums(text: str) -> dict[str, str]:
@@ -122,13 +129,10 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: not a bundle, {', '.join(missing)} missing", hint="make it with: trm-repro publish package"
         )
     problems = [f"{path.name}: folders are not published" for path in sorted(folder.iterdir()) if path.is_dir()]
-    digests = {
-        path.name: digest for path, digest in digest_files(p for p in published_files(folder) if p.is_file()).items()
-    }
-    sums = read_sums((folder / SUMS).read_text())
-    found = {name: digest for name, digest in digests.items() if name != SUMS}
-    expected = {name: Digest(sha256, found[name].bytes if name in found else 0) for name, sha256 in sums.items()}
-    problems += difference(expected, found)
+    digests = {path.name: digest for path, digest in digest_files(p for p in folder.iterdir() if p.is_file()).items()}
+    settings = {name: digests.pop(name) for name in SETTINGS}
+    problems += _wrong_sums(folder / KAGGLE_SUMS, settings)
+    problems += _wrong_sums(folder / SUMS, {name: digest for name, digest in digests.items() if name != SUMS})
     metadata, manifest = read_json(folder / METADATA), read_json(folder / "manifest.json")
     problems += _wrong_metadata(metadata, folder) + _wrong_card((folder / "README.md").read_text(), manifest)
     if problems:
@@ -136,7 +140,15 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems),
             hint="a bundle is never repaired by hand; make it again with: trm-repro publish package",
         )
-    return Bundle(folder, metadata, manifest, digests)
+    return Bundle(folder, metadata, manifest, dict(sorted(digests.items())))
+
+
+def _wrong_sums(path: Path, found: dict[str, Digest]) -> list[str]:
+    """How files differ from a list of their digests."""
+    sums = read_sums(path.read_text())
+    return difference(
+        {name: Digest(sha256, found[name].bytes if name in found else 0) for name, sha256 in sums.items()}, found
+    )
 
 
 def _wrong_metadata(metadata: dict[str, Any], folder: Path) -> list[str]:

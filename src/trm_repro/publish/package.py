@@ -19,6 +19,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.publish.bundle import (
     COVER,
+    KAGGLE_SUMS,
     METADATA,
     SUMS,
     Bundle,
@@ -83,14 +84,15 @@ def package(
     try:
         _place_outputs(staging, manifest, repository, trm_dir)
         _place(manifest_path, staging / "manifest.json")
-        if (statement := manifest_path.with_name("statement.json")).is_file():
-            _place(statement, staging / "statement.json")
+        for name in ("statement.json", "statement.json.sig"):
+            if (beside := manifest_path.with_name(name)).is_file():
+                _place(beside, staging / name)
         if trm_dir and manifest["run"]["engine"] == "upstream" and (trm_dir / "LICENSE").is_file():
             _place(trm_dir / "LICENSE", staging / "LICENSE.upstream")
         write_twin(staging / "model.ckpt", staging / "model.safetensors")
         write_wheel(staging)
         write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
-        files = [*(path.name for path in published_files(staging)), "README.md", SUMS]
+        files = [*(path.name for path in published_files(staging)), "README.md", KAGGLE_SUMS, SUMS]
         write_text(staging / "README.md", card(manifest, title=called.title, license=license, files=sorted(files)))
         write_json(staging / METADATA, _metadata(staging, manifest, called, license))
         write_sums(staging)

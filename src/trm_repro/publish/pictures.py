@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.picture import PALETTE
 from trm_repro.files import staged
 
 Grid = Sequence[Sequence[int]]
 
-# The ten colours as the ARC site shows them.
-COLOURS = (
-    *("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00"),
-    *("#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25"),
-)
 COVER_SIZE = (560, 280)  # width and height in pixels; Kaggle crops its header to exactly this
 
 
@@ -28,7 +24,7 @@ def draw(axes: Any, grid: Grid, title: str = "") -> None:
     if len(grid) == 0 or len(grid[0]) == 0:
         axes.plot([0, 1], [0, 1], "0.6", [0, 1], [1, 0], "0.6")
         return
-    axes.imshow(grid, cmap=ListedColormap(COLOURS), vmin=0, vmax=9, interpolation="nearest")
+    axes.imshow(grid, cmap=ListedColormap(PALETTE), vmin=0, vmax=9, interpolation="nearest")
 
 
 def figure(rows: Sequence[Sequence[tuple[str, Grid]]]) -> Any:

@@ -1,0 +1,280 @@
+"""From a bundle and a competition's task file to a submission, within a time budget.
+
+The weights know their training puzzles by rows of a table. A puzzle of the new dataset that has the name of a trained
+one gets its row; all others get the mean row, the starting point that upstream gives to new puzzles, and fine-tuning on
+the tasks' own examples moves it from there. Predictions are made variant by variant: first every task as it is, then a
+first augmentation of every task, and so on, so that whenever the time is over every task has had its share.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import read_json
+from trm_repro.progress import track
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trm_repro.engine.config import PretrainConfig
+    from trm_repro.engine.data import Split
+    from trm_repro.engine.model import TRM
+
+NOT_ANSWERED = [[0]]  # what a test input gets that the time did not suffice for
+LARGEST_EPOCHS = 10**6  # fine-tuning ends with the time; this many epochs are never reached
+
+
+class Budget:
+    """A number of seconds, counted from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left, 0 when it is over."""
+        return max(0.0, self._end - time.monotonic())
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was predicted so far.
+
+    Attributes:
+        votes: the votes of all predictions.
+        answered: the test inputs that have one, as (task, number of the test input).
+        predictions: how many predictions were made.
+        wanted: how many there would be with enough time.
+    """
+
+    votes: Votes
+    answered: frozenset[tuple[str, int]]
+    predictions: int
+    wanted: int
+
+
+def find(root: Path, name: str) -> Path:
+    """The file called ``name`` below ``root``, wherever Kaggle mounted it.
+
+    Raises:
+        MissingPrerequisite: there is none.
+        InvariantBroken: there are several.
+    """
+    found = sorted(root.rglob(name))
+    if not found:
+        raise MissingPrerequisite(
+            f"no {name} below {root}", hint="attach the dataset, or the competition, to the notebook"
+        )
+    if len(found) > 1:
+        raise InvariantBroken(f"several files {name}: {', '.join(map(str, found))}", hint="attach one of them only")
+    return found[0]
+
+
+def build(challenges: Path, folder: Path, *, augmentations: int) -> Path:
+    """Builds the augmented dataset of a competition's task file, as upstream's builder would.
+
+    Args:
+        challenges: a file ``<prefix>_<subset>_challenges.json``; solutions are used if they lie beside it.
+        folder: the dataset's folder, which must not exist.
+        augmentations: how many variants of each task.
+
+    Returns:
+        The dataset's folder.
+    """
+    from trm_repro.arc.builder import Options
+    from trm_repro.arc.builder import build as build_dataset
+
+    prefix, _, subset = challenges.name.removesuffix("_challenges.json").rpartition("_")
+    options = Options(
+        input_file_prefix=str(challenges.with_name(prefix)),
+        subsets=(subset,),
+        test_set_names=(subset,),
+        num_aug=augmentations,
+    )
+    build_dataset(options, folder)
+    return folder
+
+
+def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
+    """The bundle's model with a puzzle table for the dataset.
+
+    Returns:
+        The model on the CPU, and how many of the dataset's puzzles the weights were trained on.
+    """
+    from trm_repro.engine.checkpoint import TABLE, load_weights, read_weights
+    from trm_repro.engine.config import read_arch
+    from trm_repro.engine.data import Split
+    from trm_repro.engine.model import TRM
+
+    weights = read_weights(bundle / "model.ckpt")
+    wanted: list[str] = read_json(dataset / "identifiers.json")
+    rows = {name: row for row, name in enumerate(read_json(bundle / "identifiers.json"))}
+    trained = weights[TABLE]
+    if len(rows) != len(trained):
+        raise InvariantBroken(f"{bundle}: {len(rows)} identifiers, but {len(trained)} puzzle vectors")
+    table = trained.float().mean(0, keepdim=True).repeat(len(wanted), 1)
+    known = [(place, rows[name]) for place, name in enumerate(wanted) if name in rows]
+    table[[place for place, _ in known]] = trained[[row for _, row in known]]
+    weights[TABLE] = table
+    model = TRM(read_arch(bundle / "model.ckpt").model(Split(dataset, "test").metadata))
+    load_weights(model, weights, source=str(bundle / "model.ckpt"))
+    return model, sum(wanted[place] != "<blank>" for place, _ in known)
+
+
+def fine_tune(model: TRM, bundle: Path, dataset: Path, *, seconds: float, batch: int, seed: int = 0) -> int:
+    """Trains the puzzle vectors on the tasks' own examples, the weights frozen, until the time is over.
+
+    Learning rates, decay and warm-up are those of the published post-training (batch 96, 1.25e-3 for the vectors); the
+    rate goes with the batch size.
+
+    Returns:
+        The number of steps.
+    """
+    from trm_repro.engine.config import parse, read_arch
+    from trm_repro.engine.data import Sampler, Split
+    from trm_repro.engine.train import Training
+    from trm_repro.engine.world import join
+
+    config: PretrainConfig = parse(
+        {
+            "arch": read_arch(bundle / "model.ckpt").model_dump(),
+            "data_paths": [str(dataset)],
+            "global_batch_size": batch,
+            "epochs": LARGEST_EPOCHS,
+            "lr": 1.25e-5 * batch / 96,
+            "lr_warmup_steps": 200,
+            "weight_decay": 0.1,
+            "puzzle_emb_lr": 1.25e-3 * batch / 96,
+            "puzzle_emb_weight_decay": 0.1,
+            "freeze_weights": True,
+            "seed": seed,
+        }
+    )
+    budget, split = Budget(seconds), Split(dataset, "train")
+    with join() as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
+        training = Training(config, model.to(world.device).train(), split.metadata, world)
+        # `batch` epochs at a time always fill a batch, however few tasks there are
+        sampler = Sampler(split, seed=seed, global_batch_size=batch, epochs=batch)
+        shown = 0
+        while budget.left:
+            drawn = sampler.next()
+            if drawn is None:
+                sampler.begin(sampler.iteration + 1)
+                continue
+            metrics = training.train_step(drawn.to(world.device))
+            bar.note(f"step {training.step}, loss {(metrics or {}).get('train/lm_loss', 0):.3f}")
+            gone = int(seconds - budget.left)
+            bar.advance(gone - shown)
+            shown = gone
+        return training.step
+
+
+def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers:
+    """Predicts the dataset's test inputs, in all their variants, on all devices, until done or the time is over.
+
+    Args:
+        model: the model; it is copied to each CUDA device, or used on the CPU.
+        dataset: from :func:`build`.
+        seconds: the time there is.
+        batch: examples a device takes at a time.
+    """
+    import torch
+
+    from trm_repro.engine.data import Split
+    from trm_repro.engine.evaluate import answer
+
+    budget, split = Budget(seconds), Split(dataset, "test")
+    identifiers: list[str] = read_json(dataset / "identifiers.json")
+    votes = Votes(read_json(dataset / "test_puzzles.json"), identifiers, split.metadata.blank_identifier_id)
+    puzzle, order = _order(split)
+    parts = [order[start : start + batch] for start in range(0, len(order), batch)]
+    devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    models = [copy.deepcopy(model).to(device).eval() for device in devices]
+    lock, free = threading.Lock(), list(range(len(devices)))
+    answered: set[tuple[str, int]] = set()
+    done = 0
+
+    def work(rows: NDArray[np.int64]) -> None:
+        nonlocal done
+        if not budget.left:
+            return
+        with lock:
+            place = free.pop()
+        logits, q_halt = answer(models[place], split.batch(rows, len(rows)).to(devices[place]))
+        predicted = logits.argmax(-1).to(torch.uint8).cpu().numpy()
+        numbers = split.puzzle_identifiers[puzzle[rows]]
+        with lock:
+            free.append(place)
+            votes.add(numbers, np.asarray(split.inputs[rows]), predicted, q_halt.float().cpu().numpy())
+            tests = rows - split.puzzle_indices[puzzle[rows]]
+            names = (identifiers[number].partition("|||")[0] for number in numbers)
+            answered.update(zip(names, tests.tolist(), strict=True))
+            done += len(rows)
+            bar.advance(len(rows))
+
+    with (
+        track("predicting", total=len(order), unit="examples") as bar,
+        ThreadPoolExecutor(len(devices)) as pool,
+    ):
+        list(pool.map(work, parts))
+    return Answers(votes, frozenset(answered), done, len(order))
+
+
+def _order(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The puzzle of each example, and the examples, those of each group's first variant first, then the second's …"""
+    puzzle = np.repeat(np.arange(len(split.puzzle_identifiers)), np.diff(split.puzzle_indices))
+    firsts = np.repeat(split.group_indices[:-1], np.diff(split.group_indices))
+    rank = (np.arange(len(split.puzzle_identifiers)) - firsts)[puzzle]
+    return puzzle, np.argsort(rank, kind="stable")
+
+
+def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
+    """The submission: two attempts at every test input; those without a prediction get a placeholder.
+
+    Raises:
+        InvariantBroken: it is not what the competition accepts.
+    """
+    from trm_repro.arc.submission import problems
+
+    voted = answers.votes.submission(2)
+    whole: Submission = {}
+    for task, puzzle in tasks.items():
+        entries = iter(voted.get(task, []))
+        placeholder = {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
+        whole[task] = [
+            next(entries, placeholder) if (task, number) in answers.answered else placeholder
+            for number in range(len(puzzle["test"]))
+        ]
+    if wrong := problems(whole, tasks):
+        raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
+    return whole
+
+
+def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:
+    """A figure of the first tasks: an example, the test input and the two attempts at it."""
+    from trm_repro.publish.pictures import figure
+
+    rows: list[Sequence[tuple[str, Any]]] = []
+    for task in list(tasks)[:limit]:
+        example, test, attempts = tasks[task]["train"][0], tasks[task]["test"][0], whole[task][0]
+        rows.append(
+            [
+                (f"{task} example", example["input"]),
+                ("its output", example["output"]),
+                ("test input", test["input"]),
+                ("attempt 1", attempts["attempt_1"]),
+                ("attempt 2", attempts["attempt_2"]),
+            ]
+        )
+    return figure(rows)

@@ -1,0 +1,73 @@
+"""Kaggle's folders, laid out in a folder of the test's own: a bundle with real (untrained) weights, and real tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from publish_support import write_run
+
+from trm_repro.arc.tasks import arc_agi_2
+from trm_repro.digests import digest_file
+from trm_repro.files import read_json, write_bytes, write_json, write_text
+from trm_repro.publish.package import package
+
+# The smallest evaluation tasks; the second has two test inputs.
+KNOWN, UNKNOWN = "e8686506", "20270e3b"
+
+
+def lay_out(root: Path) -> Path:
+    """Makes ``input/`` with a bundle and the competition, and ``working/``; returns the folder KAGGLE_ROOT means.
+
+    The weights know the puzzle KNOWN and one variant of it, and have a vector for each.
+    """
+    import torch
+    import yaml
+
+    from trm_repro.engine.checkpoint import save_weights
+    from trm_repro.engine.config import ArchConfig
+    from trm_repro.engine.data import Metadata
+    from trm_repro.engine.model import TRM
+
+    torch.manual_seed(0)
+    arch = ArchConfig(
+        hidden_size=64,
+        num_heads=2,
+        halt_max_steps=2,
+        H_cycles=1,
+        L_cycles=1,
+        puzzle_emb_ndim=64,
+        forward_dtype="float32",
+    )
+    identifiers = ["<blank>", KNOWN, f"{KNOWN}|||t1|||0213456789"]
+    model = TRM(arch.model(Metadata(0, 0, 0, 12, 900, len(identifiers), 1, 1.0, 1, ("all",))))
+    model.puzzle_emb.weights.copy_(torch.randn(len(identifiers), 64))
+
+    repository = root / "repository"
+    manifest_path = write_run(repository)
+    manifest = read_json(manifest_path)
+    for entry in manifest["outputs"]:
+        path = repository / entry["path"]
+        if entry["role"] == "final-checkpoint":
+            save_weights(path, model, compiled=True)
+        elif entry["role"] == "config":
+            write_text(path, yaml.safe_dump({"arch": arch.model_dump(mode="json")}))
+        elif entry["role"] == "identifiers":
+            write_json(path, identifiers)
+        entry["sha256"] = digest_file(path).sha256
+    write_json(manifest_path, manifest)
+
+    kaggle = root / "kaggle"
+    package(manifest_path, kaggle / "input/trm-arc2-weights-tiny-run", repository=repository, owner="ada")
+    (kaggle / "working").mkdir()
+    files = arc_agi_2({"evaluation2": [KNOWN, UNKNOWN]})
+    competition = kaggle / "input/arc-prize-2025"
+    write_bytes(competition / "arc-agi_test_challenges.json", files["evaluation2_challenges"])
+    write_bytes(competition / "arc-agi_evaluation_challenges.json", files["evaluation2_challenges"])
+    write_bytes(competition / "arc-agi_evaluation_solutions.json", files["evaluation2_solutions"])
+    return kaggle
+
+
+def tasks(kaggle: Path) -> dict[str, dict[str, list[dict[str, list[list[int]]]]]]:
+    """The competition's tasks."""
+    return json.loads((kaggle / "input/arc-prize-2025/arc-agi_test_challenges.json").read_text())
