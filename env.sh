@@ -9,7 +9,7 @@ REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 KNOBS=(
   RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
   PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
-  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL
+  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -54,6 +54,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${TRM_REMOTE:=}"         # fetch upstream from here instead of the recipe's URL; the pin stays
 : "${EXTRA_BUILDER_ARGS:=}" # words added to the builder command; breaks G-BUILDER-COMMAND
 : "${EXTRA_TRAIN_ARGS:=}"   # words added to the training command; breaks G-TRAIN-COMMAND
+: "${WANDB_TAP:=1}"          # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
+: "${RESUME:=}"             # warm: begin with the weights of the last unfinished attempt; the run is no longer faithful
 : "${OVERRIDE:=}"           # guards to override, by name; each is recorded, and the run is no longer faithful
 
 # print_knobs: every knob and its value, secrets masked.
