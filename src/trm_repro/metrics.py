@@ -1,12 +1,14 @@
 """Metrics of a run: JSON lines, one object a line, as the engine and the tap on upstream write them.
 
 Each line has ``step`` (int), ``time`` (UTC) and metric names as upstream logs them: ``train/lm_loss`` after every step,
-``all.exact_accuracy`` and ``ARC/pass@2`` after every evaluation.
+``all.exact_accuracy`` and ``ARC/pass@2`` after every evaluation. A long run has some 700,000 lines and 200 MB, so that what
+is wanted while it goes on (the last lines, the evaluations) is found without reading all of them as JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +32,33 @@ def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All lines of a metrics file; none where there is no such file."""
     return read(path)
+
+
+def read_tail(path: Path, count: int = 2000) -> list[dict[str, Any]]:
+    """The last lines of a metrics file, ``count`` at most, in order; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 400 * count))  # a line has some 250 bytes
+        return _parsed(file.read().splitlines()[-count:])
+
+
+def read_evaluations(path: Path) -> list[dict[str, Any]]:
+    """The lines that an evaluation wrote, in order, as :func:`evaluations` finds them; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return evaluations(_parsed(line for line in file if b'"all.' in line or b'"ARC/' in line))
+
+
+def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Lines as JSON; those cut off at one end are left out."""
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            found.append(entry)
+    return found

@@ -168,10 +168,7 @@ def _tensors(
             raise ValueError(f"{key} is no tensor")
         dtype, storage = value.storage
         start, size = places[storage]
-        contiguous, step = [], 1
-        for length in reversed(value.shape):
-            contiguous.insert(0, step)
-            step *= length
+        contiguous = [math.prod(value.shape[place + 1 :]) for place in range(len(value.shape))]
         if any(a != b for a, b, length in zip(contiguous, value.stride, value.shape, strict=True) if length > 1):
             raise ValueError(f"{key} is stored in another order than its own")
         tensor = Tensor(value.shape, dtype, path, start + value.offset * SIZES[dtype])
