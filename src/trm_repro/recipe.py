@@ -22,9 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from yaml import YAMLError
 
 from trm_repro.errors import InvariantBroken
 from trm_repro.recipe_files import recipe_files
@@ -132,7 +133,7 @@ class Train(_Part):
 
 
 class Expected(_Part):
-    """What is known of the result: what is left behind, checkpoint steps, and the published number to compare with.
+    """What is known of the result: what is left behind, the checkpoint steps that are known, and the published number.
 
     ``metrics``: forwarded from what upstream logs (``tap``), read from its output (``stdout``), or nowhere (``none``).
     """
@@ -266,7 +267,7 @@ def read_recipe(folder: Path, name: str) -> Recipe:
         UsageError: there is no such recipe.
         InvariantBroken: it is not a valid one; the message names each wrong key.
     """
-    merged = OmegaConf.create()
+    merged: DictConfig | ListConfig = OmegaConf.create()
     files = recipe_files(folder, name)
     try:
         for path in files:
@@ -276,7 +277,7 @@ def read_recipe(folder: Path, name: str) -> Recipe:
             layer.pop("base", None)
             merged = OmegaConf.merge(merged, layer)
         values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise InvariantBroken(f"{files[-1]}: {error}") from None
     assert isinstance(values, dict)
     try:

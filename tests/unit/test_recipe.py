@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.publish.names import names
 from trm_repro.recipe import command_difference, read_recipe
-from trm_repro.recipe_files import list_recipes, recipe_files
+from trm_repro.recipe_files import list_recipes, recipe_files, top_level
 from trm_repro.recipe_shell import render_shell
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -29,7 +30,7 @@ def edited(folder, old, new):
 @pytest.mark.parametrize("name", list_recipes(RECIPES))
 def test_every_recipe_is_valid(name):
     recipe = read_recipe(RECIPES, name)
-    assert recipe.task_files, "the dataset is made of known files"
+    assert recipe.task_files or recipe.tasks.repository, "the dataset is made of known files"
     if recipe.dataset.digests:
         assert (RECIPES / recipe.dataset.digests).is_file()
 
@@ -107,3 +108,51 @@ def test_subsets_and_task_files_follow_the_builder_command():
     assert recipe.subsets == ["training2", "evaluation2", "concept"]
     assert len(recipe.task_files) == 6
     assert len(read_recipe(RECIPES, "arc2-rehearsal").task_files) == 4
+
+
+def test_no_two_recipes_share_a_run_name():
+    names = [read_recipe(RECIPES, name).run_name for name in list_recipes(RECIPES)]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
+def test_every_default_name_is_one_that_kaggle_takes(name):
+    recipe = read_recipe(RECIPES, name)
+    assert names(recipe.run_name, target=recipe.target_dataset)
+
+
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
+def test_what_env_sh_reads_is_what_the_recipe_says(name):
+    recipe = read_recipe(RECIPES, name)
+    for key in ("target_dataset", "run_name", "trm_dir"):
+        assert top_level(RECIPES / f"{name}.yaml", key) == getattr(recipe, key)
+    assert top_level(RECIPES / f"{name}.yaml", "max_gpus_to_use") in ("", str(recipe.max_gpus_to_use))
+
+
+def test_words_that_are_no_yaml_are_an_error(folder):
+    edited(folder, "publish: upload", "publish: [upload")
+    with pytest.raises(InvariantBroken, match=r"arc2-paper\.yaml"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_loading_another_checkpoint_than_the_one_fetched_is_an_error(folder):
+    edited(
+        folder, "publish: upload", "publish: upload\ntrain: {config: a.yaml, arguments: ['+load_checkpoint=x/step_1']}"
+    )
+    with pytest.raises(InvariantBroken, match="load the checkpoint of weights"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_command_without_data_path_names_the_file_that_has_it(folder):
+    edited(folder, "publish: upload", "publish: upload\ntrain: {arguments: [ema=True]}")
+    with pytest.raises(InvariantBroken, match=r"train\.config"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_paths_in_commands_are_relative_to_the_folder_they_run_in():
+    recipe = read_recipe(RECIPES, "nvarc-eval-k-10")
+    assert recipe.work == "TRM"
+    assert recipe.dataset.folder == "TRM/arc-prize-trm-evaluation-data"
+    assert recipe.weights.path == "TRM/checkpoint/step_220708"
+    assert "data_paths=[arc-prize-trm-evaluation-data]" in recipe.train.arguments
+    assert recipe.checkpoint_folder("any") == "TRM/checkpoint-eval"
