@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 from datetime import datetime
 
 from trm_repro.progress import clock
@@ -54,5 +55,6 @@ def print_status(run: Run) -> None:
         table.add_row(step, state, when, took, what)
         if not following and state != "done":
             following = step
-    Console(highlight=False).print(table)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
     print("next: " + (f"make step-{int(following[:2])}" if following else "nothing; every step is done"))
