@@ -121,22 +121,25 @@ g_upstream_unmodified() {
     broken "tracked files of upstream differ from the pin: ${changed//$'\n'/, }" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
 }
 
-# The paths in the pinned tree whose file is missing or another blob, a line each. The files are hashed as they lie on the
-# disk: no index, line-end setting or filter of the clone stands between.
+# upstream_changes [FOLDER COMMIT]: the paths in the pinned tree whose file is missing or another blob, a line each; those
+# in submodules that the recipe needs, too. The files are hashed as they lie on the disk: no index, line-end setting or
+# filter of the clone stands between.
 upstream_changes() {
-  local entries entry path paths=() blobs=() hashed i
-  entries=$(git -C "$TRM_DIR" --no-replace-objects -c core.quotePath=false ls-tree -r --full-tree "$UPSTREAM_COMMIT") || return
+  local folder=${1-.} commit=${2-$UPSTREAM_COMMIT} place=$TRM_DIR/${1-.} entries entry path paths=() blobs=() hashed i
+  entries=$(git -C "$place" --no-replace-objects -c core.quotePath=false ls-tree -r --full-tree "$commit") || return
   while IFS=$'\t' read -r entry path; do
     case $entry in
-      100*) if [[ -f $TRM_DIR/$path && ! -L $TRM_DIR/$path ]]; then
+      100*) if [[ -f $place/$path && ! -L $place/$path ]]; then
         paths+=("$path") blobs+=("${entry##* }")
       else
         printf '%s\n' "$path"
       fi ;;
-      120000*) [[ $(readlink -n "$TRM_DIR/$path" | git hash-object --stdin) == "${entry##* }" ]] || printf '%s\n' "$path" ;;
+      120000*) [[ $(readlink -n "$place/$path" | git hash-object --stdin) == "${entry##* }" ]] || printf '%s\n' "$path" ;;
+      160000*) [[ $folder != . || " ${UPSTREAM_SUBMODULES[*]} " != *" $path "* ]] || upstream_changes "$path" "${entry##* }" ||
+        printf '%s\n' "$path" ;;
     esac
   done <<<"$entries"
-  mapfile -t hashed < <(printf '%s\n' "${paths[@]}" | git -C "$TRM_DIR" hash-object --no-filters --stdin-paths)
+  mapfile -t hashed < <(printf '%s\n' "${paths[@]}" | git -C "$place" hash-object --no-filters --stdin-paths)
   for i in "${!paths[@]}"; do
     [[ ${hashed[i]-} == "${blobs[i]}" ]] || printf '%s\n' "${paths[i]}"
   done
@@ -145,11 +148,17 @@ upstream_changes() {
 # Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files. Upstream writes data,
 # checkpoints, logs and caches into its tree: those are its own.
 g_upstream_strays() {
-  local strays
+  local strays='' place link own
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
-  strays=$(git -C "$TRM_DIR" ls-files --others 2>/dev/null |
-    grep -E '\.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$' |
-    grep -vE '^(data|checkpoints|wandb|outputs|kaggle_dataset_[^/]*|\.venv)/|(^|/)__pycache__/' | tr '\n' ' ') || strays=''
+  own=$(printf '%s|' "${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}")
+  for place in . "${UPSTREAM_SUBMODULES[@]}"; do
+    strays+=$(git -C "$TRM_DIR/$place" ls-files --others 2>/dev/null |
+      grep -E '\.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$' |
+      grep -vE "^(${own}kaggle_dataset_[^/]*|\.venv)(/|$)|(^|/)__pycache__/" | tr '\n' ' ') || true
+  done
+  for link in "${UPSTREAM_LINKS[@]}"; do
+    [[ $(readlink "$TRM_DIR/${link%%=*}") == "${link#*=}" ]] || strays+="${link%%=*} "
+  done
   [[ -z $strays ]] ||
     broken "files that are not upstream's could be imported: $strays" "move them out of $TRM_DIR"
 }
