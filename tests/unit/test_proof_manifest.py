@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from proof_support import HERE, make_run, the_manifest
+
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import write_json, write_text

@@ -24,7 +24,7 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import different_values, read_checkpoint
+from trm_repro.provenance.tensors import PREFIX, different_values, read_checkpoint
 from trm_repro.publish.bundle import FAITHFUL, UNFAITHFUL, card_body
 
 Outcome = tuple[str, list[str]]
@@ -154,6 +154,8 @@ def commands(context: Context) -> Outcome:
 def steps(context: Context) -> Outcome:
     """The dataset and the command can have led to checkpoints of these numbers."""
     found = [step_in(entry["path"]) for role in ("checkpoint", "final-checkpoint") for entry in context.outputs(role)]
+    if not context.manifest["recipe"]["resolved"]["expected"]["checkpoints"]:
+        return "skipped", ["this recipe leaves no checkpoints"]
     wrong = [f"manifest.json: {line}" for line in promises.step_problems(context.manifest, found)]
     if found and found[-1] != max(found):
         wrong.append(f"manifest.json: step_{found[-1]} is called the final one, but there is step_{max(found)}")
@@ -184,9 +186,8 @@ def tensors(context: Context) -> Outcome:
     arch = yaml.safe_load((context.folder / "all_config.yaml").read_text())["arch"]
     count = len(read_json(context.folder / "identifiers.json")) if context.has("identifiers.json") else 1
     expected = promises.expected_tensors(arch, context.manifest["run"]["target_dataset"], count)
-    prefix = re.compile(r"^(_orig_mod\.)?model\.inner\.")
     found = {
-        prefix.sub("", name): (tensor.dtype, tensor.shape)
+        PREFIX.sub("", name): (tensor.dtype, tensor.shape)
         for name, tensor in read_checkpoint(context.folder / "model.ckpt").items()
         if not (arch.get("lora_rank") and name.endswith(("_lora_A", "_lora_B")))
     }

@@ -19,7 +19,7 @@ from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.metrics import FILE as METRICS
-from trm_repro.metrics import evaluations, read_metrics
+from trm_repro.metrics import read_evaluations
 from trm_repro.provenance.checkpoints import checkpoints
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
@@ -31,6 +31,7 @@ from trm_repro.stamps import Run, last_attempts, read_stamp
 
 FORMAT = "trm-repro/manifest/v1"
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
+ENVIRONMENT = "03-venv"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
 
@@ -53,7 +54,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     done = {stamp.step for stamp in stamps}
     folder = work / recipe.checkpoint_folder(run.name)
     commands = last_attempts(run, "commands.jsonl")
-    last = (evaluations(read_metrics(folder / METRICS)) or [{}])[-1]
+    last = (read_evaluations(folder / METRICS) or [{}])[-1]
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "run": {
@@ -73,7 +74,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             for name, (value, default) in knobs.items()
             if not is_private(name)
         },
-        "upstream": recipe.upstream.model_dump() if recipe.upstream else None,
+        "upstream": recipe.upstream.model_dump(include={"url", "commit", "tree"}) if recipe.upstream else None,
         "seeds": _seeds(recipe, commands, folder / "all_config.yaml"),
         "inputs": _files(run, scrubber, _inputs(run, recipe, work)),
         "outputs": _files(run, scrubber, _outputs(run, recipe, work, folder)),
@@ -122,7 +123,11 @@ def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:
     files = [("arc-tasks", work / recipe.tasks.folder / name) for name in recipe.task_files]
     if recipe.tasks.selection:
         files += [("arc-tasks", path) for path in sorted((work / recipe.tasks.selection).glob("*.json"))]
-    files += [("lock", path) for path in sorted((run.repository / "locks").glob("*.txt"))]
+    if recipe.weights:
+        files.append(("weights", work / recipe.weights.path))
+    installed = read_stamp(run.path(ENVIRONMENT))
+    named = [name for name in (installed.outputs if installed else ()) if name.startswith("locks/")]
+    files += [("lock", run.repository / name) for name in dict.fromkeys(["locks/tool.txt", *named])]
     files += [("environment", environment_file(run, recipe, suffix)) for suffix in (".txt", ".json")]
     return [(role, path) for role, path in files if path.exists()]
 

@@ -25,15 +25,21 @@ SLACK = 0.05  # of the planned number of steps; upstream's own plan is 0.3 % bel
 
 
 def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The training configuration that the command on record makes of upstream's defaults."""
+    """What the training configuration must hold: the command's words, on top of the defaults where those are known.
+
+    They are known for Samsung's code and ours, which has the same; forks have others, and some read another file.
+    """
     from omegaconf import OmegaConf
 
-    defaults = files("trm_repro.engine") / "config"
-    base = OmegaConf.create((defaults / "cfg_pretrain.yaml").read_text())
-    arch = OmegaConf.create({"arch": OmegaConf.create((defaults / "arch/trm.yaml").read_text())})
     overrides = [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
     given = OmegaConf.from_dotlist([word for word in overrides if not word.startswith("arch=")])
-    merged = OmegaConf.to_container(OmegaConf.merge(base, arch, given), resolve=True)
+    layers: list[Any] = [given]
+    recipe = manifest["recipe"]["resolved"]
+    if not recipe["train"].get("config") and (recipe["upstream"] or {}).get("name", "samsung") == "samsung":
+        folder = files("trm_repro") / "engine/config"  # not through trm_repro.engine: that is PyTorch
+        arch = OmegaConf.create((folder / "arch/trm.yaml").read_text())
+        layers = [OmegaConf.create((folder / "cfg_pretrain.yaml").read_text()), OmegaConf.create({"arch": arch}), given]
+    merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
     assert isinstance(merged, dict)
     wanted = {*UPSTREAM_KEYS, "arch", *(str(key) for key in given)}
     return {str(key): value for key, value in merged.items() if key in wanted}

@@ -13,6 +13,7 @@ import json
 import math
 import mmap
 import pickle
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -21,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.errors import InvariantBroken
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+
+PREFIX = re.compile(r"^(_orig_mod\.)?model\.inner\.")  # of every key; the first part is there if the model was compiled
 
 # PyTorch's storage classes: safetensors' name of the dtype, bytes an element.
 STORAGES = {
@@ -57,7 +60,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch checkpoint that is a plain state dict.
 
     Raises:
-        InvariantBroken: it is not one.
+        MissingPrerequisite: there is no such file.
+        InvariantBroken: it is not one, or it is cut off.
     """
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
@@ -66,6 +70,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             folder = described.removesuffix("data.pkl")
             state = _Unpickler(io.BytesIO(archive.read(described))).load()
             return {str(name): _place(value, members, folder, file) for name, value in state.items()}
+    except FileNotFoundError:
+        raise MissingPrerequisite(f"{path}: no such file") from None
     except InvariantBroken as error:
         raise InvariantBroken(f"{path.name}: {error}") from None
     except Exception as error:  # a damaged pickle or zip can raise nearly anything
@@ -156,7 +162,10 @@ def _place(value: Any, members: Mapping[str, zipfile.ZipInfo], folder: str, file
         raise InvariantBroken(f"holds a {type(value).__name__} beside its tensors")
     member = members[f"{folder}data/{value.storage.key}"]
     contiguous = [math.prod(value.shape[axis + 1 :]) for axis in range(len(value.shape))]
-    if member.compress_type != zipfile.ZIP_STORED or list(value.stride) != contiguous:
+    in_order = all(
+        have == want or length == 1 for have, want, length in zip(value.stride, contiguous, value.shape, strict=True)
+    )
+    if member.compress_type != zipfile.ZIP_STORED or not in_order:
         raise InvariantBroken("holds compressed or non-contiguous tensors")
     size = math.prod(value.shape) * value.storage.width
     start = value.offset * value.storage.width

@@ -131,7 +131,7 @@ def opened(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary:
         folder = Path(temporary)
         try:
-            if zipfile.is_zipfile(path):
+            if not tarfile.is_tarfile(path):  # asked first: a tar with a zip at its end passes for a zip
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
             else:
