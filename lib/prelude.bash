@@ -42,7 +42,8 @@ RUN_STATE=.repro/runs/$RUN_NAME
 ARTIFACTS=artifacts/$RUN_NAME
 DRY_RUN=0 FORCE=0 FINISHED=0 STEP=''
 
-repro() { "$TOOL/trm-repro" "$@"; }
+# Nothing that a step starts keeps its lock (9): what outlives a killed step must not look like the step at work.
+repro() { "$TOOL/trm-repro" "$@" 9>&-; }
 
 # A path as people read it: without this repository's own.
 short() { printf '%s\n' "${1#"$REPRO_ROOT"/}"; }
@@ -76,6 +77,7 @@ step_begin() {
 # One step of a run works at a time: waits for another to end, ends what a killed one left behind, and takes back the
 # step's stamp, so that nothing half-done looks finished.
 take_over() {
+  flock --version >/dev/null 2>&1 || die "$EXIT_PREREQUISITE" "flock is missing" "install util-linux with the system's package manager"
   mkdir -p "$RUN_STATE"
   exec 9>>"$RUN_STATE/lock"
   if ! flock --nonblock 9; then
@@ -108,7 +110,7 @@ open_log() {
     TRM_REPRO_TERMINAL=$(tty <&2)
     export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
   fi
-  exec > >(exec tee -ia "$LOG") 2> >(exec tee -ia "$LOG" >&2)
+  exec > >(exec tee -ia "$LOG" 9>&-) 2> >(exec tee -ia "$LOG" >&2 9>&-)
   STARTED=$(date -u +%FT%TZ)
   trap 'step_failed $?' EXIT
 }
