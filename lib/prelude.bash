@@ -35,6 +35,8 @@ cd "$REPRO_ROOT"
   die "$EXIT_USAGE" "no recipe '$RECIPE'" "choose one of: $(cd recipes && printf '%s ' *.yaml | sed 's/\.yaml//g')"
 [[ $RUN_NAME =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
   die "$EXIT_INVARIANT" "G-RUN-NAME: '$RUN_NAME' is not safe as a file name" "use letters, digits, '.', '_' and '-'"
+[[ $MAX_GPUS_TO_USE =~ ^[1-9][0-9]*$ ]] ||
+  die "$EXIT_USAGE" "MAX_GPUS_TO_USE is '$MAX_GPUS_TO_USE', not a number of GPUs" "set it to 4, or leave it unset"
 
 TOOL=$REPRO_ROOT/.venv/bin
 PATH=$PATH:$TOOL # last: what a step puts first, the training environment, wins
