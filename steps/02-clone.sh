@@ -2,7 +2,7 @@
 # Usage: steps/02-clone.sh [--help] [--dry-run] [--force]
 # Summary: Bring upstream to TRM_DIR at the recipe's commit, unmodified.
 # Reads: upstream's repository (TRM_REMOTE, or the recipe's URL); nothing if TRM_DIR is a clone already.
-# Writes: TRM_DIR, .repro/trm_commit.txt.
+# Writes: TRM_DIR, with those of upstream's submodules and links that the recipe names; .repro/trm_commit.txt.
 # Guarantees: TRM_DIR is at the pinned commit and tree, every tracked file is the pinned one; a clone that is there is never changed.
 # Environment: TRM_DIR TRM_REMOTE
 # Exit: 0 done or fresh · 4 TRM_DIR holds something else · 5 the fetch failed
@@ -17,7 +17,9 @@ main() {
     step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" .repro/trm_commit.txt
     return
   fi
+  [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
   upstream_is_cloned || fetch_upstream
+  complete_upstream
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
   ((DRY_RUN)) || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
@@ -38,6 +40,18 @@ fetch_upstream() {
       "check the network, or set TRM_REMOTE to a local copy; what was fetched before works without"
   run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false checkout --quiet --detach "$UPSTREAM_COMMIT"
   ((DRY_RUN)) || mv -T "$staging" "$TRM_DIR"
+}
+
+# Upstream's own submodules, at the commits that its tree names, and the links that its documentation asks for.
+complete_upstream() {
+  local path link
+  for path in "${UPSTREAM_SUBMODULES[@]}"; do
+    [[ -e $TRM_DIR/$path/.git ]] || patiently git -C "$TRM_DIR" submodule --quiet update --init --depth 1 -- "$path" ||
+      die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" "check the network; what was fetched before works without"
+  done
+  for link in "${UPSTREAM_LINKS[@]}"; do
+    run ln -sfnT "${link#*=}" "$TRM_DIR/${link%%=*}"
+  done
 }
 
 # patiently COMMAND…: runs it up to four times; a network that fails is given 2, 8 and 32 seconds to recover.
