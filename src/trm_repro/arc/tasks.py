@@ -95,6 +95,9 @@ def _task(name: str, challenge: Any, answers: Any, challenges_path: Path, soluti
         raise InvariantBroken(f"{where}: a task's name must not be empty or contain {SEPARATOR}")
     if not isinstance(challenge, dict) or challenge.keys() != {"train", "test"}:
         raise InvariantBroken(f'{where}: must have the keys "train" and "test"')
+    for role, pairs in challenge.items():
+        if not isinstance(pairs, list) or not pairs:
+            raise InvariantBroken(f"{where}: no {role} examples")
     if answers is None:
         answers = [[[0]] for _ in challenge["test"]]
     elif not isinstance(answers, list) or len(answers) != len(challenge["test"]):
@@ -105,8 +108,6 @@ def _task(name: str, challenge: Any, answers: Any, challenges_path: Path, soluti
     puzzle: dict[str, Any] = {}
     examples: list[Example] = []
     for role, pairs in challenge.items():
-        if not isinstance(pairs, list) or not pairs:
-            raise InvariantBroken(f"{where}: no {role} examples")
         puzzle[role] = []
         for i, pair in enumerate(pairs):
             here, source = f"{where}: {role} example {i}", where

