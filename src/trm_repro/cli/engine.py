@@ -3,7 +3,64 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds this room's verbs to the parser."""
+    parser = verbs.add_parser(
+        "evaluate",
+        help="score checkpoints on a dataset",
+        description="Scores checkpoints on a dataset's test split: each alone and, with several, their common vote. "
+        "Several processes: torchrun --nproc-per-node N … -m trm_repro evaluate …",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--checkpoint", nargs="+", metavar="PATH_OR_HF_ID", help="step_N files, or [hf://]USER/REPO/FILE[@REVISION]"
+    )
+    source.add_argument(
+        "--predictions", nargs="+", type=Path, metavar="FILE", help="score saved predictions.npz again, without a model"
+    )
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output-dir", type=Path, default=Path("evaluation"), help="(default: %(default)s)")
+    parser.add_argument("--one-batch", action="store_true", help="the first batch only")
+    parser.add_argument("--save-outputs", action="store_true", help="keep predictions.npz")
+    parser.add_argument("--batch-size", type=int, default=128, help="grids at a time, in all (default: %(default)s)")
+    parser.add_argument("--max-augmentations", type=int, metavar="N", help="each task's original and N augmentations")
+    parser.add_argument("--attempts", type=int, default=2, help="answers in a submission (default: %(default)s)")
+    parser.add_argument(
+        "--arch",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="fail unless the checkpoint was trained with it",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the all_config.yaml, if not beside the checkpoint")
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.set_defaults(handler=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from trm_repro.engine import scorecard
+    from trm_repro.engine.world import join
+    from trm_repro.errors import UsageError
+
+    request = scorecard.Request(
+        dataset=arguments.dataset,
+        output=arguments.output_dir,
+        batch_size=arguments.batch_size,
+        one_batch=arguments.one_batch,
+        save_outputs=arguments.save_outputs,
+        submission_k=arguments.attempts,
+        max_augmentations=arguments.max_augmentations,
+    )
+    if arguments.predictions:
+        print(scorecard.table(scorecard.rescore(request, arguments.predictions)))
+        return
+    expected = dict(pair.partition("=")[::2] for pair in arguments.arch)
+    if not all(expected.values()):
+        raise UsageError("--arch takes KEY=VALUE")
+    with join(arguments.device) as world:
+        report = scorecard.run(request, arguments.checkpoint, world, arch=expected, config=arguments.config)
+        if world.leads:
+            print(scorecard.table(report))

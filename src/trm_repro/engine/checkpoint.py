@@ -46,11 +46,11 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise InvariantBroken(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
 
 
-def save_weights(path: Path, model: nn.Module, *, compiled: bool = False) -> None:
-    """Writes the model's state dict in upstream's format, atomically."""
+def save_weights(path: Path, state: Mapping[str, Tensor], *, compiled: bool = False) -> None:
+    """Writes a model's state dict (or its adapters) in upstream's format, atomically."""
     prefix = (COMPILED if compiled else "") + PREFIX
     with staged(path) as temporary:
-        torch.save({prefix + key: value.detach().cpu() for key, value in model.state_dict().items()}, temporary)
+        torch.save({prefix + key: value.detach().cpu() for key, value in state.items()}, temporary)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -59,10 +59,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InvariantBroken: it is not a checkpoint of this model.
     """
-    weights = {key.removeprefix(COMPILED).removeprefix(PREFIX): value for key, value in load(path).items()}
-    if "H_init" not in weights:
-        raise InvariantBroken(f"{path}: not a TRM checkpoint: it has no {PREFIX}H_init")
-    return weights
+    saved = load(path)
+    prefix = re.compile(re.escape(PREFIX).join((f"({re.escape(COMPILED)})?", "")))
+    if not all(isinstance(key, str) and prefix.match(key) and isinstance(saved[key], Tensor) for key in saved):
+        raise InvariantBroken(f"{path}: not a TRM checkpoint: its keys do not start with {PREFIX}")
+    return {prefix.sub("", key, count=1): value for key, value in saved.items()}
 
 
 def load_weights(

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from trm_repro.engine import lora
 from trm_repro.engine.data import Metadata
 from trm_repro.engine.loss import LOG_PROBABILITIES
-from trm_repro.engine.model import ModelConfig
+from trm_repro.engine.model import TRM, ModelConfig
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 
 ARCH_NAME = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
@@ -74,15 +75,25 @@ class ArchConfig(_Strict):
             raise ValueError("only True is supported: halting looks at q_halt alone (upstream crashes with False)")
         return value
 
-    def model(self, data: Metadata) -> ModelConfig:
-        """The model for a dataset."""
+    def build(self, vocab_size: int, seq_len: int, num_puzzle_identifiers: int) -> TRM:
+        """A freshly initialised model, with adapters if the configuration has some."""
         values = {key: getattr(self, key) for key in MODEL_KEYS}
-        return ModelConfig(
-            vocab_size=data.vocab_size,
-            seq_len=data.seq_len,
-            num_puzzle_identifiers=data.num_puzzle_identifiers,
-            **values,
+        return TRM(
+            ModelConfig(vocab_size=vocab_size, seq_len=seq_len, num_puzzle_identifiers=num_puzzle_identifiers, **values)
         )
+
+    def adapt(self, model: TRM) -> None:
+        """Adds the adapters that the configuration asks for."""
+        if self.lora_rank:
+            lora.adapt(
+                model,
+                rank=self.lora_rank,
+                alpha=self.lora_alpha,
+                dropout=self.lora_dropout,
+                layers=self.lora_modules,
+                train_base=self.lora_train_base,
+                train_bias=self.lora_train_bias,
+            )
 
 
 class EvaluatorConfig(_Strict):
@@ -122,6 +133,7 @@ class PretrainConfig(_Strict):
     project_name: str | None = None
     run_name: str | None = None
     load_checkpoint: str | None = None
+    load_adapters: str | None = None
     checkpoint_path: str | None = None
     eval_save_outputs: list[Literal["inputs", "labels", "puzzle_identifiers", "preds", "q_halt_logits"]] = []
 
@@ -129,6 +141,7 @@ class PretrainConfig(_Strict):
     eval_max_augmentations: int | None = pydantic.Field(None, ge=0)
     puzzle_emb_reinit_strategy: Literal["refuse", "mean", "normal"] = "refuse"
     freeze_weights_epochs: int | None = pydantic.Field(None, ge=1)
+    lora_export: Literal["adapters", "merged"] | None = None
     resume: bool = False
     checkpoint_every_n_steps: int | None = pydantic.Field(None, ge=1)
     keep_checkpoints: int = pydantic.Field(2, ge=0)
@@ -146,6 +159,8 @@ class PretrainConfig(_Strict):
             raise ValueError(f"eval_interval {self.interval} must divide epochs {self.epochs}")
         if self.freeze_weights_epochs and not self.freeze_weights:
             raise ValueError("freeze_weights_epochs needs freeze_weights=True")
+        if (self.lora_export or self.load_adapters) and not self.arch.lora_rank:
+            raise ValueError("lora_export and load_adapters need arch.lora_rank")
         if self.project_name is None:
             self.project_name = f"{Path(self.data_paths[0]).name.capitalize()}-ACT-torch"
         if self.run_name is None:
@@ -182,8 +197,8 @@ def parse(values: Mapping[str, Any]) -> PretrainConfig:
         raise UsageError(f"the configuration is not valid:\n{_problems(error)}") from None
 
 
-def read_arch(checkpoint: Path) -> ArchConfig:
-    """The architecture a checkpoint was trained with, from the ``all_config.yaml`` beside it.
+def read_arch(path: Path) -> ArchConfig:
+    """The architecture a checkpoint was trained with, from the ``all_config.yaml`` of its run.
 
     Keys of forks that this engine does not know are accepted where they are off.
 
@@ -191,7 +206,6 @@ def read_arch(checkpoint: Path) -> ArchConfig:
         MissingPrerequisite: there is no such file.
         InvariantBroken: it describes a model that this engine does not compute.
     """
-    path = checkpoint.parent / "all_config.yaml"
     try:
         arch = dict(yaml.safe_load(path.read_text())["arch"])
     except FileNotFoundError:
@@ -203,7 +217,7 @@ def read_arch(checkpoint: Path) -> ArchConfig:
         raise InvariantBroken(f"{path}: not a training configuration") from None
     arch = {key: value for key, value in arch.items() if key in ArchConfig.model_fields or value}
     try:
-        return ArchConfig(**arch)
+        return ArchConfig.model_validate(arch)
     except pydantic.ValidationError as error:
         raise InvariantBroken(f"{path}: this engine does not compute that model:\n{_problems(error)}") from None
 

@@ -69,6 +69,8 @@ def evaluate(
     Returns:
         The metrics over all processes, ``all.<name>``, and this process's predictions.
     """
+    was_training = model.training
+    model.eval()
     sums = torch.zeros(len(METRICS), dtype=torch.float64, device=world.device)
     examples, preds, q_logits = [], [], []
     for rows, batch in batches:
@@ -81,6 +83,7 @@ def evaluate(
         preds.append(logits.argmax(-1)[: len(rows)].to(torch.uint8).cpu().numpy())
         q_logits.append(q_halt[: len(rows)].float().cpu().numpy())
         after_batch()
+    model.train(was_training)
     if not examples:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")
     named = dict(zip(METRICS, world.sum(sums).tolist(), strict=True))

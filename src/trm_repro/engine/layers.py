@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trm_repro.engine.matmul import linear
+from trm_repro.engine import onednn
 
 RMS_NORM_EPS = 1e-5
 ROPE_BASE = 10000.0
@@ -42,8 +42,11 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) to (…, outputs), in the dtype of ``x``."""
+        weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return linear(x, self.weight.to(x.dtype), bias)
+        if bias is None and onednn.suits(x):
+            return onednn.linear(x, weight)
+        return F.linear(x, weight, bias)
 
 
 class Embedding(nn.Module):
@@ -104,7 +107,8 @@ class Attention(nn.Module):
         q, k, v = self.qkv_proj(x).view(batch, positions, 3 * self.heads, -1).split(self.heads, dim=2)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        attend = onednn.attention if onednn.suits(x) else F.scaled_dot_product_attention
+        mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, positions, width))  # type: ignore[no-any-return]
 
 

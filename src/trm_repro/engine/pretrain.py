@@ -5,6 +5,7 @@ torchrun --nproc-per-node N … -m trm_repro.engine.pretrain arch=trm data_paths
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -19,14 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from trm_repro import progress
 from trm_repro.digests import digest_file
-from trm_repro.engine import checkpoint, loss
+from trm_repro.engine import checkpoint, lora, loss
 from trm_repro.engine import model as model_source
 from trm_repro.engine.checkpoint import TrainingStates
 from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
 from trm_repro.engine.log import MetricsLog, wandb_run
-from trm_repro.engine.model import TRM
 from trm_repro.engine.train import Training
 from trm_repro.engine.watch import check_loss, explained
 from trm_repro.engine.world import World, join
@@ -55,16 +55,13 @@ class Run:
         if self.test and config.evaluators and world.leads:
             self.evaluator = ArcEvaluator(self.test, config.evaluators[0])
 
-        self.model = TRM(config.arch.model(self.data.metadata)).to(world.device)
+        facts = self.data.metadata
+        self.model = config.arch.build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers).to(world.device)
+        config.arch.adapt(self.model)
+        self._warm_start()
         for tensor in self.model.state_dict().values():
             world.broadcast(tensor)
-        if config.load_checkpoint:
-            source = Path(config.load_checkpoint)
-            self._say(f"loading {source}")
-            weights = checkpoint.read_weights(source)
-            policy = config.puzzle_emb_reinit_strategy
-            for sentence in checkpoint.load_weights(self.model, weights, source=str(source), table_policy=policy):
-                self._say(sentence)
+        torch.manual_seed(config.seed + world.rank)  # from here on for the adapters' dropout only
         self.compiled = compiles(config, world)
         self.training = Training(config, self.model, self.data.metadata, world, compiled=self.compiled)
         self.sampler = Sampler(
@@ -78,6 +75,21 @@ class Run:
         self.states = TrainingStates(config.folder, keep=config.keep_checkpoints, rank=world.rank)
         self.iterations_done = 0
         self.log: MetricsLog | None = None
+
+    def _warm_start(self) -> None:
+        """Loads the weights to start from, if any."""
+        config = self.config
+        if config.load_checkpoint:
+            source = Path(config.load_checkpoint)
+            self._say(f"loading {source}")
+            weights = checkpoint.read_weights(source)
+            policy = config.puzzle_emb_reinit_strategy
+            for sentence in checkpoint.load_weights(self.model, weights, source=str(source), table_policy=policy):
+                self._say(sentence)
+        if config.load_adapters:
+            self._say(f"loading the adapters {config.load_adapters}")
+            adapters = checkpoint.read_weights(Path(config.load_adapters))
+            lora.load_adapters(self.model, adapters, source=config.load_adapters)
 
     def train(self) -> None:
         """Trains from the start, or from the newest training state, to the end."""
@@ -111,18 +123,20 @@ class Run:
     def _finish_iteration(self, iteration: int, bar: progress.Tracker) -> None:
         """Evaluates with the averaged weights and saves them; then saves the training state."""
         config, average = self.config, self.training.average
-        own = self.training.flat.data.clone()
-        if average:
-            self.training.flat.data.copy_(average.average)
-        with explained(f"the evaluation at step {self.training.step}"):
-            if self.test:
-                self._evaluate(self.test, bar)
-        if self.world.leads and (config.checkpoint_every_eval or iteration == config.epochs // config.interval):
-            path = config.folder / f"step_{self.training.step}"
-            checkpoint.save_weights(path, self.model, compiled=self.compiled)
-        self.training.flat.data.copy_(own)
+        with average.applied() if average else contextlib.nullcontext():
+            with explained(f"the evaluation at step {self.training.step}"):
+                if self.test:
+                    self._evaluate(self.test, bar)
+            if self.world.leads and (config.checkpoint_every_eval or iteration == config.epochs // config.interval):
+                self._save_weights(config.folder / f"step_{self.training.step}")
         self.iterations_done = iteration
         self.save_state()
+
+    def _save_weights(self, path: Path) -> None:
+        checkpoint.save_weights(path, self.model.state_dict(), compiled=self.compiled)
+        if export := self.config.lora_export:
+            state = lora.adapter_state(self.model) if export == "adapters" else lora.merged_state(self.model)
+            checkpoint.save_weights(path.with_name(f"{path.name}_{export}"), state, compiled=self.compiled)
 
     def _evaluate(self, test: Split, bar: progress.Tracker) -> None:
         config, world, step = self.config, self.world, self.training.step
@@ -181,7 +195,7 @@ class Run:
         config, world = self.config, self.world
         folder = config.folder
         newest = world.agree(str(self.states.newest() or "")) if config.resume else ""
-        if not newest and (checkpoint.steps_in(folder) or self.states.newest()):
+        if not config.resume and (checkpoint.steps_in(folder) or self.states.newest()):
             raise InvariantBroken(
                 f"{folder} holds the checkpoints of a run already",
                 hint="resume=True goes on with it; else choose another +run_name, or move the folder away",
@@ -213,6 +227,9 @@ class Run:
     def _describe_run(self) -> None:
         """all_config.yaml, the sources of model and loss, and the digest of the identifiers the puzzle table belongs to."""
         folder = self.config.folder
+        shutil.rmtree(self.states.folder, ignore_errors=True)  # of a run killed before its first training state
+        assert self.log is not None
+        self.log.rewind(0)
         write_text(folder / "all_config.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
         for module, name in ((model_source, "trm.py"), (loss, "losses.py")):
             shutil.copyfile(str(module.__file__), folder / name)
@@ -225,7 +242,9 @@ class Run:
         if not self.config.keep_checkpoints:
             return
         step, world = self.training.step, self.world
-        state = self.training.state_dict()
+        state = self.training.state_dict() | {"torch_generator": torch.get_rng_state()}
+        if world.device.type == "cuda":
+            state["cuda_generator"] = torch.cuda.get_rng_state()
         if "shared" in state:
             assert self.log is not None
             state["shared"] |= {
@@ -233,7 +252,6 @@ class Run:
                 "world_size": world.size,
                 "iterations_done": self.iterations_done,
                 "sampler": self.sampler.state_dict(),
-                "torch_generator": torch.get_rng_state(),
                 "metrics_position": self.log.position(),
             }
         if world.leads:
@@ -256,7 +274,9 @@ class Run:
         self.training.load_state_dict(own, shared)
         self.sampler.load_state_dict(shared["sampler"])
         self.iterations_done = shared["iterations_done"]
-        torch.set_rng_state(shared["torch_generator"])
+        torch.set_rng_state(own["torch_generator"])
+        if "cuda_generator" in own:
+            torch.cuda.set_rng_state(own["cuda_generator"])
         if self.log:
             self.log.rewind(shared["metrics_position"])
         if self.evaluator and self.evaluator.config.aggregated_voting:

@@ -1,0 +1,120 @@
+"""The engine as a library: load a checkpoint, answer a task.
+
+model = load_checkpoint("pretrained/step_723914")
+identifiers = json.loads(Path("pretrained/identifiers.json").read_text())
+submission = predict(model, {"0934a4d8": task}, identifiers)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trm_repro.arc import augment
+from trm_repro.arc.grids import encode, parse_grid
+from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.engine import checkpoint
+from trm_repro.engine.act import Batch
+from trm_repro.engine.config import read_arch
+from trm_repro.engine.evaluate import answer
+from trm_repro.engine.loss import IGNORE
+from trm_repro.engine.model import TRM
+from trm_repro.errors import InvariantBroken, UsageError
+
+ARC_SEQ_LEN = 900
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    seq_len: int = ARC_SEQ_LEN,
+    device: str | torch.device = "cpu",
+    forward_dtype: str | None = None,
+    config: Path | None = None,
+) -> TRM:
+    """A trained model, ready to predict.
+
+    Args:
+        path: a ``step_N`` of this engine, of upstream or of a fork.
+        seq_len: tokens of a grid: 900 for ARC and Maze, 81 for Sudoku.
+        device: where to put it.
+        forward_dtype: compute in this dtype rather than the one of the training run.
+        config: the training run's configuration; by default the ``all_config.yaml`` beside the checkpoint.
+
+    Raises:
+        MissingPrerequisite: the file, or the configuration, is missing.
+        InvariantBroken: it is no checkpoint of the model that the configuration describes.
+    """
+    path = Path(path)
+    arch = read_arch(config or path.parent / "all_config.yaml")
+    if forward_dtype:
+        arch.forward_dtype = forward_dtype
+    weights = checkpoint.read_weights(path)
+    vocab_size = weights["lm_head.weight"].shape[0] if "lm_head.weight" in weights else 0
+    puzzles = weights[checkpoint.TABLE].shape[0] if checkpoint.TABLE in weights else 0
+    model = arch.build(vocab_size, seq_len, puzzles)
+    arch.adapt(model)
+    checkpoint.load_weights(model, weights, source=str(path))
+    return model.to(device).eval()
+
+
+def predict(
+    model: TRM,
+    tasks: Mapping[str, Any],
+    identifiers: Sequence[str],
+    *,
+    attempts: int = 2,
+    max_augmentations: int | None = None,
+    batch_size: int = 64,
+) -> Submission:
+    """Answers ARC tasks: all augmentations that the model knows of a task answer, and vote.
+
+    Args:
+        model: from :func:`load_checkpoint`; it can only answer tasks whose puzzles it was trained on.
+        tasks: {name: task} in ARC's format; of a task, only the test inputs are looked at.
+        identifiers: the dataset's identifiers.json, to which the model's puzzle vectors belong.
+        attempts: how many answers for each test input.
+        max_augmentations: use the original and so many augmentations of each task; None: all.
+        batch_size: how many grids to think about at a time.
+
+    Returns:
+        A submission in ARC's format: {name: [{"attempt_1": grid, …} for each test input]}.
+
+    Raises:
+        UsageError: a task is none of the model's puzzles.
+        InvariantBroken: the identifiers do not belong to the model.
+    """
+    if len(identifiers) != model.config.num_puzzle_identifiers:
+        raise InvariantBroken(
+            f"the model has {model.config.num_puzzle_identifiers} puzzle vectors, there are {len(identifiers)} identifiers"
+        )
+    puzzles = {name: {"test": [{"output": [[0]], **pair} for pair in task["test"]]} for name, task in tasks.items()}
+    known: dict[str, list[tuple[int, int]]] = {name: [] for name in tasks}
+    for number, identifier in enumerate(identifiers):
+        if identifier.split(augment.SEPARATOR, 1)[0] in known:
+            task, variant = augment.parse(identifier)
+            known[task].append((number, variant))
+    if unknown := sorted(name for name, variants in known.items() if not variants):
+        raise UsageError(f"the model was not trained on these tasks: {', '.join(unknown)}")
+
+    examples = [
+        (number, encode(augment.apply(parse_grid(pair["input"], f"task {name}"), variant)))
+        for name, variants in known.items()
+        for number, variant in variants[: None if max_augmentations is None else max_augmentations + 1]
+        for pair in puzzles[name]["test"]
+    ]
+    votes = Votes(puzzles, identifiers)
+    device = model.H_init.device
+    for start in range(0, len(examples), batch_size):
+        some = examples[start : start + batch_size]
+        numbers = np.array([number for number, _ in some], np.int32)
+        inputs = np.stack([tokens for _, tokens in some])
+        tokens = torch.from_numpy(inputs.astype(np.int32))
+        batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
+        logits, q_halt = answer(model, batch)
+        votes.add(numbers, inputs, logits.argmax(-1).to(torch.uint8).cpu().numpy(), q_halt.float().cpu().numpy())
+    return votes.submission(attempts)

@@ -1,0 +1,301 @@
+"""Evaluation alone: what one checkpoint, or several that vote together, score on a dataset.
+
+For ARC, pass@K is the mean over *tasks* with a Wilson 95 % interval over tasks; the share of all test inputs is given
+beside it and named ``pooled``. Augmentations of a task are not independent trials: no interval is given for token and
+exact accuracy there. Sudoku and Maze have one example a puzzle, and exact accuracy gets its interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from trm_repro import progress
+from trm_repro.arc.scoring import wilson
+from trm_repro.digests import digest_file
+from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
+from trm_repro.engine.data import Split, evaluation_batches
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
+from trm_repro.engine.model import TRM
+from trm_repro.engine.predict import load_checkpoint
+from trm_repro.engine.watch import explained
+from trm_repro.engine.world import World
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import write_json
+
+HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w.-]+))?")
+CONFIG_NAME = "all_config.yaml"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        dataset: the dataset's folder; its test split is used.
+        output: where submission.json and evaluation.json go.
+        batch_size: rows of a global batch.
+        one_batch: evaluate the first batch only.
+        save_outputs: keep predictions.npz (of each checkpoint), from which every number can be computed again.
+        submission_k: attempts in a submission.
+        pass_ks: the K of pass@K.
+        max_augmentations: evaluate each task's original and so many augmentations; None: all.
+    """
+
+    dataset: Path
+    output: Path
+    batch_size: int = 128
+    one_batch: bool = False
+    save_outputs: bool = False
+    submission_k: int = 2
+    pass_ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    max_augmentations: int | None = None
+
+
+def locate(name: str) -> Path:
+    """A checkpoint on this machine: ``name`` if there is such a file, else fetched from the Hugging Face hub.
+
+    Args:
+        name: a path, or ``[hf://]USER/REPO/FILE[@REVISION]``; the configuration beside FILE is fetched too.
+
+    Raises:
+        MissingPrerequisite: there is no such file, here or there.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    match = HUB_ID.fullmatch(name)
+    if not match or (not name.startswith("hf://") and Path(name).parts[0] in (".", "..", "/", "~")):
+        raise MissingPrerequisite(f"{name}: no such file", hint="a checkpoint on the hub is hf://USER/REPO/FILE")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
+
+    folder = str(Path(match["file"]).parent / CONFIG_NAME)
+    try:
+        path = Path(hf_hub_download(match["repo"], match["file"], revision=match["revision"]))
+        hf_hub_download(match["repo"], folder, revision=match["revision"])
+    except EntryNotFoundError as error:
+        raise MissingPrerequisite(f"{name}: not on the hub: {str(error).splitlines()[0]}") from None
+    except (HfHubHTTPError, OSError, OfflineModeIsEnabled) as error:
+        raise MissingPrerequisite(
+            f"{name}: neither a file here nor to be had from the hub: {str(error).splitlines()[0]}"
+        ) from None
+    return path
+
+
+def check_arch(arch: ArchConfig, expected: Mapping[str, str]) -> None:
+    """Checks that a checkpoint was trained with the expected architecture.
+
+    Args:
+        arch: from the checkpoint's configuration.
+        expected: key → value, as typed.
+
+    Raises:
+        UsageError: a key is unknown, or a value differs.
+    """
+    have = arch.model_dump()
+    for key, text in expected.items():
+        if key not in have:
+            raise UsageError(f"arch has no key {key!r}")
+        if yaml.safe_load(text) != have[key]:
+            raise UsageError(
+                f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG_NAME}, you expect {text}",
+                hint="cycle counts leave no trace in a checkpoint; its configuration is believed, so drop the option",
+            )
+
+
+def check_identifiers(checkpoint: Path, model: TRM, split: Split) -> str:
+    """Checks that a checkpoint's puzzle vectors belong to the dataset; returns how well that is known.
+
+    Raises:
+        InvariantBroken: they do not.
+    """
+    rows, wanted = model.config.num_puzzle_identifiers, split.metadata.num_puzzle_identifiers
+    foreign = "its puzzle vectors belong to another dataset"
+    hint = "evaluate on the dataset that the checkpoint was trained with, built the same way"
+    if rows != wanted:
+        raise InvariantBroken(f"{checkpoint}: {rows} puzzle vectors, {wanted} identifiers: {foreign}", hint=hint)
+    here = split.folder / "identifiers.json"
+    if not here.exists():
+        return "by number"
+    record, copy = checkpoint.parent / "identifiers.sha256", checkpoint.parent / "identifiers.json"
+    if record.exists():
+        recorded = record.read_text().split()[0]
+    elif copy.exists():
+        recorded = digest_file(copy).sha256
+    else:
+        return "by number only: there is no identifiers.json or identifiers.sha256 beside the checkpoint"
+    if recorded != digest_file(here).sha256:
+        raise InvariantBroken(f"{checkpoint}: identifiers.json of {split.folder} differs: {foreign}", hint=hint)
+    return "by the digest of identifiers.json"
+
+
+def run(
+    request: Request, checkpoints: Sequence[str], world: World, *, arch: Mapping[str, str], config: Path | None = None
+) -> dict[str, Any]:
+    """Evaluates checkpoints, each alone; with several, also their common vote.
+
+    Args:
+        request: what to evaluate, and where the results go.
+        checkpoints: paths or hub names.
+        world: this process among the others.
+        arch: architecture keys that must have these values.
+        config: the checkpoints' configuration, if it is not beside them.
+
+    Returns:
+        On rank 0 what ``evaluation.json`` holds; elsewhere nothing.
+    """
+    split = Split(request.dataset, "test")
+    evaluations = []
+    parts: list[Predictions] = []
+    for name in checkpoints:
+        path = locate(name)
+        check_arch(read_arch(config or path.parent / CONFIG_NAME), arch)
+        model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
+        if model.config.vocab_size != split.metadata.vocab_size:
+            raise InvariantBroken(
+                f"{path} has a vocabulary of {model.config.vocab_size}, the dataset of {split.metadata.vocab_size}"
+            )
+        known = check_identifiers(path, model, split)
+        metrics, own = _evaluate(model, split, request, world, path.name)
+        parts = world.collect(own)
+        evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, "metrics": metrics, "parts": parts})
+    return finish(request, split, evaluations) if world.leads else {}
+
+
+def rescore(request: Request, files: Sequence[Path]) -> dict[str, Any]:
+    """The same from saved predictions, without a model."""
+    split = Split(request.dataset, "test")
+    return finish(request, split, [{"checkpoint": str(file), "parts": [read_predictions(file)]} for file in files])
+
+
+def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Scores predictions, writes evaluation.json and submissions, and returns what the former holds."""
+    is_arc = (split.folder / "test_puzzles.json").exists()
+    together = _evaluator(request, split) if is_arc else None
+    results: list[dict[str, Any]] = []
+    for number, evaluation in enumerate(evaluations):
+        parts = evaluation.pop("parts")
+        folder = request.output if len(evaluations) == 1 else request.output / str(number)
+        result = {**evaluation, **_accuracies(split, parts, independent=not is_arc)}
+        if is_arc:
+            alone = _evaluator(request, split)
+            for part in parts:
+                alone.add(part)
+                assert together is not None
+                together.add(part)
+            result["vote"] = _vote(alone, request, folder)
+        if request.save_outputs:
+            save_predictions(folder / "predictions.npz", parts)
+        results.append(result)
+    report: dict[str, Any] = {
+        "dataset": str(request.dataset),
+        "examples_in_split": len(split.inputs),
+        "one_batch": request.one_batch,
+        "checkpoints": results,
+    }
+    if together and len(evaluations) > 1:
+        report["vote_of_all_checkpoints"] = _vote(together, request, request.output)
+    write_json(request.output / "evaluation.json", report)
+    return report
+
+
+def _evaluate(
+    model: TRM, split: Split, request: Request, world: World, name: str
+) -> tuple[dict[str, float], Predictions]:
+    batches = evaluation_batches(split, request.batch_size, world.rank, world.size, request.max_augmentations)
+    total = -(-len(split.evaluation_examples(request.max_augmentations)) // request.batch_size)
+    if request.one_batch:
+        batches, total = iter([next(batches)]), 1
+    with (
+        progress.track(f"evaluating {name}", total=total, unit="batches", quiet=not world.leads) as bar,
+        explained(f"the evaluation of {name}"),
+    ):
+        return evaluate(model, batches, world, loss_type="stablemax_cross_entropy", after_batch=bar.advance)
+
+
+def _evaluator(request: Request, split: Split) -> ArcEvaluator:
+    return ArcEvaluator(
+        split, EvaluatorConfig(name="arc@ARC", submission_K=request.submission_k, pass_Ks=request.pass_ks)
+    )
+
+
+def _accuracies(split: Split, parts: Sequence[Predictions], *, independent: bool) -> dict[str, Any]:
+    """Mean token accuracy of the examples, and exact accuracy, from the predictions."""
+    accuracy, exact, counted = 0.0, 0, 0
+    for part in parts:
+        for start in range(0, len(part.examples), 4096):
+            rows = slice(start, start + 4096)
+            labels = split.batch(part.examples[rows], len(part.examples[rows])).labels.numpy()
+            valid = labels >= 0
+            tokens = valid.sum(-1)
+            right = (valid & (labels == part.preds[rows])).sum(-1)
+            has = tokens > 0
+            counted += int(has.sum())
+            accuracy += float((right[has] / tokens[has]).sum())
+            exact += int((right[has] == tokens[has]).sum())
+    examples = sum(len(part.examples) for part in parts)
+    result: dict[str, Any] = {
+        "examples": examples,
+        "accuracy": accuracy / max(1, counted),
+        "exact_accuracy": exact / max(1, counted),
+    }
+    if independent:
+        result["exact_accuracy_wilson_95"] = list(wilson(exact, counted))
+    return result
+
+
+def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
+    """pass@K over tasks and pooled over test inputs, with their intervals; writes the submission."""
+    evaluator.result(folder)
+    scores: dict[str, Any] = {"submission": str(folder / "submission.json"), "pass": {}}
+    for k in request.pass_ks:
+        right = evaluator.votes.right(k)
+        over_tasks = sum(float(np.mean(answers)) for answers in right.values())
+        answers = [answer for task in right.values() for answer in task]
+        scores["pass"][str(k)] = {
+            "over_tasks": over_tasks / max(1, len(right)),
+            "tasks": len(right),
+            "wilson_95_over_tasks": list(wilson(over_tasks, len(right))),
+            "pooled_over_test_inputs": sum(answers) / max(1, len(answers)),
+            "test_inputs": len(answers),
+            "wilson_95_pooled": list(wilson(sum(answers), len(answers))),
+        }
+    return scores
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as text for a terminal."""
+    lines = []
+    for result in report["checkpoints"]:
+        lines += [f"{result['checkpoint']}", f"  examples        {result['examples']} of {report['examples_in_split']}"]
+        lines.append(f"  token accuracy  {result['accuracy']:.4f}")
+        interval = result.get("exact_accuracy_wilson_95")
+        lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
+        if metrics := result.get("metrics"):
+            lines.append(f"  steps           {metrics['all.steps']:.2f}")
+        if known := result.get("puzzle_vectors_checked"):
+            lines.append(f"  puzzle vectors  match the dataset {known}")
+        lines += _vote_lines(result.get("vote"), "the vote of this checkpoint alone")
+    lines += _vote_lines(report.get("vote_of_all_checkpoints"), "the vote of all checkpoints together")
+    return "\n".join(lines)
+
+
+def _vote_lines(vote: Mapping[str, Any] | None, title: str) -> list[str]:
+    if not vote:
+        return []
+    lines = [f"  {title}, {vote['submission']}:", f"    {'':10}over tasks, 95 % Wilson       pooled over test inputs"]
+    for k, score in vote["pass"].items():
+        tasks = f"{score['over_tasks']:.4f}{_span(score['wilson_95_over_tasks'])}"
+        pooled = f"{score['pooled_over_test_inputs']:.4f}{_span(score['wilson_95_pooled'])}"
+        lines.append(f"    pass@{k:5}{tasks:30}{pooled}")
+    return lines
+
+
+def _span(interval: Sequence[float] | None) -> str:
+    return f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
