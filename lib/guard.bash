@@ -145,22 +145,35 @@ upstream_changes() {
   done
 }
 
-# Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files. Upstream writes data,
-# checkpoints, logs and caches into its tree: those are its own.
+# Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files: no module, no
+# configuration, no link, no repository. Upstream writes data, checkpoints, logs and caches into its tree: those are its own,
+# as long as they do not make a package (`wandb/__init__.py` would be imported for wandb).
 g_upstream_strays() {
-  local strays='' place link own
+  local strays='' place path link own=("${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}" .venv 'kaggle_dataset_*')
+  local allowed=(--exclude=__pycache__/)
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
-  own=$(printf '%s|' "${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}")
+  for path in "${own[@]}"; do allowed+=("--exclude=/$path/*" "--exclude=!/$path/__init__.*"); done
   for place in . "${UPSTREAM_SUBMODULES[@]}"; do
-    strays+=$(git -C "$TRM_DIR/$place" ls-files --others 2>/dev/null |
-      grep -E '\.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$' |
-      grep -vE "^(${own}kaggle_dataset_[^/]*|\.venv)(/|$)|(^|/)__pycache__/" | tr '\n' ' ') || true
+    while IFS= read -r -d '' path; do
+      [[ " ${own[*]} " == *" $path "* ]] && continue # its own folder, as a link to another disk
+      [[ $path =~ \.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$ || $path == */ || -L $TRM_DIR/$place/$path ]] && strays+="$path "
+    done < <(upstream_extras "$place" "${allowed[@]}")
   done
   for link in "${UPSTREAM_LINKS[@]}"; do
     [[ $(readlink "$TRM_DIR/${link%%=*}") == "${link#*=}" ]] || strays+="${link%%=*} "
   done
   [[ -z $strays ]] ||
     broken "files that are not upstream's could be imported: $strays" "move them out of $TRM_DIR"
+}
+
+# upstream_extras FOLDER OPTION…: the paths there that are not in its commit, each ended by a zero byte. The commit is asked,
+# not the clone's index.
+upstream_extras() {
+  local index
+  index=$(mktemp -d)
+  GIT_INDEX_FILE=$index/commit git -C "$TRM_DIR/$1" --no-replace-objects read-tree HEAD
+  GIT_INDEX_FILE=$index/commit git -C "$TRM_DIR/$1" ls-files --others -z "${@:2}"
+  rm -r "$index"
 }
 
 # The commands about to run are the recipe's, token by token.
