@@ -192,7 +192,7 @@ g_no_arc1() {
   [[ $RECIPE_TARGET_DATASET == arc2 ]] || return 0
   for word in "${BUILDER[@]}" "${TRAIN[@]}"; do
     case $word in
-      training | evaluation | data_paths=*arc1* | data/*arc1*)
+      training | evaluation | *data_paths*=*arc1* | data/*arc1*)
         broken "'$word' would bring ARC-AGI-1 into an ARC-AGI-2 run" "use the subsets training2, evaluation2 and concept only"
         ;;
     esac
