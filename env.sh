@@ -41,6 +41,7 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${USE_VENV:=1}"    # 0: install into PY's own environment
 : "${VENV_DIR:=$TRM_DIR/.venv}"
 : "${TORCH_INDEX_URL:=https://download.pytorch.org/whl/nightly/cu126}"
+: "${MAX_GPUS_TO_USE:=$(_recipe_says max_gpus_to_use)}"
 : "${MAX_GPUS_TO_USE:=4}"
 
 : "${WANDB_API_KEY:=}" # empty: Weights & Biases stays offline and never asks

@@ -152,7 +152,7 @@ g_upstream_strays() {
   local strays='' place path link own=("${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}" .venv 'kaggle_dataset_*')
   local allowed=(--exclude=__pycache__/)
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
-  for path in "${own[@]}"; do allowed+=("--exclude=/$path/*" "--exclude=!/$path/__init__.*"); done
+  for path in "${own[@]}"; do allowed+=("--exclude=/$path/*" "--exclude=/$path.set-aside-*/*" "--exclude=!/$path/__init__.*"); done
   for place in . "${UPSTREAM_SUBMODULES[@]}"; do
     while IFS= read -r -d '' path; do
       [[ " ${own[*]} " == *" $path "* ]] && continue # its own folder, as a link to another disk
@@ -216,10 +216,10 @@ g_kaggle_names() {
     broken "${problem//$'\n'/; }" "choose another RUN_NAME or KAGGLE_DATASET_SLUG"
 }
 
-# If the run is to be uploaded, whoever uploads it is known and can.
+# If the run is to be uploaded, or begins with a download from Kaggle, whoever does it is known and can.
 g_kaggle_credentials() {
   local problem
-  [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]] || return 0
+  [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 || " ${BUILDER[0]} ${FETCH_WEIGHTS[0]-} " == *' kaggle '* ]] || return 0
   problem=$(repro publish credentials 2>&1 >/dev/null) ||
     broken "${problem//$'\n'/; }" "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"
 }

@@ -21,9 +21,9 @@ python_version() {
   "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
 
-# The PATH on which the recipe's programs are found: the tool environment, or the training environment first.
+# use_environment [NAME]: the PATH on which programs are found: the tool environment, or the training environment first.
 use_environment() {
-  if [[ $ENVIRONMENT == tool ]]; then
+  if [[ ${1-$ENVIRONMENT} == tool ]]; then
     PATH=$TOOL:$PATH
   elif [[ $USE_VENV == 1 ]]; then
     PATH=$VENV_DIR/bin:$PATH

@@ -156,10 +156,18 @@ shell_words() {
 }
 
 # set_aside PATH: moves something that is not trusted out of the way, under a name that says so.
+# Files that upstream tracks there stay.
 set_aside() {
+  local place entry entries=()
   [[ -e $1 ]] || return 0
-  local place
   place=$1.set-aside-$(date -u +%Y%m%dT%H%M%SZ)
-  mv -- "$1" "$place"
+  if [[ -z $(git -C "$1" ls-files 2>/dev/null) ]]; then
+    mv -- "$1" "$place"
+  else
+    mapfile -t entries < <(git -C "$1" ls-files --others --directory)
+    ((${#entries[@]})) || return 0
+    mkdir -- "$place"
+    for entry in "${entries[@]}"; do mv -- "$1/$entry" "$place"; done
+  fi
   warn "$1 was left by an attempt that did not finish (no stamp vouches for it): set aside as $place"
 }

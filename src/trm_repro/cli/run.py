@@ -36,6 +36,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     tasks = recipe.add_parser("check-tasks", help="compare task files with the digests of the recipe in force")
     tasks.add_argument("--folder", type=Path, required=True)
     tasks.set_defaults(handler=_recipe_check_tasks)
+    weights = recipe.add_parser("check-weights", help="check the checkpoint that the recipe in force starts from")
+    weights.add_argument("--trm-dir", type=Path, required=True)
+    weights.set_defaults(handler=_recipe_check_weights)
 
     stamp = verbs.add_parser("stamp", help="which steps are done (for the steps)").add_subparsers(required=True)
     fresh = stamp.add_parser("fresh", help="exit 0 if a step is fresh, 1 if it has to run")
@@ -135,7 +138,25 @@ def _recipe_check_tasks(arguments: argparse.Namespace) -> None:
             f"task files in {arguments.folder} are not upstream's: " + "; ".join(wrong),
             hint="take them from upstream's own tree; do not substitute others",
         )
-    print(f"{len(expected)} task files are upstream's, byte for byte", file=sys.stderr)
+    if expected:
+        print(f"{len(expected)} task files are upstream's, byte for byte", file=sys.stderr)
+
+
+def _recipe_check_weights(arguments: argparse.Namespace) -> None:
+    from zipfile import is_zipfile
+
+    from trm_repro.recipe import read_recipe
+
+    weights = read_recipe(RECIPES, this_run().recipe).weights
+    assert weights is not None
+    path = arguments.trm_dir / weights.path
+    bytes = path.stat().st_size if path.is_file() else 0
+    if bytes != (weights.bytes or bytes) or not is_zipfile(path):
+        expected = f"{weights.bytes} bytes" if weights.bytes else "a whole file as torch.save writes it"
+        raise InvariantBroken(
+            f"{weights.path}: expected {expected}, found {bytes} bytes", hint="remove it and run the step again"
+        )
+    print(f"starts from {weights.path}, {bytes} bytes", file=sys.stderr)
 
 
 def _stamp_fresh(arguments: argparse.Namespace) -> int:
