@@ -8,7 +8,7 @@ PYTHON ?= python3
 TOOL := .venv/bin
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status verify-run clean test lint unit bats bench
+.PHONY: help env recipes rehearse all plan status watch verify-run clean test lint unit bats bench
 .PHONY: $(foreach n,1 2 3 4 5 6 7 8,step-$(n))
 
 help: ## this list
@@ -37,6 +37,9 @@ plan: .venv/ready ## every command that would run, shell-quoted; nothing is touc
 
 status: .venv/ready ## where the run stands
 	@source lib/prelude.bash && repro status
+
+watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends
+	@source lib/prelude.bash && repro watch
 
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs
