@@ -42,7 +42,7 @@ TOOL=$REPRO_ROOT/.venv/bin
 PATH=$PATH:$TOOL # last: what a step puts first, the training environment, wins
 RUN_STATE=.repro/runs/$RUN_NAME
 ARTIFACTS=artifacts/$RUN_NAME
-DRY_RUN=0 FORCE=0 FINISHED=0 STEP=''
+DRY_RUN=0 FORCE=0 FINISHED=0 STEP='' RUN_UNDER=()
 
 # Nothing that a step starts keeps its lock (9): what outlives a killed step must not look like the step at work.
 repro() { "$TOOL/trm-repro" "$@" 9>&-; }
@@ -135,13 +135,13 @@ step_done() {
 }
 
 # run COMMAND…: prints the command, runs it, records it. In a dry run it is printed only.
-# Its working folder is RUN_CWD, relative to the repository, if that is set.
+# Its working folder is RUN_CWD, relative to the repository, if that is set; RUN_UNDER is a program that runs it for us.
 run() {
   local cwd=${RUN_CWD:-.} began code=0
   printf -- '-> %s%s\n' "$([[ $cwd == . ]] || printf '(cd %s) ' "${cwd@Q}")" "$(shell_words "$@")" >&2
   ((! DRY_RUN)) || return 0
   began=$(date -u +%FT%TZ)
-  (cd "$cwd" && exec "$@" 9>&-) || code=$?
+  (cd "$cwd" && exec "${RUN_UNDER[@]}" "$@" 9>&-) || code=$?
   repro record command --step "$STEP" --cwd "$cwd" --started "$began" --exit-code "$code" -- "$@"
   return "$code"
 }

@@ -2,31 +2,50 @@
 # Usage: steps/05-train.sh [--help] [--dry-run] [--force]
 # Summary: Train with the recipe's exact command.
 # Reads: the dataset.
-# Writes: the recipe's checkpoint folder, below TRM_DIR; in it metrics.jsonl.
+# Writes: the recipe's checkpoint folder, below TRM_DIR; in it metrics.jsonl. RUN_STATE/training.json tells of the attempt.
 # Guarantees: the command is the recipe's, token by token; a folder that no stamp vouches for is set aside, never continued.
+#   No process is left behind; lines that upstream prints and ignores end the run; a failure is explained from its output.
+#   WANDB_API_KEY, WANDB_TAP=0 and RESUME=warm matter while it trains, and do not make a finished training stale.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR VENV_DIR MAX_GPUS_TO_USE EXTRA_TRAIN_ARGS
-# Exit: 0 done or fresh · 4 an invariant is broken · 5 the training failed
+# Exit: 0 done or fresh · 3 RESUME=warm and no checkpoint · 4 an invariant is broken · 5 the training failed · 128+n signal n
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
-  local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER
+  local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER code=0
+  ((DRY_RUN)) || repro attempt
+  [[ -z $RESUME ]] || warm_start "$checkpoints"
   guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
     G-NO-ARC1 G-ENVIRONMENT
   guards_settle
   use_environment
   wandb_without_questions
+  tap_metrics "$checkpoints/metrics.jsonl"
   ((DRY_RUN)) || set_aside "$checkpoints"
-  export PYTHONHASHSEED=0 TRM_REPRO_METRICS=$checkpoints/metrics.jsonl
-  RUN_CWD=$TRM_DIR run "${TRAIN[@]}" ||
-    die "$EXIT_COMMAND" "the training failed" "its messages stand above; flags are never changed to get past a failure"
+  export PYTHONHASHSEED=0 PYTHONUNBUFFERED=1
+  RUN_UNDER=("$TOOL/trm-repro" train --repository "$REPRO_ROOT" --)
+  RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${TRAIN[@]}" || code=$?
+  RUN_UNDER=()
   ((! DRY_RUN)) || return 0
-  guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
+  ((code != 129 && code != 130 && code != 143)) || exit "$code"
+  ((code == 0)) || die "$EXIT_COMMAND" "the training failed" "what it said and what to do stand above; flags are never changed to get past a failure"
+  unset PYTHONPATH
+  guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
-  [[ -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
-    die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $checkpoints" "read its log from the end"
+  [[ $EXPECTS_CHECKPOINTS == 0 || -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
+    die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $(short "$checkpoints")" "read its log from the end"
   step_done "checkpoints in $(short "$checkpoints")" "$checkpoints"
+}
+
+# RESUME=warm: the weights of the last whole checkpoint, as upstream loads them. Not the recipe's command, and recorded so.
+warm_start() {
+  local checkpoint
+  [[ $RESUME == warm ]] || die "$EXIT_USAGE" "RESUME='$RESUME' is not known" "RESUME=warm, or unset it: a training starts from the beginning"
+  ((DRY_RUN)) || set_aside "$1"
+  checkpoint=$(repro warm-start "$1") || exit
+  TRAIN+=("++load_checkpoint=$(realpath --relative-to="$TRM_DIR/$WORK" "$checkpoint")")
+  OVERRIDE+=" G-TRAIN-COMMAND"
 }
 
 # Weights & Biases logs online with a key and offline without; it never asks.
@@ -38,6 +57,15 @@ wandb_without_questions() {
     export WANDB_MODE=offline
   fi
   export WANDB_DIR=$REPRO_ROOT/logs/$RUN_NAME
+}
+
+# The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it.
+tap_metrics() {
+  export TRM_REPRO_METRICS=$1
+  if [[ $ENGINE == upstream && $METRICS_SOURCE == tap && $WANDB_TAP == 1 ]]; then
+    PYTHONPATH=$(repro tap)
+    export PYTHONPATH
+  fi
 }
 
 main "$@"

@@ -1,0 +1,1 @@
+"""Training from outside: run it under supervision, watch it, diagnose its failures, judge its result."""

@@ -1,0 +1,172 @@
+"""What a finished training left, compared with what it must have left.
+
+Each check returns lines, one a finding; none where all is well. Everything is read without PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trm_repro.arc.submission import problems
+from trm_repro.errors import ReproError
+from trm_repro.files import read_json
+from trm_repro.provenance.checkpoints import checkpoints, step_of
+from trm_repro.provenance.promises import config_problems, expected_config, expected_tensors, step_problems
+from trm_repro.provenance.tensors import Tensor, read_checkpoint
+from trm_repro.training.state import Place, configuration
+
+PREFIX = re.compile(r"(_orig_mod\.)?model\.inner\.")
+CHUNK = 1 << 26  # bytes of a tensor that are looked at together
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what it looks at, how it came out, and what was seen or found."""
+
+    name: str
+    outcome: Literal["holds", "broken", "skipped"]
+    lines: tuple[str, ...]
+
+
+def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]) -> list[Check]:
+    """All checks of a run.
+
+    Args:
+        place: where it trained.
+        manifest: its manifest.
+        puzzles: the tasks that a submission must answer; none where it makes no submission.
+    """
+    recipe, made = place.recipe, []
+    if recipe.expected.checkpoints:
+        found = checkpoints(place.folder)
+        made.append(_steps(manifest, recipe.expected.steps, [step_of(path) for path in found]))
+        for path in found:
+            lines = list(tensor_problems(path, place, values=path == found[-1]))
+            size = f"{path.stat().st_size:,} bytes"
+            made.append(_check(path.name, lines, f"{size}, tensors as the configuration has them"))
+        if recipe.train.config:
+            made.append(Check("configuration", "skipped", (f"it is upstream's {recipe.train.config}",)))
+        else:
+            lines = config_problems(expected_config(manifest), configuration(place.folder))
+            made.append(_check("configuration", lines, "every field is the recipe's or upstream's default"))
+        lines = list(source_problems(place, manifest))
+        made.append(_check("sources", lines, "the copies of the model's and the loss's code are what they must be"))
+    if recipe.expected.submission:
+        for path in submissions(place.folder):
+            lines = problems(read_json(path), puzzles)
+            made.append(_check(path.parent.name, lines, "an entry for every test input"))
+        if not submissions(place.folder):
+            made.append(Check("submission", "broken", ("there is none",)))
+    return made
+
+
+def _check(name: str, lines: list[str], seen: str) -> Check:
+    return Check(name, "broken", tuple(lines)) if lines else Check(name, "holds", (seen,))
+
+
+def _steps(manifest: Mapping[str, Any], expected: list[int], found: list[int]) -> Check:
+    """Whether training went to its end. Earlier checkpoints may be gone; the last one may not."""
+    if not found:
+        return Check("steps", "broken", ("there is no checkpoint",))
+    missing = [f"step_{step}" for step in expected if step not in found]
+    seen = f"{len(found)} checkpoints, the last is step_{found[-1]}" + (
+        f" (gone: {', '.join(missing)})" if missing else ""
+    )
+    return _check("steps", step_problems(manifest, found), seen)
+
+
+def submissions(folder: Path) -> list[Path]:
+    """The submissions of a training, by step."""
+    return sorted(folder.glob("evaluator_ARC_step_*/submission.json"), key=submission_step)
+
+
+def submission_step(path: Path) -> int:
+    """The step that a submission was made at."""
+    return int(path.parent.name.rpartition("_")[2])
+
+
+def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
+    """Whether a checkpoint has the tensors that its configuration and dataset describe.
+
+    Args:
+        path: the checkpoint.
+        place: where its run trained.
+        values: whether to look at every number, too: all must be finite.
+    """
+    config = configuration(place.folder)
+    if config is None:
+        yield f"{place.folder}: no all_config.yaml; cycle counts and heads leave no trace in a checkpoint"
+        return
+    try:
+        found = read_checkpoint(path)
+    except ReproError as error:
+        yield str(error)
+        return
+    prefixes = {match[0] if (match := PREFIX.match(name)) else name for name in found}
+    if len(prefixes) != 1:
+        yield f"keys begin with {', '.join(sorted(prefixes))}"
+    tensors = {PREFIX.sub("", name): tensor for name, tensor in found.items()}
+    if config["arch"].get("lora_rank"):
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(("_lora_A", "_lora_B"))}
+    identifiers = read_json(place.dataset / "train" / "dataset.json")["num_puzzle_identifiers"]
+    expected = expected_tensors(config["arch"], place.recipe.target_dataset, identifiers)
+    for name in sorted(expected.keys() | tensors.keys()):
+        one = expected.get(name)
+        other = (tensors[name].dtype, tensors[name].shape) if name in tensors else None
+        if one != other:
+            yield f"{name}: expected {_shown(one)}, found {_shown(other)}"
+    for name, tensor in tensors.items() if values else ():
+        if wrong := infinite(path, tensor):
+            yield f"{name}: {wrong:,} numbers are not finite"
+
+
+def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
+    return f"{tensor[0]} {list(tensor[1])}" if tensor else "none"
+
+
+def infinite(path: Path, tensor: Tensor) -> int:
+    """How many numbers of a floating-point tensor in a checkpoint are not finite: all bits of the exponent are set."""
+    kind, exponent = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}[tensor.dtype]
+    bits = np.memmap(path, np.dtype(kind), "r", tensor.begin, (tensor.bytes // np.dtype(kind).itemsize,))
+    step = CHUNK // bits.itemsize
+    return sum(
+        int(np.count_nonzero((bits[start : start + step] & exponent) == exponent))
+        for start in range(0, len(bits), step)
+    )
+
+
+def source_problems(place: Place, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the code that the training copied beside its checkpoints is the pinned one (or this engine's own)."""
+    copies = sorted(place.folder.glob("*.py"))
+    if not copies:
+        yield "no copy of the model's code beside the checkpoints"
+    if place.recipe.upstream:
+        pinned = pinned_blobs(place.work, place.recipe.upstream.commit)
+    else:
+        pinned = {blob(path) for path in (PACKAGE / "engine").glob("*.py")}
+    for path in copies:
+        if blob(path) not in pinned:
+            yield f"{path.name}: not a file of {'the pinned commit' if place.recipe.upstream else 'this engine'}"
+
+
+def pinned_blobs(clone: Path, commit: str) -> set[str]:
+    """The names git has for the contents of all files of a commit."""
+    listed = subprocess.run(
+        ["git", "-C", str(clone), "ls-tree", "-r", commit], capture_output=True, text=True, check=False
+    ).stdout
+    return {line.split()[2] for line in listed.splitlines()}
+
+
+def blob(path: Path) -> str:
+    """The name git has for a file's content."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,113 @@
+"""One attempt at training, from its record to its record: supervised, its disk watched, its failure explained."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trm_repro.errors import MissingPrerequisite, ReproError
+from trm_repro.provenance.checkpoints import checkpoints
+from trm_repro.provenance.tensors import read_checkpoint
+from trm_repro.recipe import Recipe
+from trm_repro.training import disk
+from trm_repro.training.attempt import begin, write_attempt
+from trm_repro.training.diagnosis import ALARMS, Cause
+from trm_repro.training.state import Place, disk_plan, last_step, read_state
+from trm_repro.training.supervise import Ending, Supervisor
+
+LOOK = 60.0  # seconds between two looks at the disk
+REMIND = 3600.0  # seconds between two warnings
+
+
+def train(place: Place, argv: Sequence[str]) -> Ending:
+    """Runs a training command in the present folder and says on stderr how it ended, and how to go on."""
+    attempt = begin()
+    write_attempt(place.state, attempt)
+    watcher = DiskWatch(place)
+    ending = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look).run()
+    if ending.exit_code == 0:
+        write_attempt(place.state, attempt.ended("finished", 0, "it finished"))
+        return ending
+    where = last_step(read_state(place))
+    if ending.stopped:
+        said = f"it was stopped ({ending.stopped.name}) at {where}"
+        print(f"==> the training was stopped at {where}", file=sys.stderr)
+        print(f"hint: {going_on()}", file=sys.stderr)
+        write_attempt(place.state, attempt.ended("stopped", ending.exit_code, said))
+        return ending
+    assert ending.diagnosis
+    print(f"error: the training failed at {where}\nerror: {ending.diagnosis.finding}", file=sys.stderr)
+    print(f"hint: {ending.diagnosis.remedy}", file=sys.stderr)
+    write_attempt(place.state, attempt.ended("failed", ending.exit_code, ending.diagnosis.finding))
+    return ending
+
+
+def going_on() -> str:
+    """How to go on after a training that did not finish."""
+    return (
+        "make all starts it again from the beginning, and sets this attempt aside. RESUME=warm make all begins with the "
+        "weights of its last checkpoint instead: a warm start (step, optimiser, averages and votes begin anew), and the "
+        "run is no longer faithful"
+    )
+
+
+def alarms(recipe: Recipe) -> list[Cause]:
+    """The lines that may not appear in the output of a recipe's training.
+
+    A run that adapts given weights to other puzzles replaces their table on purpose, and one without an evaluator has none.
+    """
+    meant = {"puzzle table reset"} if recipe.weights else set()
+    if not recipe.expected.submission:
+        meant |= {"no evaluator", "missing predictions"}
+    return [alarm for alarm in ALARMS if alarm.name not in meant]
+
+
+@dataclass
+class DiskWatch:
+    """Looks at the disk once a minute and warns at most once an hour."""
+
+    place: Place
+    samples: list[disk.Sample] = field(default_factory=list)
+    looked: float = -LOOK
+    warned: float = -REMIND
+
+    def look(self) -> None:
+        """Looks, if it is time to. What cannot be told (no configuration yet, strange numbers) is no reason to stop."""
+        now = time.monotonic()
+        if now - self.looked < LOOK:
+            return
+        self.looked = now
+        try:
+            plan = disk_plan(self.place)
+            left = read_state(self.place).seconds_left
+        except (ReproError, OSError, KeyError, TypeError, ValueError):
+            return
+        self.samples = [entry for entry in self.samples if now - entry.time <= disk.WINDOW]
+        self.samples.append(disk.sample(self.place.folder, now))
+        warning = disk.shortage(self.samples, plan, left) if plan else ""
+        if warning and now - self.warned >= REMIND:
+            self.warned = now
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+def last_whole_checkpoint(folder: Path) -> Path:
+    """The last checkpoint that can be read, of an unfinished training or else of the newest attempt set aside.
+
+    Raises:
+        MissingPrerequisite: there is none.
+    """
+    attempts = [folder, *sorted(folder.parent.glob(f"{folder.name}.set-aside-*"), reverse=True)]
+    for path in (path for attempt in attempts for path in reversed(checkpoints(attempt))):
+        try:
+            read_checkpoint(path)
+        except ReproError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        return path
+    raise MissingPrerequisite(
+        f"there is no checkpoint in {folder} or in an attempt set aside beside it",
+        hint="unset RESUME to start from the beginning",
+    )

@@ -1,0 +1,185 @@
+"""Runs a training and stays beside it.
+
+The training gets a process group of its own, so that Ctrl-C reaches the supervisor alone: the first one asks the training to
+end (SIGTERM to its launcher, which ends its workers), the second kills it. The supervisor also ends it when its own parent,
+the step, is gone. Whatever way it ends, no process of it is left: all of them carry a mark in their environment.
+
+Its output passes through, whole lines at a time. Of lines that a program draws over each other (progress bars), one in
+``REDRAW`` seconds passes. Lines that upstream prints and ignores (:data:`~trm_repro.training.diagnosis.ALARMS`) end the run
+at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from trm_repro.training.diagnosis import Cause, Diagnosis, diagnose
+
+MARK = "TRM_REPRO_TRAINING"
+GRACE = 60.0  # seconds to end by itself; torchrun gives its workers 30
+REDRAW = 10.0  # seconds between two lines of a progress bar that are passed on
+KEPT = 400  # lines of output that a diagnosis is made from
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended.
+
+    Attributes:
+        exit_code: as a shell reports it, 128 + n for signal n; of a training that was stopped, that of the stopping signal.
+        stopped: the signal that asked for it, if any.
+        diagnosis: what went wrong, if something did.
+    """
+
+    exit_code: int
+    stopped: signal.Signals | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass
+class Supervisor:
+    """Runs one command.
+
+    Args:
+        argv: its words.
+        alarms: lines that end it.
+        every_second: called about once a second while it runs.
+    """
+
+    argv: Sequence[str]
+    alarms: Sequence[Cause] = ()
+    every_second: Callable[[], None] = lambda: None
+    _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT))
+    _alarm: str = ""
+    _asked: list[signal.Signals] = field(default_factory=list)
+
+    def run(self) -> Ending:
+        """Runs the command to its end."""
+        mark = f"{os.getpid()}-{time.time_ns()}"
+        parent = os.getppid()
+        with self._signals():
+            process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, MARK: mark},
+                process_group=0,
+            )
+            readers = [
+                threading.Thread(target=self._pass_on, args=(pipe, out.buffer))
+                for pipe, out in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
+            ]
+            for reader in readers:
+                reader.start()
+            deadline = None
+            while not _ended(process):
+                if os.getppid() != parent and not self._asked:
+                    self._asked.append(signal.SIGHUP)
+                if (self._asked or self._alarm) and deadline is None:
+                    process.terminate()
+                    deadline = time.monotonic() + GRACE
+                if deadline and (len(self._asked) > 1 or time.monotonic() > deadline):
+                    break
+                self.every_second()
+            end_marked(mark)
+            code = process.wait()
+            for reader in readers:
+                reader.join()
+        return self._ending(128 - code if code < 0 else code)
+
+    def _ending(self, code: int) -> Ending:
+        if self._asked:
+            return Ending(128 + self._asked[0], self._asked[0])
+        if self._alarm:
+            return Ending(code or 1, diagnosis=diagnose([self._alarm], code))
+        return Ending(code, diagnosis=diagnose(self._tail, code) if code else None)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Notes the signals that ask to stop; one that is ignored (nohup) stays so."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._asked.append(signal.Signals(number))
+
+        before: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in STOPPING}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pass_on(self, pipe: IO[bytes], out: IO[bytes]) -> None:
+        """Passes a stream on, line by line, until it ends; listens for alarms."""
+        drawn = -REDRAW
+        for line in _lines(pipe):
+            text = line.decode(errors="replace")
+            if text.strip():
+                self._tail.append(text)
+            if not self._alarm and any(alarm.pattern.search(text) for alarm in self.alarms):
+                self._alarm = text
+            if line.endswith(b"\r"):
+                if not text.strip() or time.monotonic() - drawn < REDRAW:
+                    continue
+                drawn = time.monotonic()
+                line = line[:-1] + b"\n"
+            with contextlib.suppress(OSError):  # nobody reads any more: the training goes on until it is stopped
+                out.write(line)
+                out.flush()
+
+
+def _lines(pipe: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a stream as soon as they are whole, each with its end: a newline or a carriage return."""
+    rest = b""
+    while chunk := os.read(pipe.fileno(), 1 << 16):
+        lines = (rest + chunk).splitlines(keepends=True)
+        rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        yield from lines
+    if rest:
+        yield rest + b"\n"
+    pipe.close()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Waits for the end of a process, a second at most."""
+    try:
+        process.wait(1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def end_marked(mark: str) -> None:
+    """Kills every process that carries a mark in its environment, and waits until they are gone (10 seconds at most)."""
+    needle = f"{MARK}={mark}".encode()
+    for _ in range(200):
+        found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if needle in _environment(path)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _environment(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
