@@ -8,7 +8,7 @@ PYTHON ?= python3
 TOOL := .venv/bin
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status watch verify-run clean test lint unit bats bench
+.PHONY: help env recipes rehearse all plan status watch verify-run clean test lint unit bats bench test-upstream test-env locks
 .PHONY: $(foreach n,1 2 3 4 5 6 7 8,step-$(n))
 
 help: ## this list
@@ -22,8 +22,8 @@ help: ## this list
 	$(TOOL)/pip install --quiet --disable-pip-version-check --constraint locks/tool.txt --editable '.[dev]' >&2
 	@touch .venv/ready
 
-rehearse: export RECIPE := arc2-rehearsal
-rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes
+rehearse: export RECIPE := arc2-rehearsal$(if $(filter upstream,$(ENGINE)),-upstream)
+rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself, on a GPU)
 	@$(TOOL)/trm-repro summary
 
 all: .venv/ready ## all eight steps of the recipe
@@ -32,8 +32,8 @@ all: .venv/ready ## all eight steps of the recipe
 step-%: .venv/ready ## one step, such as step-5; fresh ones do nothing (FORCE=1 runs them again)
 	@steps/0$*-*.sh $(if $(filter 1,$(FORCE)),--force)
 
-plan: .venv/ready ## every command that would run, shell-quoted; nothing is touched
-	@for step in $(STEPS); do "$$step" --dry-run; done
+plan: .venv/ready ## every command that would run, how long, what it costs; nothing is touched (MEASURE=1 times real steps)
+	@lib/plan.sh $(if $(filter 1,$(MEASURE)),--measure)
 
 status: .venv/ready ## where the run stands
 	@source lib/prelude.bash && repro status
@@ -51,8 +51,8 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
 lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
-	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh tests/bats/*.ba* .ci/run
-	@$(TOOL)/shfmt --diff env.sh lib steps tests/bats .ci/run
+	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh tests/*.sh tests/bats/*.ba* .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps tests/*.sh tests/bats .ci/run
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
@@ -63,3 +63,12 @@ bats: .venv/ready ## the steps and guards, against a stand-in upstream
 	@$(TOOL)/bats --jobs 2 tests/bats 2>/dev/null || $(TOOL)/bats tests/bats
 
 test: lint bats unit ## everything
+
+test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned and its builder run, digests compared; not part of test
+	@tests/upstream.sh
+
+test-env: .venv/ready ## step 3 for real with the lock cu130; minutes, 6 GB, no GPU needed; not part of test
+	@tests/environment.sh
+
+locks: .venv/ready ## locks/*.txt from locks/*.in (UPGRADE=1: the newest versions)
+	@lib/locks.sh

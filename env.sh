@@ -7,9 +7,9 @@
 REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 KNOBS=(
-  RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
+  RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
   PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
-  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME
+  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -40,6 +40,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${PY:=python3.10}" # must be Python 3.10 for upstream
 : "${USE_VENV:=1}"    # 0: install into PY's own environment
 : "${VENV_DIR:=$TRM_DIR/.venv}"
+: "${ENV_LOCK:=locks}" # locks: what locks/ names, by digest; none: the seed's commands, torch from TORCH_INDEX_URL
+: "${CUDA_LOCK:=auto}" # auto: by the driver; or cu130, cu126
 : "${TORCH_INDEX_URL:=https://download.pytorch.org/whl/nightly/cu126}"
 : "${MAX_GPUS_TO_USE:=$(_recipe_says max_gpus_to_use)}"
 : "${MAX_GPUS_TO_USE:=4}"
@@ -55,6 +57,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${TRM_REMOTE:=}"         # fetch upstream from here instead of the recipe's URL; the pin stays
 : "${EXTRA_BUILDER_ARGS:=}" # words added to the builder command; breaks G-BUILDER-COMMAND
 : "${EXTRA_TRAIN_ARGS:=}"   # words added to the training command; breaks G-TRAIN-COMMAND
+: "${CHECK_REMOTE:=0}"       # 1: step 1 signs in to Kaggle and Weights & Biases, and compares the clock with theirs
+: "${GPU_HOUR_USD:=2.5}"    # what a GPU costs an hour, for make plan: an H100's usual price on the cheaper clouds
 : "${WANDB_TAP:=1}"          # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
 : "${RESUME:=}"             # warm: begin with the weights of the last unfinished attempt; the run is no longer faithful
 : "${OVERRIDE:=}"           # guards to override, by name; each is recorded, and the run is no longer faithful

@@ -91,6 +91,13 @@ g_gpus() {
     broken "no NVIDIA GPU found (nvidia-smi lists none)" "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
 }
 
+# The machine has what the run cannot do without, as `trm-repro preflight` measured it (MEASURED).
+g_machine() {
+  local short
+  short=$(sed -n 's/^falls short: //p' <<<"$MEASURED")
+  [[ -z $short ]] || broken "this machine falls short of what the run needs: $short" "each line marked 'problem' above says what to do"
+}
+
 # The global batch can be split evenly among the processes.
 g_processes() {
   ((BATCH % PROCESSES == 0)) ||
@@ -218,8 +225,9 @@ g_kaggle_names() {
 
 # If the run is to be uploaded, or begins with a download from Kaggle, whoever does it is known and can.
 g_kaggle_credentials() {
-  local problem
+  local problem remote=''
   [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 || " ${BUILDER[0]} ${FETCH_WEIGHTS[0]-} " == *' kaggle '* ]] || return 0
-  problem=$(repro publish credentials 2>&1 >/dev/null) ||
+  [[ $CHECK_REMOTE != 1 ]] || remote=1
+  problem=$(repro publish credentials ${remote:+--remote} 2>&1 >/dev/null) ||
     broken "${problem//$'\n'/; }" "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"
 }

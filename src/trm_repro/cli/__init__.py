@@ -18,7 +18,7 @@ from trm_repro.errors import ReproError
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, proof, publish, run, training
+    from trm_repro.cli import arc, engine, machine, proof, publish, run, training
 
     root = argparse.ArgumentParser(prog="trm-repro", description="Reproduce the Tiny Recursive Model, checkably.")
     root.add_argument("--version", action="version", version=__version__)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Usage: lib/plan.sh [--measure]
+# Summary: Every command that would run, shell-quoted, then how long it takes and what it costs. Nothing is touched.
+# Reads: the knobs, the recipe, the machine. With --measure also the environment and the dataset (steps 2 to 4).
+# Writes: nothing; --measure trains for some minutes under a scratch name and removes what that left.
+# Environment: MAX_GPUS_TO_USE GPU_HOUR_USD
+# Exit: 0 done · 3 --measure before step 4 · 5 the training ended while it was timed
+
+source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
+
+main() {
+  case ${1-} in
+    '') ;;
+    --measure) measure && return ;;
+    --help) help_text && exit 0 ;;
+    *) die "$EXIT_USAGE" "unknown option '$1'" "lib/plan.sh --help" ;;
+  esac
+  local step
+  for step in steps/[0-9][0-9]-*.sh; do "$step" --dry-run; done
+  repro estimate
+}
+
+# The recipe's own training command, named apart, started and stopped.
+measure() {
+  local scratch=measure_scratch rendered left
+  rendered=$(RUN_NAME=$scratch repro recipe render --processes "$(process_count)") || exit
+  # shellcheck source=/dev/null
+  source /dev/stdin <<<"$rendered"
+  [[ -d $TRM_DIR/$DATASET_FOLDER ]] || die "$EXIT_PREREQUISITE" "there is no dataset in $TRM_DIR/$DATASET_FOLDER" "make step-4"
+  use_environment
+  left=$TRM_DIR/$CHECKPOINT_FOLDER
+  rm -rf -- "$left"
+  # shellcheck disable=SC2064 # as it is now
+  trap "rm -rf -- ${left@Q}" EXIT
+  unset WANDB_API_KEY
+  export PYTHONHASHSEED=0 WANDB_MODE=disabled
+  printf -- '-> (cd %s) %s\n' "${TRM_DIR@Q}" "$(shell_words "${TRAIN[@]}")" >&2
+  repro measure --cwd "$TRM_DIR" -- "${TRAIN[@]}"
+}
+
+main "$@"

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Usage: TRM_REMOTE=… tests/upstream.sh
+# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests compared.
+# Reads: TRM_REMOTE (a clone of upstream, or its URL); PY; packages from the registry, by digest.
+# Writes: a throw-away folder below .repro/, deleted at the end.
+# Guarantees: the builder's files are those of tests/golden/dataset/digests.json, cases arc2_aug3 and arc1concept_aug3.
+# Exit: 0 equal · not 0 otherwise
+
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "$0")/.."
+: "${TRM_REMOTE:?the real upstream: a local clone of it, or its URL}"
+: "${PY:=python3.10}"
+work=$PWD/.repro/test-upstream
+
+main() {
+  local name
+  rm -rf "$work"
+  mkdir -p "$work/runbook/.venv"
+  trap 'rm -rf "$work"' EXIT
+  trap 'exit 130' INT TERM
+  cp -R Makefile env.sh lib steps recipes locks "$work/runbook"
+  ln -s "$PWD/.venv/bin" "$work/runbook/.venv/bin"
+  export TRM_REMOTE PY TRM_DIR=$work/trm VENV_DIR=$work/venv PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1
+
+  write_recipe arc2 arc2_aug3 training2 evaluation2
+  write_recipe arc1 arc1concept_aug3 training evaluation concept
+  make_builder_environment
+  for name in arc2_aug3 arc1concept_aug3; do
+    export RECIPE=$name
+    (cd "$work/runbook" && steps/02-clone.sh && steps/04-dataset.sh)
+    golden "$name" | (cd "$TRM_DIR/data/$name" && sha256sum --check --quiet)
+    printf '%s: upstream at %s, its builder: %s files, all as in tests/golden\n' \
+      "$name" "$(git -C "$TRM_DIR" rev-parse --short HEAD)" "$(golden "$name" | wc -l)"
+  done
+}
+
+# write_recipe TARGET NAME TRAINING EVALUATION [MORE]: upstream's builder command with --num-aug 3.
+write_recipe() {
+  cat >"$work/runbook/recipes/$2.yaml" <<YAML
+target_dataset: $1
+run_name: $2
+trm_dir: upstream/TinyRecursiveModels
+
+base: samsung-arc2
+title: Upstream's builder, 3 augmentations
+source: tests/upstream.sh
+engine: upstream
+faithful: false
+publish: package
+
+dataset:
+  folder: data/$2
+  digests: ""
+  arguments: [--input-file-prefix, kaggle/combined/arc-agi, --output-dir, data/$2, --subsets, $3, $4, ${5:+$5, }--test-set-name, $4, --num-aug, "3"]
+YAML
+}
+
+# The builder needs few of the locked packages; those, by digest.
+make_builder_environment() {
+  "$PY" -m venv "$VENV_DIR"
+  awk -v wanted="$(printf '%s\n' argdantic pydantic pydantic-settings pydantic-core annotated-types typing-extensions \
+    typing-inspection python-dotenv click numpy tqdm)" '
+    BEGIN { split(wanted, names, "\n"); for (i in names) kept[names[i]] }
+    /^[a-z]/ { keep = substr($1, 1, index($1, "==") - 1) in kept }
+    keep' locks/cu130.txt >"$work/builder.txt"
+  "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$work/builder.txt"
+}
+
+# golden CASE: its files and digests, as sha256sum writes them.
+golden() {
+  .venv/bin/python -c '
+import json, sys
+for name, sha256 in json.load(open("tests/golden/dataset/digests.json"))[sys.argv[1]]["variants"][0]["files"].items():
+    print(f"{sha256}  {name}")' "$1"
+}
+
+main "$@"
