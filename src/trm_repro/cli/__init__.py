@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="trm-repro", description="Reproduce the Tiny Recursive Model, checkably.")
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for room in (run, arc, engine, training, proof, publish):
+    for room in (run, arc, engine, machine, training, proof, publish):
         room.register(verbs)
     return root
 
