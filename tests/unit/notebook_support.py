@@ -26,8 +26,6 @@ def lay_out(root: Path) -> Path:
 
     from trm_repro.engine.checkpoint import save_weights
     from trm_repro.engine.config import ArchConfig
-    from trm_repro.engine.data import Metadata
-    from trm_repro.engine.model import TRM
 
     torch.manual_seed(0)
     arch = ArchConfig(
@@ -40,7 +38,7 @@ def lay_out(root: Path) -> Path:
         forward_dtype="float32",
     )
     identifiers = ["<blank>", KNOWN, f"{KNOWN}|||t1|||0213456789"]
-    model = TRM(arch.model(Metadata(0, 0, 0, 12, 900, len(identifiers), 1, 1.0, 1, ("all",))))
+    model = arch.build(vocab_size=12, seq_len=900, num_puzzle_identifiers=len(identifiers))
     model.puzzle_emb.weights.copy_(torch.randn(len(identifiers), 64))
 
     repository = root / "repository"
@@ -49,7 +47,7 @@ def lay_out(root: Path) -> Path:
     for entry in manifest["outputs"]:
         path = repository / entry["path"]
         if entry["role"] == "final-checkpoint":
-            save_weights(path, model, compiled=True)
+            save_weights(path, model.state_dict(), compiled=True)
         elif entry["role"] == "config":
             write_text(path, yaml.safe_dump({"arch": arch.model_dump(mode="json")}))
         elif entry["role"] == "identifiers":

@@ -17,7 +17,7 @@ from notebook_support import KNOWN, UNKNOWN, lay_out, tasks
 
 from trm_repro.arc.submission import problems
 from trm_repro.cli import main
-from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.publish import solve
 from trm_repro.publish.bundle import write_sums
@@ -63,7 +63,9 @@ def execute(kaggle: Path, path: Path, monkeypatch: pytest.MonkeyPatch, **knobs: 
 
 
 def test_it_runs_from_bundle_to_submission(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book, said = execute(kaggle, write(kaggle), monkeypatch, HOURS="0.05", FINE_TUNE_SHARE="0.02", SUBSET="evaluation")
+    book, said = execute(
+        kaggle, write(kaggle), monkeypatch, HOURS="0.05", FINE_TUNE_SHARE="0.02", FINE_TUNE="lora", SUBSET="evaluation"
+    )
     submission = read_json(kaggle / "working/submission.json")
     assert problems(submission, tasks(kaggle)) == []
     assert "steps of fine-tuning" in said and "2 tasks, 3 test inputs" in said and "3 test inputs answered" in said
@@ -86,7 +88,7 @@ def test_a_small_budget_submits_what_it_has(
     kaggle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The notebook's cells, run in this process, where everything is compiled already."""
-    for name, value in {"KAGGLE_ROOT": str(kaggle), "AUGMENTATIONS": "3", "HOURS": "0", "FINE_TUNE_SHARE": "0"}.items():
+    for name, value in {"KAGGLE_ROOT": str(kaggle), "AUGMENTATIONS": "3", "HOURS": "0", "FINE_TUNE": "none"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.path", [*sys.path])
     cells = [cell.source for cell in nbformat.read(write(kaggle), as_version=4).cells if cell.cell_type == "code"]
@@ -210,15 +212,24 @@ def test_every_task_is_predicted_before_any_task_is_predicted_twice(dataset: Pat
     assert sorted(order) == list(range(len(split.inputs)))
 
 
-def test_fine_tuning_moves_the_puzzle_vectors_and_nothing_else(made: Path, dataset: Path) -> None:
+@pytest.mark.parametrize("what", ["embeddings", "lora"])
+def test_fine_tuning_changes_what_it_says_and_nothing_else(made: Path, dataset: Path, what: str) -> None:
     import torch
 
     model, _ = solve.load(bundle_of(made), dataset)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert solve.fine_tune(model, bundle_of(made), dataset, seconds=3, batch=4) > 0
+    assert solve.fine_tune(model, bundle_of(made), dataset, what=what, seconds=2, batch=4) > 0
     after = model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name].cpu())}
-    assert changed == {"puzzle_emb.weights"}
+    lora = {"embed_tokens.embedding_weight"} if what == "lora" else set()  # as upstream's adapters leave it trainable
+    assert changed == {"puzzle_emb.weights"} | lora
+    assert any("_lora_B" in name and value.abs().max() > 0 for name, value in after.items()) == (what == "lora")
+
+
+def test_an_unknown_fine_tuning_is_a_usage_error(made: Path, dataset: Path) -> None:
+    model, _ = solve.load(bundle_of(made), dataset)
+    with pytest.raises(UsageError, match="embeding"):
+        solve.fine_tune(model, bundle_of(made), dataset, what="embeding", seconds=1, batch=4)
 
 
 def test_find_wants_exactly_one(tmp_path: Path) -> None:

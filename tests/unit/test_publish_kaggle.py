@@ -84,12 +84,12 @@ def test_the_client_imports_with_what_we_declare() -> None:
 def test_creates_a_private_dataset_and_writes_a_receipt(box: Box) -> None:
     done = box.publish()
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"https://www.kaggle.com/datasets/{ID} version 1, compared by sizes\n"
+    assert done.stdout == f"https://www.kaggle.com/datasets/{ID} revision 1, compared by sizes\n"
     dataset = box.server.datasets[ID]
     assert dataset.private and dataset.license == "CC-BY-4.0" and dataset.title == "TRM ARC-AGI-2 Weights (tiny_run)"
     assert box.holds_the_bundle()
     receipt = read_json(box.home / "receipt.json")
-    assert (receipt["id"], receipt["version"], receipt["verified"]) == (ID, 1, "sizes")
+    assert (receipt["id"], receipt["revision"], receipt["compared"]) == (ID, "1", "sizes")
     assert set(receipt["files"]) == set(dataset.files)
 
 
@@ -110,7 +110,7 @@ def test_the_same_bundle_again_does_nothing_and_says_so(box: Box) -> None:
     box.publish()
     sent = box.uploads()
     again = box.publish()
-    assert again.returncode == 0 and "nothing to do" in again.stderr and "version 1" in again.stdout
+    assert again.returncode == 0 and "nothing to do" in again.stderr and "revision 1" in again.stdout
     assert box.uploads() == sent and box.server.count("CreateDatasetVersion") == 0
 
 
@@ -119,7 +119,7 @@ def test_a_changed_bundle_becomes_a_version_and_the_old_one_stays(box: Box) -> N
     (box.bundle / "submission.json").write_text("{}")
     write_sums(box.bundle)
     done = box.publish()
-    assert done.returncode == 0 and "version 2" in done.stdout
+    assert done.returncode == 0 and "revision 2" in done.stdout
     assert len(box.server.datasets[ID].versions) == 2 and box.holds_the_bundle()
 
 
@@ -128,7 +128,7 @@ def test_a_change_of_equal_size_is_noticed(box: Box) -> None:
     config = box.bundle / "all_config.yaml"
     config.write_text(config.read_text().replace("4", "8"))
     write_sums(box.bundle)
-    assert "version 2" in box.publish().stdout
+    assert "revision 2" in box.publish().stdout
 
 
 def test_public_only_when_asked(box: Box) -> None:
@@ -285,7 +285,7 @@ def test_a_dataset_kaggle_could_not_make_is_told_and_made_again(box: Box) -> Non
     done = box.publish()
     assert done.returncode == 5 and "could not make version 1" in done.stderr and "quota" in done.stderr
     box.server.outcome = "READY"
-    assert "version 2" in box.publish().stdout
+    assert "revision 2" in box.publish().stdout
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_what_the_server_shows_is_compared_and_a_rerun_repairs(
     done = box.publish()
     assert done.returncode == 4 and message in done.stderr
     assert not (box.home / "receipt.json").exists()
-    assert "version 2" in box.publish().stdout and box.holds_the_bundle()
+    assert "revision 2" in box.publish().stdout and box.holds_the_bundle()
 
 
 def test_the_quota_is_checked_before_anything_is_sent(box: Box) -> None:

@@ -13,6 +13,7 @@ from trm_repro.errors import InvariantBroken, UsageError
 
 if TYPE_CHECKING:
     from trm_repro.publish.bundle import Bundle
+    from trm_repro.publish.receipt import Published
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +23,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _add_names(actions)
     _add_package(actions)
     _add_kaggle(actions)
+    _add_huggingface(actions)
+    _add_fetch(verbs)
     notebook = verbs.add_parser("notebook", help="the notebook that uses a bundle on Kaggle")
     _add_notebook(notebook.add_subparsers(dest="action", metavar="ACTION", required=True))
 
@@ -141,7 +144,7 @@ def _credentials(arguments: argparse.Namespace) -> None:
 
 def _kaggle(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.credentials import check_owner, find_credentials
-    from trm_repro.publish.kaggle import publish, write_receipt
+    from trm_repro.publish.kaggle import publish
     from trm_repro.publish.kaggle_client import sign_in
     from trm_repro.publish.names import normal_slug
 
@@ -165,11 +168,51 @@ def _kaggle(arguments: argparse.Namespace) -> None:
         download=verify == "download",
         patience=float(_knob("PUBLISH_TIMEOUT", "3600")),
     )
-    if arguments.receipt:
-        write_receipt(arguments.receipt, published, bundle)
+    _tell(published, bundle, arguments.receipt)
+
+
+def _tell(published: Published, bundle: Bundle, receipt: Path | None) -> None:
+    """Says where the bundle is, and writes the receipt."""
+    from trm_repro.publish.receipt import write_receipt
+
+    if receipt:
+        write_receipt(receipt, published, bundle)
     if not published.changed:
-        print("nothing to do: Kaggle holds exactly this bundle", file=sys.stderr)
-    print(f"{published.url} version {published.version}, compared by {published.verified}")
+        print(f"nothing to do: {published.where} holds exactly this bundle", file=sys.stderr)
+    print(f"{published.url} revision {published.revision}, compared by {published.compared}")
+
+
+def _add_huggingface(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser("hf", help="publish a bundle as a model on the Hugging Face hub")
+    _add_upload(parser)
+    parser.add_argument("--repo-id", default=_knob("HF_REPO_ID"), help="owner/name; default: $HF_REPO_ID")
+    parser.set_defaults(handler=_huggingface)
+
+
+def _huggingface(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.huggingface import publish
+
+    if not arguments.repo_id:
+        raise UsageError("there is no repository", hint="set HF_REPO_ID to owner/name, or say --repo-id")
+    public = _switch("HF_PUBLIC")
+    bundle = _read_for_upload(arguments)
+    _tell(publish(bundle, arguments.repo_id, public=public), bundle, arguments.receipt)
+
+
+def _add_fetch(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
+    parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
+    parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")
+    parser.set_defaults(handler=_fetch)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.fetch import fetch
+
+    fetched = fetch(arguments.source, arguments.output)
+    for note in fetched.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(fetched.checkpoint)
 
 
 def _add_notebook(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,40 +11,18 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.digests import Digest, difference, digest_file
 from trm_repro.errors import CommandFailed, InvariantBroken
-from trm_repro.files import read_json, utc_now, write_json
+from trm_repro.files import read_json, write_json
 from trm_repro.progress import track
 from trm_repro.publish.bundle import COVER, METADATA, SUMS, Bundle
 from trm_repro.publish.kaggle_client import Kaggle, Remote
+from trm_repro.publish.receipt import Published
 
 LIMIT = 200 * 10**9  # bytes: Kaggle's limit of one dataset, and of all private datasets of an account together
 FIRST_WAIT, LONGEST_WAIT = 2.0, 30.0  # seconds between two questions; each wait is 1.5 times the last
-
-
-@dataclass(frozen=True)
-class Published:
-    """A dataset that the server shows, and that equals the bundle.
-
-    Attributes:
-        id: ``owner/slug``.
-        version: its version number.
-        changed: whether this run uploaded it; else it was there already.
-        verified: what was compared: ``sizes`` (and the list of digests), or the ``digests`` of all files.
-    """
-
-    id: str
-    version: int
-    changed: bool
-    verified: str
-
-    @property
-    def url(self) -> str:
-        """Its page."""
-        return f"https://www.kaggle.com/datasets/{self.id}"
 
 
 def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, patience: float) -> Published:
@@ -89,22 +67,8 @@ def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, pat
                 hint="run it again: it uploads a new version",
             )
         _dress(kaggle, bundle, public)
-    return Published(bundle.id, after.version, changed, "digests" if download else "sizes")
-
-
-def write_receipt(path: Path, published: Published, bundle: Bundle) -> None:
-    """Writes where a bundle was published, and what was compared."""
-    receipt = {
-        "format": "trm-repro/published/v1",
-        "where": "kaggle",
-        "id": published.id,
-        "version": published.version,
-        "url": published.url,
-        "verified": published.verified,
-        "time": utc_now(),
-        "files": {name: {"sha256": digest.sha256, "bytes": digest.bytes} for name, digest in bundle.digests.items()},
-    }
-    write_json(path, receipt)
+    url = f"https://www.kaggle.com/datasets/{bundle.id}"
+    return Published("kaggle", bundle.id, str(after.version), url, changed, "digests" if download else "sizes")
 
 
 def _differences(kaggle: Kaggle, bundle: Bundle, names: list[str]) -> list[str]:

@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))  # Kaggle's folders: input/ is read, working/ is written
 SUBSET = os.environ.get("SUBSET", "test")  # the competition's task file arc-agi_SUBSET_challenges.json
 HOURS = float(os.environ.get("HOURS", "11"))  # for everything; Kaggle stops a notebook after 12
-FINE_TUNE_SHARE = float(os.environ.get("FINE_TUNE_SHARE", "0.5"))  # of the time, for fine-tuning; 0 for none
+FINE_TUNE = os.environ.get("FINE_TUNE", "embeddings")  # what learns the tasks' examples: embeddings, lora or none
+FINE_TUNE_SHARE = float(os.environ.get("FINE_TUNE_SHARE", "0.5"))  # of the time
 AUGMENTATIONS = int(os.environ.get("AUGMENTATIONS", "1000"))  # variants of each task that vote, time permitting
 BATCH = int(os.environ.get("BATCH", "96"))  # examples a GPU takes at a time
 
@@ -60,8 +61,9 @@ print(f"{known} of {len(read_json(dataset / 'identifiers.json')) - 1} puzzles ha
 """
 
 FINE_TUNE = """\
-if FINE_TUNE_SHARE:
-    steps = solve.fine_tune(model, bundle, dataset, seconds=FINE_TUNE_SHARE * budget.left, batch=BATCH)
+if FINE_TUNE != "none":
+    seconds = FINE_TUNE_SHARE * budget.left
+    steps = solve.fine_tune(model, bundle, dataset, what=FINE_TUNE, seconds=seconds, batch=BATCH)
     print(steps, "steps of fine-tuning")
 """
 
@@ -109,7 +111,7 @@ def write_notebook(bundle: Bundle, path: Path) -> None:
         (TASKS,),
         "## Model\n\nPuzzles known from training keep their vector, the others start from the mean.",
         (LOAD,),
-        "## Fine-tuning\n\nThe puzzle vectors learn the tasks' own examples; the network stays as it is.",
+        "## Fine-tuning\n\nThe puzzle vectors (and with `lora` adapters of rank 1) learn the tasks' own examples.",
         (FINE_TUNE,),
         "## Prediction\n\nThe variants of a task vote. When the time is over, what there is is submitted.",
         (PREDICT,),

@@ -120,6 +120,7 @@ def write_twin(checkpoint: Path, twin: Path) -> None:
     except (RuntimeError, AttributeError, EOFError, ValueError, OSError) as error:
         raise InvariantBroken(f"{checkpoint}: not a checkpoint: {error}") from None
     save_file(tensors, twin, metadata={"format": "pt"})
+    twin.chmod(checkpoint.stat().st_mode & 0o777)  # safetensors makes files that only their owner can read
 
 
 def _place_outputs(folder: Path, manifest: Mapping[str, Any], repository: Path, trm_dir: Path | None) -> None:

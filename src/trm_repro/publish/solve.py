@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_repro.arc.scoring import Submission, Votes
-from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trm_repro.engine.data import Split
     from trm_repro.engine.model import TRM
 
+CONFIG = "all_config.yaml"
 NOT_ANSWERED = [[0]]  # what a test input gets that the time did not suffice for
 LARGEST_EPOCHS = 10**6  # fine-tuning ends with the time; this many epochs are never reached
 
@@ -115,7 +116,6 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     from trm_repro.engine.checkpoint import TABLE, load_weights, read_weights
     from trm_repro.engine.config import read_arch
     from trm_repro.engine.data import Split
-    from trm_repro.engine.model import TRM
 
     weights = read_weights(bundle / "model.ckpt")
     wanted: list[str] = read_json(dataset / "identifiers.json")
@@ -127,28 +127,44 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     known = [(place, rows[name]) for place, name in enumerate(wanted) if name in rows]
     table[[place for place, _ in known]] = trained[[row for _, row in known]]
     weights[TABLE] = table
-    model = TRM(read_arch(bundle / "model.ckpt").model(Split(dataset, "test").metadata))
+    facts = Split(dataset, "test").metadata
+    model = read_arch(bundle / CONFIG).build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers)
     load_weights(model, weights, source=str(bundle / "model.ckpt"))
     return model, sum(wanted[place] != "<blank>" for place, _ in known)
 
 
-def fine_tune(model: TRM, bundle: Path, dataset: Path, *, seconds: float, batch: int, seed: int = 0) -> int:
-    """Trains the puzzle vectors on the tasks' own examples, the weights frozen, until the time is over.
+def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: float, batch: int, seed: int = 0) -> int:
+    """Trains on the tasks' own examples until the time is over.
 
-    Learning rates, decay and warm-up are those of the published post-training (batch 96, 1.25e-3 for the vectors); the
-    rate goes with the batch size.
+    Learning rates, decay and warm-up are those of the published post-training, at batch 96 (1.25e-3 for the puzzle
+    vectors, 1.25e-5 for weights); the rates go with the batch size.
+
+    Args:
+        model: from :func:`load`; changed in place.
+        bundle: where its configuration is.
+        dataset: from :func:`build`.
+        what: ``embeddings``: the puzzle vectors alone; ``lora``: these, and adapters of rank 1.
+        seconds: the time there is.
+        batch: examples a step.
+        seed: of the random numbers.
 
     Returns:
         The number of steps.
+
+    Raises:
+        UsageError: ``what`` is neither.
     """
     from trm_repro.engine.config import parse, read_arch
     from trm_repro.engine.data import Sampler, Split
     from trm_repro.engine.train import Training
     from trm_repro.engine.world import join
 
+    if what not in ("embeddings", "lora"):
+        raise UsageError(f"there is no fine-tuning called {what!r}", hint="embeddings, lora, or none")
+    adapters = {"lora_rank": 1, "lora_alpha": 16.0} if what == "lora" else {}
     config: PretrainConfig = parse(
         {
-            "arch": read_arch(bundle / "model.ckpt").model_dump(),
+            "arch": read_arch(bundle / CONFIG).model_dump() | adapters,
             "data_paths": [str(dataset)],
             "global_batch_size": batch,
             "epochs": LARGEST_EPOCHS,
@@ -157,12 +173,13 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, seconds: float, batch:
             "weight_decay": 0.1,
             "puzzle_emb_lr": 1.25e-3 * batch / 96,
             "puzzle_emb_weight_decay": 0.1,
-            "freeze_weights": True,
+            "freeze_weights": what == "embeddings",
             "seed": seed,
         }
     )
     budget, split = Budget(seconds), Split(dataset, "train")
     with join() as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
+        config.arch.adapt(model)
         training = Training(config, model.to(world.device).train(), split.metadata, world)
         # `batch` epochs at a time always fill a batch, however few tasks there are
         sampler = Sampler(split, seed=seed, global_batch_size=batch, epochs=batch)
