@@ -52,6 +52,12 @@ def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
     verify.set_defaults(handler=_verify)
+    report = verbs.add_parser("report", help="write report.html and report.md of the run in force, finished or not")
+    report.add_argument("--output", type=Path, metavar="FOLDER", help="default: artifacts/RUN_NAME")
+    report.add_argument(
+        "--manifest", type=Path, help="default: the run's own if it is finished, else what is known by now"
+    )
+    report.set_defaults(handler=_report)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
@@ -128,3 +134,33 @@ def _verify(arguments: argparse.Namespace) -> int:
     verdict = verify(arguments.bundle, signers=arguments.signers, attestation=arguments.attestation)
     print(verdict)
     return verdict.exit_code
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from trm_repro.cli.run import this_run
+    from trm_repro.files import read_json, write_text
+    from trm_repro.report.facts import gather
+    from trm_repro.report.page import page
+    from trm_repro.report.text import markdown
+    from trm_repro.stamps import read_stamp
+    from trm_repro.status import running
+
+    run = this_run()
+    artifacts = run.repository / "artifacts" / run.name
+    state = ""
+    if arguments.manifest or read_stamp(run.path("06-verify")):
+        manifest = read_json(arguments.manifest or artifacts / "manifest.json")
+    else:
+        manifest = _this_manifest({})
+        now = running(run)
+        state = f"step {now} is running" if now else "it has stopped; `make status` says where"
+
+    def locate(path: str) -> Path:
+        inside = path.removeprefix("$TRM_DIR/")
+        return run.repository / path if inside == path else Path(os.environ["TRM_DIR"]) / inside
+
+    facts = gather(manifest, locate, state=state)
+    folder = arguments.output or artifacts
+    for name, text in (("report.html", page(facts)), ("report.md", markdown(facts))):
+        write_text(folder / name, text)
+        print(folder / name)

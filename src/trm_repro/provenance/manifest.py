@@ -27,7 +27,7 @@ from trm_repro.provenance.host import host
 from trm_repro.provenance.inventory import inventory
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipe import Recipe
-from trm_repro.stamps import Run, last_attempts, read_stamp
+from trm_repro.stamps import Run, Stamp, last_attempts, read_stamp
 
 FORMAT = "trm-repro/manifest/v1"
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
@@ -48,7 +48,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         MissingPrerequisite: the run has not begun.
     """
     scrubber = Scrubber(run.repository, work.resolve(), run.environ)
-    stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
+    stamps = _stamps(run)
     if not stamps:
         raise MissingPrerequisite(f"run {run.name} has not begun", hint="make all")
     done = {stamp.step for stamp in stamps}
@@ -92,6 +92,11 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     clean: dict[str, Any] = scrubber.value(manifest)
     why = reasons(clean)
     return {**clean, "faithful": not why, "reasons": why}
+
+
+def _stamps(run: Run) -> list[Stamp]:
+    """The stamps up to the training's; those of later steps, if any, are of an earlier manifest."""
+    return [stamp for step in run.steps if step <= TRAIN and (stamp := read_stamp(run.path(step)))]
 
 
 def environment_file(run: Run, recipe: Recipe, suffix: str) -> Path:
@@ -143,7 +148,7 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     files += [("submission", path) for path in sorted(folder.glob("evaluator_ARC_step_*/submission.json"))]
     files.append(("metrics", folder / METRICS))
     files += [("command", folder / name) for name in ("COMMANDS.txt", "TRM_COMMIT.txt")]
-    files += [("log", run.repository / stamp.log) for step in run.steps if (stamp := read_stamp(run.path(step)))]
+    files += [("log", run.repository / stamp.log) for stamp in _stamps(run)]
     return [(role, path) for role, path in files if path.exists()]
 
 

@@ -1,0 +1,352 @@
+"""What a report shows, gathered from a manifest and the small files it names.
+
+A run that is still going on, or has failed, lacks some of it; nothing here insists. Training logs one line a step, some
+700,000 in a full run: a curve keeps the mean of every stretch, not every point.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trm_repro.arc.submission import wilson
+from trm_repro.errors import ReproError
+from trm_repro.files import read_json
+from trm_repro.progress import clock
+from trm_repro.provenance.faithful import TRAIN, processes
+from trm_repro.report.published import METRICS, TASKS, Published, published
+
+POINTS = 240  # a curve is drawn some 600 pixels wide
+SHOWN = 6  # right and wrong test inputs each, at most
+PRICE = "GPU_HOUR_USD"  # the knob that says what a GPU costs an hour
+
+Grid = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: ``dots`` for the few values of evaluations, else a line."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over training steps that belong together."""
+
+    title: str
+    unit: str
+    curves: tuple[Curve, ...]
+    share: bool = False  # values lie between 0 and 1
+
+    def __bool__(self) -> bool:
+        return any(curve.points for curve in self.curves)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A predicted grid, whether it is right, and the votes for it if they are known.
+
+    ``agreement`` is the share of cells that are right; None if the grid has another size than the truth.
+    """
+
+    grid: Grid
+    right: bool
+    agreement: float | None
+    votes: int | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A test input of the gallery."""
+
+    task: str
+    index: int
+    input: Grid
+    truth: Grid
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether one of the attempts is."""
+        return any(attempt.right for attempt in self.attempts)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The run's number: a share of ``of`` tasks or puzzles, with its 95 % interval."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a report shows.
+
+    Attributes:
+        manifest: the run's manifest.
+        state: what the run is doing, in words; empty if it is finished.
+        score: its number; None while there is none.
+        others: published numbers of the same puzzles.
+        charts: those that have points.
+        evaluations: the metrics of every evaluation.
+        times: step, seconds, what came of it.
+        gpu_hours: training time times GPUs; None without a GPU or an end.
+        price: dollars a GPU-hour, if the knob says.
+        gallery: right ones first.
+        solved: how many test inputs are right, of how many; None without a submission.
+    """
+
+    manifest: Mapping[str, Any]
+    state: str
+    score: Score | None
+    others: tuple[Published, ...]
+    charts: tuple[Chart, ...]
+    evaluations: tuple[Mapping[str, Any], ...]
+    times: tuple[tuple[str, float, str], ...]
+    gpu_hours: float | None
+    price: float | None
+    gallery: tuple[Shown, ...]
+    solved: tuple[int, int] | None
+
+    @property
+    def title(self) -> str:
+        """The recipe's title."""
+        return str(self.manifest["recipe"]["resolved"]["title"])
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is a faithful reproduction, in a sentence's beginning."""
+        if self.state:
+            return f"Unfinished: {self.state}"
+        return "A faithful reproduction" if self.manifest["faithful"] else "Not a faithful reproduction"
+
+    @property
+    def reproduce(self) -> str:
+        """The one command that makes this run again."""
+        recipe = self.manifest["recipe"]["name"]
+        changed = [
+            f"{n}={_quoted(k['value'])}" for n, k in self.manifest["knobs"].items() if k["value"] != k["default"]
+        ]
+        skipped = ("RECIPE=", "TRM_DIR=", "VENV_DIR=", "KAGGLE_", "PUBLISH_")
+        return " ".join(["make all", f"RECIPE={recipe}", *(w for w in changed if not w.startswith(skipped))])
+
+
+def gather(manifest: Mapping[str, Any], locate: Callable[[str], Path], *, state: str = "") -> Facts:
+    """The facts of a run.
+
+    Args:
+        manifest: its manifest.
+        locate: finds the file that a path of the manifest means.
+        state: what the run is doing now, in words; empty for a finished one.
+    """
+    found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
+    training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
+    puzzles = _read(next(iter(found.get("test-puzzles", [])), None))
+    submission = _latest(found.get("submission", []))
+    gallery, solved = _gallery(puzzles, submission)
+    seconds = {step["step"]: _between(step["started"], step["finished"]) for step in manifest["steps"]}
+    gpus = min(len(manifest["host"]["gpus"]), _processes(manifest))
+    price = manifest["knobs"].get(PRICE, {}).get("value")
+    return Facts(
+        manifest=manifest,
+        state=state or ("" if manifest["run"]["finished"] else "the training has not ended"),
+        score=_score(manifest, len(puzzles)),
+        others=tuple(published(manifest["run"]["target_dataset"])),
+        charts=tuple(chart for chart in _charts(training, evaluations) if chart),
+        evaluations=tuple(evaluations),
+        times=tuple((step["step"], seconds[step["step"]], step["said"]) for step in manifest["steps"]),
+        gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
+        price=float(price) if price else None,
+        gallery=gallery,
+        solved=solved,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``2 d 03:04:05``."""
+    days, rest = divmod(int(seconds), 86400)
+    return (f"{days} d " if days else "") + clock(rest)
+
+
+def _paths(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = {}
+    for entry in manifest["outputs"]:
+        paths.setdefault(entry["role"], []).append(entry["path"])
+    return paths
+
+
+def _score(manifest: Mapping[str, Any], tasks: int) -> Score | None:
+    target = manifest["run"]["target_dataset"]
+    metric = next((name for kind, name in METRICS.items() if target.startswith(kind)), "ARC/pass@2")
+    value = manifest["metrics"].get(metric)
+    if value is None:
+        return None
+    of = tasks or TASKS.get(target, 0)
+    low, high = wilson(value * of, of)
+    return Score(metric, value, low, high, of)
+
+
+def _processes(manifest: Mapping[str, Any]) -> int:
+    ran = [entry["argv"] for entry in manifest["commands"] if entry["step"] == TRAIN]
+    return max(map(processes, ran), default=1)
+
+
+def _between(started: str, finished: str) -> float:
+    begin, end = (datetime.fromisoformat(time) for time in (started, finished))
+    return (end - begin).total_seconds()
+
+
+def _quoted(value: str) -> str:
+    import shlex
+
+    return shlex.quote(value)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    try:
+        return dict(read_json(path)) if path else {}
+    except ReproError:
+        return {}
+
+
+def _latest(paths: Sequence[Path]) -> dict[str, Any]:
+    """The last evaluation's submission, each task with ``votes`` beside it if the engine left them."""
+
+    def step(path: Path) -> int:
+        digits = path.parent.name.rpartition("_")[2]
+        return int(digits) if digits.isdigit() else -1
+
+    path = max(paths, key=step, default=None)
+    submission = _read(path)
+    votes = _read(path.with_name("votes.json")) if path and path.with_name("votes.json").exists() else {}
+    return {
+        task: [
+            {**entry, "votes": votes[task][i] if i < len(votes.get(task, [])) else []}
+            for i, entry in enumerate(entries)
+        ]
+        for task, entries in submission.items()
+    }
+
+
+def _metrics(path: Path | None) -> tuple[dict[str, tuple[array[float], array[float]]], list[dict[str, Any]]]:
+    """Training curves as (steps, values) by name, and the lines of evaluations; read line by line."""
+    curves: dict[str, tuple[array[float], array[float]]] = {}
+    evaluations: list[dict[str, Any]] = []
+    if path is None or not path.exists():
+        return curves, evaluations
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # the last one of a run that goes on
+            if b'"ARC/' in line or b'"all.' in line:
+                evaluations.append(entry)
+            if entry.get("train/count") == 0:
+                entry = {name: value for name, value in entry.items() if "loss" in name or name == "step"}
+            for name, value in entry.items():
+                if name.startswith("train/") and isinstance(value, (int, float)):
+                    steps, values = curves.setdefault(name, (array("d"), array("d")))
+                    steps.append(entry["step"])
+                    values.append(value)
+    return curves, evaluations
+
+
+def thin(steps: Sequence[float], values: Sequence[float], points: int = POINTS) -> tuple[tuple[float, float], ...]:
+    """At most ``points`` points: the mean step and mean value of equal stretches."""
+    stride = -(-len(steps) // points) or 1
+    means = []
+    for start in range(0, len(steps), stride):
+        part = [v for v in values[start : start + stride] if v == v]
+        if part:
+            where = steps[start : start + stride]
+            means.append((sum(where) / len(where), sum(part) / len(part)))
+    return tuple(means)
+
+
+def _charts(
+    training: Mapping[str, tuple[Sequence[float], Sequence[float]]], evaluations: Sequence[Mapping[str, Any]]
+) -> list[Chart]:
+    def line(name: str, label: str) -> Curve:
+        return Curve(label, thin(*training.get(f"train/{name}", ([], []))))
+
+    def dots(name: str, label: str) -> Curve:
+        points = [(entry["step"], entry[name]) for entry in evaluations if isinstance(entry.get(name), (int, float))]
+        return Curve(label, tuple(points), dots=True)
+
+    ks = sorted(
+        {int(name.partition("@")[2]) for entry in evaluations for name in entry if name.startswith("ARC/pass@")}
+    )
+    return [
+        Chart("Loss", "per example", (line("lm_loss", "training"), dots("all.lm_loss", "evaluation"))),
+        Chart(
+            "Accuracy",
+            "share",
+            (
+                line("accuracy", "cells, training"),
+                line("exact_accuracy", "whole grids, training"),
+                dots("all.accuracy", "cells, evaluation"),
+                dots("all.exact_accuracy", "whole grids, evaluation"),
+            ),
+            share=True,
+        ),
+        Chart(
+            "Halting: does it know when it is right?",
+            "share",
+            (line("q_halt_accuracy", "q_halt accuracy, training"), dots("all.q_halt_accuracy", "evaluation")),
+            share=True,
+        ),
+        Chart("Halting loss", "per example", (line("q_halt_loss", "training"), dots("all.q_halt_loss", "evaluation"))),
+        Chart("pass@K", "share of tasks", tuple(dots(f"ARC/pass@{k}", f"pass@{k}") for k in ks), share=True),
+    ]
+
+
+def _gallery(
+    puzzles: Mapping[str, Any], submission: Mapping[str, Any]
+) -> tuple[tuple[Shown, ...], tuple[int, int] | None]:
+    """A few test inputs, right ones first, then the wrong ones that come nearest; and how many of all are right."""
+    shown = []
+    for task, puzzle in puzzles.items():
+        for index, pair in enumerate(puzzle["test"]):
+            entries = submission.get(task, [])
+            if index >= len(entries):
+                continue
+            attempts = tuple(
+                _attempt(entries[index], number, pair["output"])
+                for number in range(1, 1 + sum(key.startswith("attempt_") for key in entries[index]))
+            )
+            shown.append(Shown(task, index, pair["input"], pair["output"], attempts))
+    if not shown:
+        return (), None
+    right = [one for one in shown if one.right]
+    wrong = sorted(
+        (one for one in shown if not one.right), key=lambda one: -max(a.agreement or 0 for a in one.attempts)
+    )
+    total = sum(len(puzzle["test"]) for puzzle in puzzles.values())
+    return (*right[:SHOWN], *wrong[:SHOWN]), (len(right), total)
+
+
+def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Attempt:
+    grid = entry[f"attempt_{number}"]
+    tally = entry["votes"][number - 1] if number <= len(entry["votes"]) else {}
+    same = len(grid) == len(truth) and all(len(a) == len(b) for a, b in zip(grid, truth, strict=False))
+    cells = (
+        [a == b for row, other in zip(grid, truth, strict=True) for a, b in zip(row, other, strict=True)]
+        if same
+        else []
+    )
+    agreement = sum(cells) / len(cells) if cells else None
+    return Attempt(grid, grid == truth, agreement, tally.get("votes"), tally.get("confidence"))

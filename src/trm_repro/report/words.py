@@ -1,0 +1,141 @@
+"""What both twins of a report say in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trm_repro.report.facts import Facts, Shown, duration
+from trm_repro.report.published import TASKS
+
+Rows = list[tuple[str, ...]]
+
+
+def percent(share: float) -> str:
+    """A share as per cent, with as many digits as published numbers have."""
+    return f"{100 * share:.2f} %"
+
+
+def why(facts: Facts) -> list[str]:
+    """The reasons that a run is not faithful."""
+    return list(facts.manifest["reasons"]) if not facts.state else []
+
+
+def number(facts: Facts) -> str:
+    """The number in a sentence or two, with what has to be known to read it."""
+    score = facts.score
+    if score is None:
+        return "There is no score yet: no evaluation has ended."
+    target = facts.manifest["run"]["target_dataset"]
+    known = TASKS.get(target)
+    said = f"{score.metric} {percent(score.value)}"
+    if score.of:
+        said += (
+            f" of {score.of} tasks; 95 % interval {100 * score.low:.1f} to {100 * score.high:.1f} % (Wilson); "
+            f"one task is {100 / score.of:.2f} points"
+        )
+    said += "."
+    if known and score.of != known:
+        said += f" The published numbers are of {known} tasks: this one cannot be compared with them."
+    if score.metric.startswith("ARC/"):
+        said += (
+            " As upstream logs it, pass@K is the vote of all checkpoints evaluated so far, not of the last one alone;"
+            " a single checkpoint usually scores lower."
+        )
+    return said
+
+
+def comparison(facts: Facts) -> Rows:
+    """The table of numbers, this run's first."""
+    rows: Rows = []
+    if facts.score:
+        gpus = facts.manifest["host"]["gpus"]
+        machine = f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {facts.manifest['host']['cores']} cores"
+        rows.append(("this run", percent(facts.score.value), machine, facts.manifest["run"]["name"]))
+    return rows + [(other.who, percent(other.value), other.hardware, other.source) for other in facts.others]
+
+
+def times(facts: Facts) -> Rows:
+    """Step, time, result."""
+    return [(step, duration(seconds), said) for step, seconds, said in facts.times]
+
+
+def cost(facts: Facts) -> str:
+    """What the training took, in GPU-hours and money."""
+    if facts.gpu_hours is None:
+        return "Trained without a GPU." if not facts.state else ""
+    said = f"The training took {facts.gpu_hours:.1f} GPU-hours"
+    return said + (
+        f": about ${facts.gpu_hours * facts.price:,.0f} at ${facts.price:g} an hour." if facts.price else "."
+    )
+
+
+def provenance(facts: Facts) -> Rows:
+    """What made the run."""
+    manifest = facts.manifest
+    run, tool, host, upstream = (manifest[key] for key in ("run", "tool", "host", "upstream"))
+    environment = manifest["versions"]["training"] or manifest["versions"]["tool"]
+    installed = {entry["name"].lower(): entry["version"] for entry in environment["distributions"]}
+    seeds = manifest["seeds"]
+    rows: Rows = [
+        ("run", f"{run['name']}, {run['started']} to {run['finished'] or 'now'}"),
+        ("recipe", f"{run['recipe']}, SHA-256 {manifest['recipe']['sha256']}"),
+        (
+            "tool",
+            f"trm-repro {tool['version']}, commit {tool['commit']}, {'clean' if tool['clean'] else 'with uncommitted changes'}",
+        ),
+        (
+            "upstream",
+            f"{upstream['url']} at {upstream['commit']}" if upstream else "not used: the reference engine trained",
+        ),
+        (
+            "seeds",
+            f"dataset {seeds['dataset']}, training {seeds['training']}, PYTHONHASHSEED {seeds['PYTHONHASHSEED']}",
+        ),
+        (
+            "machine",
+            f"{host['os']}, kernel {host['kernel']}, {host['cpu']}, {host['cores']} cores, "
+            f"{host['memory_bytes'] / 2**30:.0f} GiB",
+        ),
+        ("GPUs", ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in host["gpus"]) or "none"),
+        (
+            "software",
+            ", ".join(
+                [
+                    f"Python {environment['python']}",
+                    *(f"{n} {installed[n]}" for n in ("torch", "numpy", "adam-atan2", "hydra-core") if n in installed),
+                ]
+            ),
+        ),
+    ]
+    return rows
+
+
+def files(facts: Facts, side: str) -> Rows:
+    """Inputs or outputs: role, path, bytes, digest."""
+    return [(e["role"], e["path"], f"{e['bytes']:,}", e["sha256"]) for e in facts.manifest[side]]
+
+
+def guards(facts: Facts) -> Rows:
+    """Each guard once, with its worst outcome."""
+    order = ("holds", "overridden", "broken")
+    worst: dict[str, Mapping[str, Any]] = {}
+    for entry in facts.manifest["guards"]:
+        known = worst.get(entry["guard"])
+        if known is None or order.index(entry["outcome"]) > order.index(known["outcome"]):
+            worst[entry["guard"]] = entry
+    return [(name, entry["outcome"], entry["detail"]) for name, entry in sorted(worst.items())]
+
+
+def attempts(shown: Shown) -> list[str]:
+    """The caption of each attempt."""
+    captions = []
+    for index, attempt in enumerate(shown.attempts, 1):
+        near = "another size" if attempt.agreement is None else f"{100 * attempt.agreement:.0f} % of the cells"
+        said = f"attempt {index}: " + ("✓ right" if attempt.right else f"✗ wrong, {near}")
+        if attempt.votes is not None:
+            said += f", {attempt.votes} votes"
+        if attempt.confidence is not None:
+            said += f", confidence {attempt.confidence:.2f}"
+        captions.append(said)
+    return captions
