@@ -24,7 +24,7 @@ help: ## this list
 
 rehearse: export RECIPE := arc2-rehearsal$(if $(filter upstream,$(ENGINE)),-upstream)
 rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself, on a GPU)
-	@$(TOOL)/trm-repro summary
+	@source lib/prelude.bash && repro summary
 
 all: .venv/ready ## all eight steps of the recipe
 	@for step in $(STEPS); do "$$step"; done
@@ -60,7 +60,7 @@ unit: .venv/ready ## pytest
 	@$(TOOL)/pytest
 
 bats: .venv/ready ## the steps and guards, against a stand-in upstream
-	@$(TOOL)/bats --jobs 2 tests/bats 2>/dev/null || $(TOOL)/bats tests/bats
+	@$(TOOL)/bats tests/bats
 
 test: lint bats unit ## everything
 
