@@ -47,10 +47,12 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], *, compiled: bool = False) -> None:
-    """Writes a model's state dict (or its adapters) in upstream's format, atomically."""
+    """Writes a model's state dict (or its adapters) in upstream's format, atomically; equal weights give equal bytes."""
     prefix = (COMPILED if compiled else "") + PREFIX
-    with staged(path) as temporary:
-        torch.save({prefix + key: value.detach().cpu() for key, value in state.items()}, temporary)
+    # Through an open file: given a path, torch.save would write the temporary file's name into the archive.
+    # Cloned: of a parameter, which is a view, it would write the vector of all parameters.
+    with staged(path) as temporary, temporary.open("wb") as file:
+        torch.save({prefix + key: value.detach().cpu().clone() for key, value in state.items()}, file)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

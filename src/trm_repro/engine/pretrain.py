@@ -321,7 +321,7 @@ def run(values: Mapping[str, Any]) -> None:
         Run(config, world).train()
 
 
-@hydra.main(config_path="config", config_name="cfg_pretrain", version_base="1.3")  # type: ignore[untyped-decorator]
+@hydra.main(config_path=str(Path(__file__).with_name("config")), config_name="cfg_pretrain", version_base="1.3")  # type: ignore[untyped-decorator]
 def main(composed: DictConfig) -> None:
     """The command line; a failure names itself and what to do, and exits with its code."""
     values = OmegaConf.to_container(composed, resolve=True)

@@ -1,0 +1,207 @@
+"""A run that was killed and resumed is the run that was never interrupted: bit for bit, metrics too."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from engine_support import ALONE, arguments, command, config, environment, metrics, run, write_dataset
+
+from trm_repro.engine import checkpoint, pretrain
+from trm_repro.errors import InvariantBroken, UsageError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "toy")
+
+
+def files(folder):
+    """The exported checkpoints, by name."""
+    return {path.name: path.read_bytes() for path in folder.glob("step_*")}
+
+
+def finish(data, folder, **changes):
+    pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+    return files(folder), metrics(folder)
+
+
+class Killed(BaseException):
+    """What stands for kill -9 inside one process: nothing of ours may catch it."""
+
+
+def stop_after(monkeypatch, steps):
+    """Kills the run right after its n-th training step."""
+    real = pretrain.Training.train_step
+    done = []
+
+    def step(self, batch):
+        result = real(self, batch)
+        done.append(self.step)
+        if len(done) == steps:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(pretrain.Training, "train_step", step)
+
+
+DROPOUT = {"arch.lora_rank": 2, "arch.lora_dropout": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("every", "changes"), [(1, {}), (3, {}), (None, {}), (3, DROPOUT)], ids=["1", "3", "intervals", "dropout"]
+)
+def test_resumed_equals_uninterrupted(data, tmp_path, monkeypatch, every, changes):
+    weights, log = finish(data, tmp_path / "whole", **changes)
+    assert len(weights) == 2 and len(log) > 8
+    for steps in (1, 4, 5, 7):
+        folder = tmp_path / f"killed{steps}"
+        changes = changes | {"checkpoint_every_n_steps": every}
+        with monkeypatch.context() as patch:
+            stop_after(patch, steps)
+            with pytest.raises(Killed):
+                finish(data, folder, **changes)
+        with monkeypatch.context() as patch:  # and again, a few steps later
+            stop_after(patch, 2)
+            with pytest.raises(Killed):
+                finish(data, folder, resume=True, **changes)
+        assert finish(data, folder, resume=True, **changes) == (weights, log)
+
+
+def test_two_runs_with_one_seed_are_bit_identical(data, tmp_path):
+    first, second = (finish(data, tmp_path / name) for name in "ab")
+    other = finish(data, tmp_path / "c", seed=1)
+    assert first == second
+    assert first[0] != other[0]
+
+
+KILLS_ITSELF = """
+import os, signal, sys, torch
+from trm_repro.engine import checkpoint, pretrain
+real, countdown = torch.save, [int(sys.argv.pop(1))]
+def save(value, file, *rest):
+    countdown[0] -= 1
+    if countdown[0] == 0:
+        real(value, file, *rest)
+        file.flush()
+        os.truncate(file.fileno(), file.tell() // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(value, file, *rest)
+torch.save = save
+pretrain.main()
+"""
+
+
+def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
+    args = arguments(data, "killed", checkpoint_every_n_steps=1)
+    whole = tmp_path / "checkpoints/Toy-ACT-torch/whole"
+    run(tmp_path, arguments(data, "whole", checkpoint_every_n_steps=1))
+    folder = whole.with_name("killed")
+    script = tmp_path / "kills_itself.py"
+    script.write_text(KILLS_ITSELF)
+    for nth in (2, 4):  # a training state of the first steps; a later one, after a resume
+        command = [sys.executable, str(script), str(nth), *args, "++resume=True"]
+        died = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+        assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
+        assert list((folder / "training_state").glob(".step_*.part/rank_0.pt")), "it was to die in the middle"
+    run(tmp_path, [*args, "++resume=True"])
+    assert files(folder) == files(whole)
+    assert metrics(folder) == metrics(whole)
+    assert not list((folder / "training_state").glob(".step_*"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random(data, tmp_path, processes):
+    """kill -9 of all processes of the run, at moments that nobody chose."""
+    changes = {"checkpoint_every_n_steps": 2, "epochs": 24, "eval_interval": 12}
+    project = tmp_path / "checkpoints/Toy-ACT-torch"
+    run(tmp_path, arguments(data, "whole", **changes), processes)
+    args = [*arguments(data, "killed", **changes), "++resume=True"]
+    log = project / "killed/metrics.jsonl"
+    for _ in range(2):
+        before = log.stat().st_size if log.exists() else 0
+        with subprocess.Popen(
+            command(args, processes),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            deadline = time.monotonic() + 100
+            while process.poll() is None and time.monotonic() < deadline:
+                if log.exists() and log.stat().st_size > before + 1000:
+                    break
+                time.sleep(0.01)
+            time.sleep(random.random() * 0.2)
+            for group in children(process.pid):
+                os.kill(group, signal.SIGKILL)
+    run(tmp_path, args, processes)
+    assert files(project / "killed") == files(project / "whole")
+    assert metrics(project / "killed") == metrics(project / "whole")
+
+
+def children(pid):
+    """A process and what it started (torchrun's workers have sessions of their own)."""
+    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = dict(map(int, line.split()) for line in found.splitlines())
+    family = [pid]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    return [member for member in family if member in parents]
+
+
+def test_training_states_are_whole_or_absent_and_few(tmp_path):
+    states = checkpoint.TrainingStates(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        states.begin(step)
+        states.write(step, {"step": step})
+        assert states.newest() == (tmp_path / f"training_state/step_{step - 1}" if step > 1 else None)
+        states.commit(step)
+    assert [path.name for path in checkpoint.steps_in(states.folder).values()] == ["step_2", "step_3"]
+    states.begin(4)
+    states.write(4, {})
+    assert states.newest().name == "step_3"
+    checkpoint.TrainingStates(tmp_path, keep=2).begin(5)
+    assert sorted(path.name for path in states.folder.glob(".step_*")) == [".step_5.part"]
+
+
+def test_a_folder_of_another_run_is_refused(data, tmp_path):
+    finish(data, tmp_path / "run")
+    with pytest.raises(InvariantBroken, match="holds the checkpoints of a run"):
+        finish(data, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"lr: was 0\.01, is 0\.02"):
+        finish(data, tmp_path / "run", resume=True, lr=0.02)
+
+
+def test_a_finished_run_is_left_as_it_is(data, tmp_path):
+    before = finish(data, tmp_path / "run")
+    assert finish(data, tmp_path / "run", resume=True) == before
+
+
+def test_no_training_state_is_written_when_none_is_wanted(data, tmp_path):
+    finish(data, tmp_path / "run", keep_checkpoints=0)
+    assert not (tmp_path / "run/training_state").exists()
+
+
+def test_a_damaged_training_state_is_named(data, tmp_path):
+    finish(data, tmp_path / "run")
+    part = next((tmp_path / "run/training_state").glob("step_*/rank_0.pt"))
+    for part in (tmp_path / "run/training_state").glob("step_*/rank_0.pt"):
+        part.write_bytes(part.read_bytes()[:1000])
+    with pytest.raises(InvariantBroken, match=r"rank_0.pt: not a readable checkpoint"):
+        finish(data, tmp_path / "run", resume=True)
+
+
+def test_another_number_of_processes_is_refused(data, tmp_path):
+    finish(data, tmp_path / "run")
+    newest = checkpoint.TrainingStates(tmp_path / "run", keep=2).newest()
+    state = torch.load(newest / "rank_0.pt", weights_only=True)
+    state["shared"]["world_size"] = 2
+    torch.save(state, newest / "rank_0.pt")
+    with pytest.raises(UsageError, match="written by 2 processes"):
+        finish(data, tmp_path / "run", resume=True)
