@@ -1,6 +1,7 @@
 """The ARC builder: upstream's bytes, and nothing half-written."""
 
 import dataclasses
+import errno
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trm_repro.arc import staging
+from trm_repro.arc import blocks, staging
 from trm_repro.arc.builder import Options, build
 from trm_repro.cli import main
 from trm_repro.digests import digest_tree
@@ -102,11 +103,35 @@ def test_the_number_of_threads_changes_nothing(tmp_path, jobs):
     assert digest_tree(tmp_path / "set") == digest_tree(tmp_path / "other")
 
 
-def test_small_buffers_change_nothing(tmp_path, monkeypatch):
-    build(edge_options(), tmp_path / "set")
-    monkeypatch.setattr("trm_repro.arc.builder.BUFFER", 1)
-    build(edge_options(), tmp_path / "other")
-    assert digest_tree(tmp_path / "set") == digest_tree(tmp_path / "other")
+@pytest.mark.parametrize("rows", [1, 2, 1023, 1024, 1025, 2047, 2048, 5000])
+@pytest.mark.parametrize("direct", [True, False])
+def test_an_array_written_in_blocks_is_what_numpy_saves(tmp_path, monkeypatch, rows, direct):
+    if not direct:  # as on a file system without O_DIRECT
+        real = os.open
+
+        def refusing(path, flags, *mode):
+            if flags & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return real(path, flags, *mode)
+
+        monkeypatch.setattr(os, "open", refusing)
+    array = np.random.RandomState(rows).randint(0, 256, (rows, 900)).astype(np.uint8)
+    buffer = blocks.Buffer()
+    with blocks.CanvasFile(tmp_path / "blocks.npy", rows) as file:
+        for block in reversed(blocks.blocks(rows)):
+            buffer.rows(block)[:] = array[block.first : block.last]
+            file.write(block.index, buffer)
+    np.save(tmp_path / "numpy.npy", array)
+    assert (tmp_path / "blocks.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
+def test_blocks_paint_every_row():
+    for rows in (1, 1024, 1025, 3000, 10**6):
+        first, *others = blocks.blocks(rows)
+        assert first.first == 0
+        ends = [first.last] + [block.last for block in others]
+        assert [block.first + 1 for block in others] == [index * blocks.ROWS for index in range(1, len(ends))]
+        assert ends[-1] == rows
 
 
 def test_identifiers_may_start_later(tmp_path):

@@ -4,8 +4,8 @@ The dataset is a pure function of the task files, the subsets' order, ``num_aug`
 phases, because the random stream is one:
 
 1. *Plan*: task by task, the distinct variants are drawn. A variant is kept as one integer; no augmented grid is made.
-2. *Write*: split by split, group by group, the places of the grids are drawn in order, and threads paint canvases into
-   small buffers and write these at their places in the files, whose sizes the plan has fixed.
+2. *Write*: split by split, group by group, the places of the grids are drawn in order; threads paint the canvases block
+   by block and write each block at its place in the files, whose sizes the plan has fixed.
 
 Invariants: memory does not grow with the number of examples (a variant costs 16 bytes); the folder appears under its
 name complete or not at all.
@@ -17,17 +17,17 @@ import dataclasses
 import json
 import os
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_repro import progress
-from trm_repro.arc import augment, canvas, draws
+from trm_repro.arc import augment, blocks, canvas, draws
 from trm_repro.arc.canvas import Packed
 from trm_repro.arc.grids import CELLS, PAD, VOCABULARY
 from trm_repro.arc.staging import require_space, staged_folder
@@ -35,7 +35,6 @@ from trm_repro.arc.tasks import Task, read_tasks
 from trm_repro.errors import UsageError
 
 SPLITS = ("train", "test")
-BUFFER = 1 << 20  # bytes of canvases painted before they are written: stays in a core's cache
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
     Args:
         options: what to build.
         output: the folder to make; it must not exist.
-        jobs: threads that paint and write; 0 for one a core.
+        jobs: threads that paint and write; 0 for two a core, so that one paints while another waits for the disk.
 
     Raises:
         UsageError: the options make no sense, or ``output`` exists.
@@ -132,7 +131,7 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
             for split in plan.splits:
                 (folder / split).mkdir()
                 _write_indices(folder / split, plan, split, numbering)
-                _write_canvases(folder / split, plan, split, state, jobs or os.cpu_count() or 1, bar)
+                _write_canvases(folder / split, plan, split, state, jobs or 2 * (os.cpu_count() or 1), bar)
         _write_identifiers(folder / "identifiers.json", numbering, options.puzzle_identifiers_start)
         (folder / "test_puzzles.json").write_text(json.dumps(plan.test_puzzles))
     wanted = options.num_aug + 1
@@ -233,64 +232,71 @@ def _write_indices(folder: Path, plan: Plan, split: str, numbering: Numbering) -
     (folder / "dataset.json").write_text(json.dumps(metadata))
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a split that belong to one group: its row ``first`` is the split's row ``start``."""
+
+    group: Planned
+    places: npt.NDArray[np.uint8]
+    start: int
+
+    @property
+    def end(self) -> int:
+        """The split's row after the last."""
+        return self.start + len(self.places)
+
+    def paint(self, canvases: npt.NDArray[np.uint8], split: str, side: int, first: int, last: int) -> None:
+        """Paints those of the split's rows ``first`` up to ``last`` that are the group's into ``canvases``."""
+        begin, end = max(first, self.start), min(last, self.end)
+        packed, grids = self.group.packed, 2 * self.group.examples[split] + side
+        part = canvases[begin - first : end - first]
+        canvas.paint(
+            part, packed.cells, packed.starts, packed.sizes, self.group.codes, grids, self.places, begin - self.start
+        )
+
+
 def _write_canvases(folder: Path, plan: Plan, split: str, state: draws.State, jobs: int, bar: progress.Tracker) -> None:
-    """Writes all__inputs.npy and all__labels.npy: draws in order, paints and writes in ``jobs`` threads."""
-    rows = plan.rows(split)
-    buffers: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
+    """Writes all__inputs.npy and all__labels.npy: draws in order, paints and writes block by block in threads."""
+    buffers: queue.SimpleQueue[blocks.Buffer] = queue.SimpleQueue()
     for _ in range(jobs):
-        buffers.put(np.empty((max(1, BUFFER // CELLS), CELLS), np.uint8))
+        buffers.put(blocks.Buffer())
+    rows = plan.rows(split)
     with (
-        _open_array(folder / "all__inputs.npy", rows) as inputs,
-        _open_array(folder / "all__labels.npy", rows) as labels,
+        blocks.CanvasFile(folder / "all__inputs.npy", rows) as inputs,
+        blocks.CanvasFile(folder / "all__labels.npy", rows) as labels,
         ThreadPoolExecutor(jobs) as pool,
     ):
-        header = inputs.tell()
 
-        def write(group: Planned, places: npt.NDArray[np.uint8], first_row: int) -> int:
-            examples = group.examples[split]
+        def write(block: blocks.Block, stretches: list[Stretch]) -> int:
             buffer = buffers.get()
             try:
-                step = max(1, len(buffer) // len(examples))  # variants a buffer holds
-                if len(buffer) < len(examples):
-                    buffer = np.empty((len(examples), CELLS), np.uint8)
-                for start in range(0, len(group.codes), step):
-                    codes = group.codes[start : start + step]
-                    part = slice(start * len(examples), (start + len(codes)) * len(examples))
-                    canvases = buffer[: part.stop - part.start]
-                    for side, file in enumerate((inputs, labels)):
-                        packed = group.packed
-                        grids = 2 * examples + side
-                        canvas.paint(canvases, packed.cells, packed.starts, packed.sizes, codes, grids, places[part])
-                        _write_at(file, canvases, header + (first_row + part.start) * CELLS)
+                for side, file in enumerate((inputs, labels)):
+                    for stretch in stretches:
+                        stretch.paint(buffer.rows(block), split, side, block.first, block.last)
+                    file.write(block.index, buffer)
             finally:
                 buffers.put(buffer)
-            return len(places)
+            return block.last - block.index * blocks.ROWS
 
         running: set[Future[int]] = set()
-        row = 0
-        for group in plan.groups(split):
-            sizes = group.packed.sizes[0].reshape(-1, 2, 2).max(axis=1)[group.examples[split]]
-            places = draws.places(state, group.codes, sizes, split == "train")
-            running.add(pool.submit(write, group, places, row))
-            row += len(places)
+        drawn = _stretches(plan, split, state)
+        at_hand: list[Stretch] = []
+        for block in blocks.blocks(rows):
+            at_hand = [stretch for stretch in at_hand if stretch.end > block.first]
+            while not at_hand or at_hand[-1].end < block.last:
+                at_hand.append(next(drawn))
+            running.add(pool.submit(write, block, at_hand))
             if len(running) >= 2 * jobs:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 bar.advance(sum(future.result() for future in finished))
         bar.advance(sum(future.result() for future in running))
 
 
-def _open_array(path: Path, rows: int) -> BinaryIO:
-    """A file that begins as ``np.save`` of (rows, 900) uint8 does."""
-    file = path.open("wb")
-    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, CELLS)}
-    np.lib.format.write_array_header_1_0(file, header)
-    file.flush()
-    return file
-
-
-def _write_at(file: BinaryIO, data: npt.NDArray[np.uint8], position: int) -> None:
-    """Writes ``data`` at ``position``, from any thread."""
-    view = data.reshape(-1).data
-    while view:
-        written = os.pwrite(file.fileno(), view, position)
-        view, position = view[written:], position + written
+def _stretches(plan: Plan, split: str, state: draws.State) -> Iterator[Stretch]:
+    """Draws where the grids of each group lie, in order."""
+    row = 0
+    for group in plan.groups(split):
+        sizes = group.packed.sizes[0].reshape(-1, 2, 2).max(axis=1)[group.examples[split]]
+        stretch = Stretch(group, draws.places(state, group.codes, sizes, split == "train"), row)
+        yield stretch
+        row = stretch.end

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trm_repro.arc.augment import ORIGINAL, SYMMETRY
 from trm_repro.arc.compiled import compiled
-from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, SIDE, Grid, dihedral, hash_weights
+from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, PAD, SIDE, Grid, dihedral, hash_weights
 from trm_repro.arc.tasks import Task
 
 
@@ -75,42 +75,53 @@ def paint(
     codes: npt.NDArray[np.int64],
     grids: npt.NDArray[np.int64],
     places: npt.NDArray[np.uint8],
+    first: int,
 ) -> None:
-    """Paints one grid of each example of each variant.
+    """Paints one grid of each example of each variant of a task, or of some of these rows.
 
     Args:
-        canvases: (variants · examples, 900) tokens, overwritten.
+        canvases: (rows, 900) tokens, overwritten.
         cells: as in :class:`Packed`, likewise ``starts`` and ``sizes``.
         starts: see there.
         sizes: see there.
         codes: (variants,).
         grids: (examples,) which grids to paint.
         places: (variants · examples, 2) row and column of each on its canvas.
+        first: which of the variants · examples rows is the first to paint.
     """
     tokens = np.empty(COLOURS, np.uint8)
-    canvases[:] = 0
-    for variant in range(len(codes)):
-        k = 0
-        tokens[:] = np.arange(FIRST_COLOUR, FIRST_COLOUR + COLOURS)
-        if codes[variant] != ORIGINAL:
-            k, digits = divmod(codes[variant], SYMMETRY)
-            for colour in range(COLOURS - 1, -1, -1):
-                tokens[colour] = digits % 10 + FIRST_COLOUR
-                digits //= 10
-        for example in range(len(grids)):
-            i = variant * len(grids) + example
-            canvas = canvases[i]
-            cell = starts[grids[example]]
-            height, width = sizes[k, grids[example]]
-            corner = places[i, 0] * SIDE + places[i, 1]
-            ends_right = places[i, 1] + width < SIDE
-            for row in range(height):
-                place = corner + row * SIDE
-                for column in range(width):
-                    canvas[place + column] = tokens[cells[k, cell]]
-                    cell += 1
-                if ends_right:
-                    canvas[place + width] = END
-            if places[i, 0] + height < SIDE:
-                place = corner + height * SIDE
-                canvas[place : place + width] = END
+    canvases[:] = PAD
+    k, painted = 0, -1
+    for i in range(first, first + len(canvases)):
+        variant, example = divmod(i, len(grids))
+        if variant != painted:
+            k = _undigit(codes[variant], tokens)
+            painted = variant
+        canvas = canvases[i - first]
+        cell = starts[grids[example]]
+        height, width = sizes[k, grids[example]]
+        corner = places[i, 0] * SIDE + places[i, 1]
+        ends_right = places[i, 1] + width < SIDE
+        for row in range(height):
+            place = corner + row * SIDE
+            for column in range(width):
+                canvas[place + column] = tokens[cells[k, cell]]
+                cell += 1
+            if ends_right:
+                canvas[place + width] = END
+        if places[i, 0] + height < SIDE:
+            place = corner + height * SIDE
+            canvas[place : place + width] = END
+
+
+@compiled
+def _undigit(code: int, tokens: npt.NDArray[np.uint8]) -> int:
+    """Fills ``tokens`` with the token that each colour becomes; returns the symmetry."""
+    tokens[:] = np.arange(FIRST_COLOUR, FIRST_COLOUR + COLOURS)
+    if code == ORIGINAL:
+        return 0
+    k, digits = divmod(code, SYMMETRY)
+    for colour in range(COLOURS - 1, -1, -1):
+        tokens[colour] = digits % 10 + FIRST_COLOUR
+        digits //= 10
+    return k

@@ -58,7 +58,7 @@ def _register_builders(kinds: Verbs[argparse.ArgumentParser]) -> None:
         help="which split is written first if the first subset is the test set; upstream leaves it to Python's string "
         "hash: with PYTHONHASHSEED=0, train on Python 3.10, test on 3.11 (default: %(default)s)",
     )
-    arc.add_argument("--jobs", type=int, default=0, help="threads (default: one a core)")
+    arc.add_argument("--jobs", type=int, default=0, help="threads (default: two a core)")
     arc.set_defaults(handler=_build_arc)
 
     for name, difficulty in (("sudoku", True), ("maze", False)):
