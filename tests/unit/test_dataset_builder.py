@@ -221,7 +221,7 @@ def start(output, num_aug, limit=0):
 
 
 def test_a_file_that_cannot_grow_leaves_nothing(tmp_path):
-    process = start(tmp_path / "set", 100, limit=500_000)
+    process = start(tmp_path / "set", 100, limit=512_000)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "a file is too big; nothing is kept" in output
