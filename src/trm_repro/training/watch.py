@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def watch(place: Place, *, every: float, once: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(highlight=False), auto_refresh=False) as screen:
+    with contextlib.suppress(KeyboardInterrupt), Live(console=Console(highlight=False), auto_refresh=False) as screen:
         while True:
             screen.update("\n".join(lines(place)), refresh=True)
             attempt = read_state(place).attempt

@@ -1,0 +1,211 @@
+"""A supervised training: its output, its signals, its end; with real processes, and once with the real torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trm_repro.training import supervise
+from trm_repro.training.diagnosis import ALARMS
+
+ROOT = Path(__file__).parents[2]
+STANDIN = ROOT / "tests" / "fixtures" / "standin-upstream"
+SUPERVISED = """
+import sys
+from trm_repro.training import supervise
+from trm_repro.training.diagnosis import ALARMS
+supervise.GRACE, supervise.REDRAW = 2.0, 0.5
+ending = supervise.Supervisor([sys.executable, "-u", "-c", sys.argv[1]], alarms=ALARMS).run()
+print(f"ending: {ending.exit_code} {ending.stopped!r} {ending.diagnosis and ending.diagnosis.name}", flush=True)
+"""
+# Two processes in sessions of their own, as torchrun makes them; the launcher ends them when it is asked to end.
+LAUNCHER = """
+import signal, subprocess, sys, time
+children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) for _ in "12"]
+def end(*_):
+    for child in children: child.terminate()
+    print("workers were asked to end", flush=True); sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+print("children", *(child.pid for child in children), flush=True)
+"""
+
+
+def start(program: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", SUPERVISED, program]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def supervised(program: str) -> tuple[str, str]:
+    """stdout and stderr of a supervised program that ends by itself."""
+    return start(program).communicate(timeout=30)
+
+
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout
+    return [int(word) for word in process.stdout.readline().split()[1:]]
+
+
+def gone(pids: list[int]) -> bool:
+    for _ in range(50):
+        states = [Path(f"/proc/{pid}/stat") for pid in pids]
+        if all(not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_output_passes_through_and_success_is_success() -> None:
+    out, err = supervised(
+        "import sys; print('to stdout'); print('to stderr', file=sys.stderr); sys.stdout.write('no newline')"
+    )
+    assert out == "to stdout\nno newline\nending: 0 None None\n"
+    assert err == "to stderr\n"
+
+
+def test_a_failure_has_its_exit_code_and_diagnosis() -> None:
+    out, _ = supervised("raise OSError(28, 'No space left on device')")
+    assert out.endswith("ending: 1 None disk full\n")
+    out, _ = supervised("import os; os.kill(os.getpid(), 9)")
+    assert out.endswith("ending: 137 None killed\n")
+
+
+def test_it_reads_no_terminal() -> None:
+    assert "EOFError" in supervised("input()")[1]
+
+
+def test_a_progress_bar_is_thinned() -> None:
+    program = (
+        "import sys, time\nfor i in range(100): sys.stderr.write(f'\\r{i}%|'); sys.stderr.flush(); time.sleep(0.01)"
+    )
+    _, err = supervised(program + "\nsys.stderr.write('\\rdone\\n')")
+    drawn = err.splitlines()
+    assert 2 <= len(drawn) <= 5
+    assert drawn[-1] == "done"
+
+
+@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.name)
+def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Cause) -> None:
+    began = time.monotonic()
+    out, _ = supervised(f"import time; print({alarm.pattern.pattern!r}); time.sleep(60)")
+    assert time.monotonic() - began < 10
+    assert f"None {alarm.name}" in out
+    assert "ending: 0" not in out
+
+
+def test_an_alarm_at_the_very_end_is_not_missed() -> None:
+    out, _ = supervised("print('No evaluator found')")
+    assert out.endswith("ending: 1 None no evaluator\n")
+
+
+def test_the_first_interrupt_asks_to_end_and_leaves_nothing() -> None:
+    process = start(LAUNCHER + "time.sleep(600)")
+    children = children_of(process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert out == "workers were asked to end\nending: 130 <Signals.SIGINT: 2> None\n"
+    assert gone(children)
+
+
+STUBBORN = (
+    LAUNCHER.replace("def end(*_):", "def end(*_):\n    print('asked', flush=True); return")
+    + "\nwhile True: time.sleep(1)"
+)
+
+
+def test_the_second_interrupt_kills() -> None:
+    process = start(STUBBORN)
+    children = children_of(process)
+    assert process.stdout
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 2
+    assert out == "ending: 130 <Signals.SIGINT: 2> None\n"
+    assert gone(children)
+
+
+def test_who_does_not_end_when_asked_is_killed() -> None:
+    process = start(STUBBORN)
+    children = children_of(process)
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert out == "asked\nending: 143 <Signals.SIGTERM: 15> None\n"
+    assert gone(children)
+
+
+def test_workers_of_a_killed_launcher_do_not_live_on() -> None:
+    out, _ = supervised(LAUNCHER + "import os; os.kill(os.getpid(), 9)")
+    assert "ending: 137" in out
+    assert gone([int(word) for word in out.splitlines()[0].split()[1:]])
+
+
+def test_it_ends_when_its_parent_is_gone() -> None:
+    script = f'"{sys.executable}" -c "$SUPERVISED" "$PROGRAM"; true'
+    environment = {**os.environ, "SUPERVISED": SUPERVISED, "PROGRAM": LAUNCHER + "time.sleep(600)"}
+    shell = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    children = children_of(shell)
+    shell.kill()
+    assert shell.stdout
+    assert "ending: 129 <Signals.SIGHUP: 1> None" in shell.stdout.read()
+    assert gone(children)
+
+
+def test_nohup_stays_nohup() -> None:
+    words = [
+        "nohup",
+        sys.executable,
+        "-c",
+        SUPERVISED,
+        "import time; print('begun', flush=True); time.sleep(2); print('done')",
+    ]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=30)[0] == "done\nending: 0 None None\n"
+
+
+def dataset(folder: Path) -> None:
+    """The stand-in's dataset, in ``folder/data/arc2concept-aug-1000``."""
+    words = ["-m", "dataset.build_arc_dataset", "--input-file-prefix", "kaggle/combined/arc-agi", "--output-dir"]
+    subsets = ["--subsets", "training2", "evaluation2", "concept", "--test-set-name", "evaluation2"]
+    output = str(folder / "data" / "arc2concept-aug-1000")
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(
+        [sys.executable, *words, output, *subsets], cwd=STANDIN, check=True, capture_output=True, env=environment
+    )
+
+
+@pytest.mark.parametrize(("failure", "ending"), [("", "0 None None"), ("killed", "1 None killed")])
+def test_the_real_torchrun_the_real_wandb_and_the_tap(tmp_path: Path, failure: str, ending: str) -> None:
+    dataset(tmp_path)
+    torchrun = Path(sys.executable).with_name("torchrun")
+    arguments = ["arch=trm", "data_paths=[data/arc2concept-aug-1000]", "arch.L_cycles=4", "+run_name=r", "ema=True"]
+    launch = ["--nproc-per-node", "2", "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "--nnodes=1"]
+    command = [str(torchrun), *launch, str(STANDIN / "pretrain.py"), *arguments]
+    program = SUPERVISED.replace('[sys.executable, "-u", "-c", sys.argv[1]]', repr(command))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src" / "trm_repro" / "tap"),
+        "TRM_REPRO_METRICS": str(tmp_path / "metrics.jsonl"),
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+        "STANDIN_STEPS": "361957 723914",
+        "STANDIN_FAIL": failure,
+    }
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == f"ending: {ending}", done.stdout + done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0] == {"step": 0, "time": lines[0]["time"], "num_params": 6829058}
+    assert [line["step"] for line in lines if "ARC/pass@2" in line] == ([361957] if failure else [361957, 723914])
