@@ -83,11 +83,11 @@ install_unlocked() {
 
 # What would otherwise fail in the first minutes of the training, or at its first evaluation, fails here.
 try_imports() {
-  local modules=''
-  ((DRY_RUN)) || modules=$(repro environment imports "$TRM_DIR") || exit
-  modules+=" ${ENVIRONMENT_IMPORTS[*]}"
-  # shellcheck disable=SC2086 # words are meant
-  run python -c "import torch$(printf ', %s' $modules)" ||
+  local listed='' modules words='import torch' name
+  ((DRY_RUN)) || listed=$(repro environment imports "$TRM_DIR") || exit
+  read -ra modules <<<"${listed//$'\n'/ }"
+  for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ $name == torch ]] || words+=", $name"; done
+  run python -c "$words" ||
     failed "not all that upstream imports can be imported" "adam_atan2_backend is adam-atan2's CUDA part: it needs an nvcc of torch's CUDA version when it is installed"
   [[ $NEEDS_GPU == 1 ]] && (($(gpu_count) > 0)) || return 0
   run python -c "import torch; found = torch.cuda.device_count(); assert found >= $PROCESSES, f'torch sees {found} GPUs'" ||

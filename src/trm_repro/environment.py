@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.machine import Gpu, Nvcc, dotted
+from trm_repro.recipe import Recipe
 
 # lock → the first driver that runs it (NVIDIA's CUDA release notes, "minimum required driver")
 DRIVERS = {"cu130": (580,), "cu126": (525, 60)}
@@ -93,17 +94,20 @@ def choose(gpus: Sequence[Gpu], compilers: Sequence[Nvcc], *, wanted: str = "aut
     )
 
 
-def lock_file(folder: Path, lock: str, family: str) -> Path:
-    """The file of a lock: the family's own if it has one.
+def lock_files(folder: Path, lock: str, recipe: Recipe) -> list[Path]:
+    """The files of a lock: the family's own if it has one; then adam-atan2's, where the recipe imports its CUDA part.
 
     Raises:
-        MissingPrerequisite: it is not there.
+        MissingPrerequisite: one is not there.
     """
-    own = folder / f"{lock}-{family}.txt"
-    path = own if own.exists() else folder / f"{lock}.txt"
-    if not path.exists():
-        raise MissingPrerequisite(f"{path} is not there", hint="make locks")
-    return path
+    own = folder / f"{lock}-{recipe.upstream.name if recipe.upstream else ''}.txt"
+    files = [own if own.exists() else folder / f"{lock}.txt"]
+    if "adam_atan2_backend" in recipe.environment.imports:
+        files.append(folder / "adam-atan2.txt")
+    for path in files:
+        if not path.exists():
+            raise MissingPrerequisite(f"{path} is not there", hint="make locks")
+    return files
 
 
 def canonical(name: str) -> str:

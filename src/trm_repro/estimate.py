@@ -23,8 +23,10 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
     """
     data = budget.known_data(recipe)
     if not data or recipe.train.scale or "arch=trm" not in recipe.train.arguments:
-        told = f"; its authors took {recipe.needs.hours:g} h on {recipe.needs.gpu}" if recipe.needs.hours else ""
-        return f"duration: there is no formula for {recipe.name}{told}"
+        told = (
+            f"; it says {recipe.needs.hours:g} h on {recipe.needs.gpu or 'this machine'}" if recipe.needs.hours else ""
+        )
+        return f"duration  no formula for the recipe {recipe.name}{told}"
     epochs, interval = budget.setting(recipe, "epochs", 100_000), budget.setting(recipe, "eval_interval", 10_000)
     scheduled = budget.scheduled_steps(data, epochs=epochs, batch=recipe.train.batch)
     drawn = recipe.expected.steps[-1] if recipe.expected.steps else scheduled

@@ -7,6 +7,7 @@ on problems; this module only measures. :func:`measure` looks at the machine, :f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro import budget
-from trm_repro.environment import choose
+from trm_repro.digests import digest_file
+from trm_repro.environment import choose, lock_files
 from trm_repro.errors import ReproError
-from trm_repro.machine import Gpu, Nvcc, compilers, dotted, free_space, gpus, memory
+from trm_repro.machine import Gpu, Nvcc, compilers, dotted, free_space, gpus, memory, output
 from trm_repro.recipe import Recipe
 
 GB = 10**9
@@ -39,7 +41,8 @@ REHEARSAL = "arc2_rehearsal_upstream"
 class Facts:
     """What was measured. Sizes are bytes; what was not looked at is None.
 
-    ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE; ``built`` says whether the dataset
+    ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why
+    Weights & Biases does not take the key (empty: it does); ``built`` says whether the dataset
     is there, ``installed`` whether the environment is; ``rehearsed`` is when a dress rehearsal succeeded here.
     """
 
@@ -53,10 +56,11 @@ class Facts:
     clock: float
     newest: float
     skew: float | None
+    wandb: str | None
     port: str
     host: str
     cxx: str
-    headers: bool
+    headers: bool | None
     built: bool
     installed: bool
     rehearsed: str
@@ -77,7 +81,11 @@ class Line:
 
 def measure(recipe: Recipe, environ: Mapping[str, str]) -> Facts:
     """Looks at the machine. Nothing is written, and nothing outside the machine is asked unless CHECK_REMOTE is 1."""
-    trm_dir = Path(environ["TRM_DIR"])
+    trm_dir, remote = Path(environ["TRM_DIR"]), environ["CHECK_REMOTE"] == "1"
+    locks: list[Path] = []
+    if environ["ENV_LOCK"] == "locks":
+        with contextlib.suppress(ReproError):  # a line of its own says that no lock fits
+            locks = lock_files(Path("locks"), choose(gpus(), compilers(), wanted=environ["CUDA_LOCK"]).lock, recipe)
     return Facts(
         gpus=gpus(),
         compilers=compilers(),
@@ -88,14 +96,15 @@ def measure(recipe: Recipe, environ: Mapping[str, str]) -> Facts:
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         clock=time.time(),
         newest=_newest_commit(),
-        skew=_skew() if environ.get("CHECK_REMOTE") == "1" else None,
+        skew=_skew() if remote else None,
+        wandb=_wandb_problem(environ["WANDB_API_KEY"]) if remote and environ["WANDB_API_KEY"] else None,
         port=_port_problem(),
         host=_host_problem(),
         cxx=shutil.which("c++") or shutil.which("g++") or "",
         headers=_python_headers(environ.get("PY", "")),
         built=(trm_dir / recipe.dataset.folder / "identifiers.json").exists(),
         installed=(Path(environ["VENV_DIR"]) / "bin" / "torchrun").exists(),
-        rehearsed=_rehearsed(),
+        rehearsed=_rehearsed(environ, locks),
         environ=environ,
     )
 
@@ -105,6 +114,12 @@ def lines(recipe: Recipe, facts: Facts) -> list[Line]:
     found = [_memory(recipe, facts), _disk(recipe, facts), _files(facts), _clock(facts), _ports(facts)]
     if recipe.train.gpu:
         found = [*_gpu_lines(recipe, facts), *_build_lines(recipe, facts), *found, _shm(facts), _cores(recipe, facts)]
+    if facts.wandb is not None:
+        why, remedy = (
+            "upstream stops when it is refused",
+            "take the key from your account's settings, or unset WANDB_API_KEY",
+        )
+        found.append(Line("W&B key", facts.wandb or "accepted", "", why, remedy, _state(not facts.wandb)))
     if recipe.engine == "upstream" and recipe.faithful:
         found.append(_rehearsal(facts))
     return found
@@ -209,6 +224,8 @@ def _build_lines(recipe: Recipe, facts: Facts) -> list[Line]:
     needs = "adam-atan2 is compiled when it is installed, torch.compile's kernels in every run"
     found.append(Line("C++ compiler", facts.cxx or "none", "one", needs, "install g++", _state(bool(facts.cxx))))
     remedy = f"install those of PY={facts.environ.get('PY', '')} (Debian: python3.10-dev)"
+    if facts.headers is None:
+        return found
     seen = "there" if facts.headers else "none"
     return [*found, Line("Python headers", seen, "Python.h", needs, remedy, _state(facts.headers))]
 
@@ -275,7 +292,9 @@ def _clock(facts: Facts) -> Line:
         return Line("clock", f"{facts.skew:+.0f} s off", "within 300 s", why, remedy, _state(abs(facts.skew) <= 300))
     after = "after" if facts.clock >= facts.newest else "before"
     found = f"{time.strftime('%FT%TZ', time.gmtime(facts.clock))}, {after} this repository's last commit"
-    return Line("clock", found, "", "CHECK_REMOTE=1 compares it with a server's", remedy, _state(after == "after"))
+    asked = facts.environ["CHECK_REMOTE"] == "1"
+    why = "no server could be asked" if asked else "CHECK_REMOTE=1 compares it with a server's"
+    return Line("clock", found, "", why, remedy, _state(after == "after"))
 
 
 def _ports(facts: Facts) -> Line:
@@ -317,6 +336,17 @@ def _skew() -> float | None:
     return time.time() - email.utils.parsedate_to_datetime(date).timestamp() if date else None
 
 
+def _wandb_problem(key: str) -> str:
+    """Why Weights & Biases does not take an API key; empty if it does."""
+    import wandb
+
+    try:
+        wandb.Api(api_key=key, timeout=15).viewer  # noqa: B018 (asking for it signs in)
+    except Exception as error:  # its own, requests' and urllib's
+        return " ".join(str(error).replace(key, "…").split())[:200]
+    return ""
+
+
 def _port_problem() -> str:
     """Why a process here cannot reach another at localhost; empty if it can."""
     try:
@@ -335,18 +365,22 @@ def _host_problem() -> str:
     return ""
 
 
-def _python_headers(python: str) -> bool:
-    """Whether an interpreter's C headers are there."""
-    question = "import sysconfig, os; print(os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
-    if not python or not shutil.which(python):
-        return False
-    done = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "True"
+def _python_headers(python: str) -> bool | None:
+    """Whether an interpreter's C headers are there; None where it does not run (G-PYTHON says so)."""
+    answer = output(
+        [python, "-c", "import sysconfig, os; print(os.path.exists(sysconfig.get_path('include') + '/Python.h'))"]
+    )
+    return answer.strip() == "True" if answer else None
 
 
-def _rehearsed() -> str:
-    """When the dress rehearsal's last step was done, in the environment that is there now; empty if never."""
+def _rehearsed(environ: Mapping[str, str], locks: Sequence[Path]) -> str:
+    """When the dress rehearsal succeeded with the environment that this run will have; empty if it did not."""
     from trm_repro.stamps import read_stamp
 
     stamp = read_stamp(Path(".repro/runs") / REHEARSAL / "08-handoff.stamp")
-    return stamp.finished if stamp else ""
+    listing = Path(f".repro/env_{environ['TARGET_DATASET']}_{REHEARSAL}.txt")
+    if stamp is None or not listing.exists():
+        return ""
+    text = listing.read_text()
+    same = [f"lock: {environ['ENV_LOCK']}", *(f"{digest_file(path).sha256}  {path}" for path in locks)]
+    return stamp.finished if all(line in text for line in same) else ""

@@ -14,8 +14,6 @@ from trm_repro.errors import UsageError
 if TYPE_CHECKING:
     from trm_repro.recipe import Recipe
 
-LOCKS = Path("locks")
-
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds this room's verbs to the parser."""
@@ -54,14 +52,12 @@ def _recipe() -> Recipe:
 def _environment_choose(arguments: argparse.Namespace) -> None:
     import shlex
 
-    from trm_repro.environment import choose, lock_file
+    from trm_repro.environment import choose, lock_files
     from trm_repro.machine import compilers, gpus
 
     recipe = _recipe()
     choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"))
-    locks = [lock_file(LOCKS, choice.lock, recipe.upstream.name if recipe.upstream else "")]
-    if "adam_atan2_backend" in recipe.environment.imports:
-        locks.append(LOCKS / "adam-atan2.txt")
+    locks = lock_files(Path("locks"), choice.lock, recipe)
     print(f"LOCKS=({shlex.join(map(str, locks))})")
     print(f"LOCK_WHY={shlex.quote(choice.why)}")
     print(f"LOCK_CUDA_HOME={shlex.quote(choice.cuda_home)}")

@@ -1,0 +1,205 @@
+"""What a run needs of its machine, beside what is there."""
+
+import dataclasses
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trm_repro import machine, preflight
+from trm_repro.machine import Gpu, Nvcc
+from trm_repro.preflight import GB, Facts, Line, lines, table
+from trm_repro.recipe import read_recipe
+
+PAPER = read_recipe(Path("recipes"), "arc2-paper")
+H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, (580, 65, 6), (9, 0), 4 << 20)
+ENVIRON = {"MAX_GPUS_TO_USE": "8", "ENV_LOCK": "locks", "CUDA_LOCK": "auto", "PY": "python3.10", "CHECK_REMOTE": "0"}
+GOOD = Facts(
+    gpus=[H100] * 4, compilers=[], cores=64, memory=200 * GB, shm=64 * GB, disk=500 * GB, files=65536, clock=2.0, newest=1.0,
+    skew=None, wandb=None, port="", host="", cxx="/usr/bin/c++", headers=True, built=False, installed=False,
+    rehearsed="2026-01-31T12:00:00Z", environ=ENVIRON,
+)  # fmt: skip
+
+
+def line(what: str, recipe: Any = PAPER, **changes: Any) -> Line:
+    return next(found for found in lines(recipe, dataclasses.replace(GOOD, **changes)) if found.what == what)
+
+
+def with_environ(**changes: str) -> Mapping[str, str]:
+    return {**ENVIRON, **changes}
+
+
+def test_a_good_machine_has_no_finding_and_every_line_says_why() -> None:
+    found = lines(PAPER, GOOD)
+    assert {each.state for each in found} == {"ok"}
+    assert all(each.found and each.why for each in found)
+    assert "falls short" not in table(found)
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "changes"),
+    [
+        ("GPUs", "problem", {"gpus": []}),
+        ("GPUs", "warning", {"gpus": [H100, dataclasses.replace(H100, name="NVIDIA A100-SXM4-80GB")]}),
+        ("GPU generation", "problem", {"gpus": [dataclasses.replace(H100, capability=(7, 0))]}),
+        ("GPU memory", "problem", {"gpus": [H100] * 2}),
+        ("GPU memory", "warning", {"gpus": [dataclasses.replace(H100, memory=60 * GB)] * 4}),
+        ("GPUs free", "warning", {"gpus": [dataclasses.replace(H100, used=3 * GB)] * 4}),
+        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver=(470,))] * 4}),
+        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver=(550,))] * 4}),
+        ("CUDA", "warning", {"environ": with_environ(ENV_LOCK="none")}),
+        ("C++ compiler", "problem", {"cxx": ""}),
+        ("Python headers", "problem", {"headers": False}),
+        ("memory", "problem", {"memory": 23 * GB}),
+        ("memory", "warning", {"memory": 13 * GB, "built": True}),
+        ("memory", "warning", {"memory": 13 * GB, "environ": with_environ(DATASET_BUILDER="fast")}),
+        ("disk", "problem", {"disk": 44 * GB}),
+        ("/dev/shm", "problem", {"shm": 64 * 10**6}),
+        ("/dev/shm", "warning", {"shm": 512 * 10**6}),
+        ("cores", "warning", {"cores": 7}),
+        ("open files", "problem", {"files": 256}),
+        ("clock", "problem", {"clock": 0.5}),
+        ("clock", "problem", {"skew": -301.0}),
+        ("ports", "problem", {"port": "localhost cannot be used"}),
+        ("ports", "warning", {"host": "this machine's own name does not resolve"}),
+        ("W&B key", "problem", {"wandb": "401"}),
+        ("dress rehearsal", "warning", {"rehearsed": ""}),
+    ],
+)
+def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: dict[str, Any]) -> None:
+    found = line(what, **changes)
+    assert (found.state, bool(found.remedy)) == (state, True)
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("memory", {"memory": 24 * GB}),
+        ("disk", {"disk": 30 * GB, "built": True, "installed": True}),
+        ("GPU memory", {"gpus": [H100] * 8}),
+        ("CUDA", {"gpus": [dataclasses.replace(H100, driver=(550,))] * 4, "compilers": [Nvcc(Path("/cuda"), (12, 6))]}),
+        ("CUDA", {"environ": with_environ(ENV_LOCK="none"), "compilers": [Nvcc(Path("/cuda"), (12, 6))]}),
+        ("clock", {"skew": 12.0}),
+        ("W&B key", {"wandb": ""}),
+    ],
+)
+def test_what_suffices_is_ok(what: str, changes: dict[str, Any]) -> None:
+    assert line(what, **changes).state == "ok"
+
+
+def test_numbers_carry_their_arithmetic() -> None:
+    assert "1,191,730 identifiers × 18.36 kB" in line("memory").why
+    assert "768 / 4 = 192 examples" in line("GPU memory").why
+    assert line("GPU memory").needed == "51.1 GB to 61.2 GB"
+    assert "10 checkpoints of 2.5 GB" in line("disk").why
+    assert line("disk").needed == "44.8 GB"
+
+
+def test_the_table_names_all_problems_in_its_last_line() -> None:
+    text = table(lines(PAPER, dataclasses.replace(GOOD, memory=GB, disk=GB, cores=1)))
+    assert text.splitlines()[-1] == "falls short: memory, disk"
+    assert "→ free some" in text
+
+
+def test_a_rehearsal_on_a_laptop_needs_no_gpu() -> None:
+    recipe = read_recipe(Path("recipes"), "arc2-rehearsal")
+    found = lines(recipe, dataclasses.replace(GOOD, gpus=[], memory=4 * GB, disk=5 * GB, shm=0, headers=None))
+    assert {each.state for each in found} == {"ok"}
+    assert "GPUs" not in [each.what for each in found]
+
+
+def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environ = with_environ(
+        TRM_DIR=str(tmp_path / "no" / "such"),
+        VENV_DIR=str(tmp_path),
+        PY=sys.executable,
+        TARGET_DATASET="arc2",
+        WANDB_API_KEY="",
+    )
+    facts = preflight.measure(PAPER, environ)
+    assert facts.memory > GB and facts.disk > 0 and facts.shm > 0 and facts.files > 0 and facts.cores > 0
+    assert facts.clock > facts.newest > 0
+    assert (facts.port, facts.skew, facts.wandb, facts.built, facts.rehearsed) == ("", None, None, False, "")
+    assert facts.headers is not None
+
+
+def test_a_python_that_does_not_run_has_no_headers_line() -> None:
+    assert preflight._python_headers("no-such-python") is None
+    assert "Python headers" not in [each.what for each in lines(PAPER, dataclasses.replace(GOOD, headers=None))]
+
+
+def test_ports_that_cannot_be_used_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Cannot assign requested address")
+
+    monkeypatch.setattr(preflight.socket, "create_server", refuse)
+    monkeypatch.setattr(preflight.socket, "getaddrinfo", refuse)
+    assert "Cannot assign" in preflight._port_problem()
+    assert "does not resolve" in preflight._host_problem()
+
+
+def test_a_refused_wandb_key_is_noticed_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Api:
+        def __init__(self, api_key: str, timeout: int) -> None:
+            if api_key != "right":
+                raise ValueError(f"key {api_key} refused")
+            self.viewer = "me"
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(Api=Api))
+    assert preflight._wandb_problem("right") == ""
+    assert preflight._wandb_problem("secret") == "key … refused"
+
+
+def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = with_environ(TARGET_DATASET="arc2")
+    lock = Path("cu130.txt")
+    lock.write_text("torch==1\n")
+    run = Path(".repro/runs") / preflight.REHEARSAL
+    run.mkdir(parents=True)
+    stamp = "trm-repro stamp v1\nstep 08-handoff\nfinished 2026-01-31T12:00:00Z\n"
+    stamp += "".join(f"in  {0:064d}  {name}\n" for name in ("script", "recipe", "knobs", "code", "previous"))
+    listing = Path(f".repro/env_arc2_{preflight.REHEARSAL}.txt")
+    listing.write_text(f"Python 3.10.13\nlock: locks\n{preflight.digest_file(lock).sha256}  cu130.txt\n")
+    assert preflight._rehearsed(environ, [lock]) == ""
+    (run / "08-handoff.stamp").write_text(stamp)
+    assert preflight._rehearsed(environ, [lock]) == "2026-01-31T12:00:00Z"
+    lock.write_text("torch==2\n")
+    assert preflight._rehearsed(environ, [lock]) == ""
+
+
+def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        '#!/bin/sh\ncase $1 in *compute_cap*) exit 2;; esac\necho "Tesla V100, 16384, 418.39"\necho "A, [N/A], 418.39"\n'
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, (418, 39)), Gpu("A", None, (418, 39))]
+    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12"\n')
+    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, (580, 65, 6), (9, 0), 12 << 20)]
+    smi.write_text("#!/bin/sh\necho No devices were found; exit 6\n")
+    assert machine.gpus() == []
+
+
+def test_compilers_are_found_by_cuda_home_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, release in (("a", "12.6"), ("b", "13.0")):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        nvcc = tmp_path / name / "bin" / "nvcc"
+        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+        nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "a"))
+    monkeypatch.setenv("PATH", str(tmp_path / "b" / "bin"))
+    assert machine.compilers()[:2] == [Nvcc(tmp_path / "a", (12, 6)), Nvcc(tmp_path / "b", (13, 0))]
+
+
+def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CGROUP_ROOT", str(tmp_path))
+    whole = machine.memory()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory() == whole
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert machine.memory() == 1000
