@@ -1,0 +1,200 @@
+# What every test file loads: a throw-away runbook, a PATH and a HOME made from nothing, planned stubs, assertions.
+#
+# A test file calls `make_runbook DIR` (in setup, or in setup_file for a run that its tests only look at), plans what may
+# be called (`gpus`, `answer`, `plan`, `training_environment`), and runs things in it with `in_runbook`.
+# shellcheck shell=bash disable=SC2034,SC2154 # bats sets status, output and stderr; the tests use what is set here
+
+bats_require_minimum_version 1.5.0
+
+# All that a machine needs to have for the runbook. What is not here, the runbook may not use.
+PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir mktemp mv
+  nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
+
+# make_runbook DIR: a copy of the runbook there, with nothing done; stubs answer as on a large machine with 4 GPUs.
+make_runbook() {
+  RUNBOOK=$1/runbook HOME_OF_TEST=$1/home STUBS=$1/stubs BIN=$1/bin
+  export RUNBOOK HOME_OF_TEST STUBS BIN
+  cp -a "$TEMPLATE" "$RUNBOOK"
+  mkdir -p "$HOME_OF_TEST" "$STUBS/bin" "$BIN"
+  local name paths=()
+  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")"); done
+  ln -s "${paths[@]}" "$BIN"
+  : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
+  echo 0 >"$STUBS/done"
+  gpus 4
+  memory 64
+  disk 200
+  python_is 3.10
+  answer 'echo True' 'python3.10 -c import sysconfig*'
+  stub c++
+  cd "$RUNBOOK" || return
+}
+
+# clean_environment WORDS…: runs them with the test's PATH and HOME and nothing else of the caller's environment, for a
+# run that is not uploaded. NAME=VALUE words in front of the command set more.
+clean_environment() {
+  env -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" \
+    STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
+}
+in_runbook() { run clean_environment "$@"; }
+
+# ---- stubs ----
+
+source "$BATS_TEST_DIRNAME/venv.bash"
+stub() { ln -sf "$REPO/tests/bats/stub.bash" "$STUBS/bin/$1"; }
+
+# plan ACTION WORDS…: the next call that is not merely answered must be these words, token by token.
+plan() {
+  local words
+  words=$(printf '%q ' "${@:2}")
+  printf '%s\t%s\n' "${words% }" "$1" >>"$STUBS/plan"
+}
+
+# answer ACTION PATTERN: calls that fit the glob may come at any time.
+answer() {
+  stub "${2%% *}"
+  printf '%s\t%s\n' "$2" "$1" >>"$STUBS/answers"
+}
+
+# gpus N: nvidia-smi knows N GPUs, each large enough for the whole batch. With 'none' there is no nvidia-smi.
+gpus() {
+  local lines='' row='NVIDIA B300 SXM6 AC, 275040, 580.65.06, 10.3, 4\n' rows='' i
+  rm -f "$STUBS/bin/nvidia-smi"
+  [[ $1 != none ]] || return 0
+  for ((i = 0; i < $1; i++)); do
+    lines+="GPU $i: NVIDIA B300 SXM6 AC (UUID: GPU-0000000$i)\n"
+    rows+=$row
+  done
+  answer "printf '$lines'" 'nvidia-smi -L'
+  answer "printf '$rows'" 'nvidia-smi --query-gpu=*'
+}
+
+# memory GB, disk GB: what the machine says it has.
+memory() { answer "echo 'Mem: $(($1 * 10 ** 9)) 0 0'" 'free -b'; }
+disk() { answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *'; }
+
+# python_is VERSION: what python3.10 says it is.
+python_is() { answer "echo $1" 'python3.10 -c import sys*'; }
+
+# training_environment: everything in it answers, for a test that is about something else.
+training_environment() {
+  answer 'make_venv "$3"' 'python3.10 -m venv *'
+  answer : 'pip install *'
+  answer 'pip_install_lock' 'pip install --require-hashes *'
+  answer 'echo "Package Version"; echo "torch 2.11.0"' 'pip list*'
+  answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $RUNBOOK/locks/cu130.txt $RUNBOOK/locks/adam-atan2.txt" 'pip list --format=freeze'
+  answer 'real_python "$@"' 'python *'
+  answer : 'python -c import torch*'
+  answer 'echo torch: 2.11.0; echo cuda_available: True' 'python -c import torch;*'
+  answer 'echo Python 3.10.13' 'python -V'
+  answer 'real_torchrun "$@"' 'torchrun *'
+}
+
+# done_until N: runs the steps up to N, which must all succeed.
+done_until() {
+  local step
+  training_environment
+  for step in steps/0[1-"$1"]-*.sh; do
+    clean_environment "$step" >"$STUBS/output" 2>&1 || { cat "$STUBS/output" && return 1; }
+  done
+}
+
+# clone_upstream: TRM_DIR as step 2 leaves it, for a test that is about something else.
+clone_upstream() {
+  UPSTREAM=$RUNBOOK/upstream/TinyRecursiveModels
+  git clone --quiet --no-checkout "$STANDIN" "$UPSTREAM"
+  git -C "$UPSTREAM" checkout --quiet --detach "$STANDIN_COMMIT"
+}
+
+# built: TRM_DIR as step 4 leaves it, the training environment included, for a test that is about what comes after.
+built() {
+  clone_upstream
+  training_environment
+  mkdir -p "$UPSTREAM/data"
+  cp -R "$BATS_SUITE_TMPDIR/dataset" "$UPSTREAM/data/arc2concept-aug-1000"
+  make_venv "$UPSTREAM/.venv"
+}
+
+# in_background NAME=VALUE… COMMAND: runs it as `in_runbook` does, in a process group of its own; its id is in BACKGROUND,
+# what it says in $STUBS/background.
+in_background() {
+  set -m
+  clean_environment "$@" >"$STUBS/background" 2>&1 </dev/null &
+  BACKGROUND=$!
+  set +m
+}
+
+# wait_for FILE: until it is there; 20 seconds at most.
+wait_for() {
+  local i
+  for ((i = 0; i < 400; i++)); do
+    [[ ! -e $1 ]] || return 0
+    sleep 0.05
+  done
+  fail "$1 never came; $(cat "$STUBS/background")"
+}
+
+# ---- the seed's words ----
+
+# seed_text NAME: the seed's lines of that name.
+seed_text() { sed -n "/^## $1: /,/^\$/{/^##/d;p}" "$REPO/tests/bats/seed-000-commands.txt"; }
+
+# seed_words NAME: sets SEED to the words of the seed's command, as the seed's shell would make them from its knobs.
+# Knobs that the caller has set win.
+seed_words() {
+  local line HOME=$HOME_OF_TEST
+  while IFS= read -r line; do
+    line=${line#export }
+    [[ -n ${!line%%=*} ]] || eval "local $line"
+  done < <(seed_text knobs)
+  eval "SEED=($(seed_text "$1"))"
+}
+
+# ---- assertions ----
+
+fail() {
+  printf '%s\n' "$*" >&2
+  return 1
+}
+shown() { printf '%s\n---- status %s, output:\n%s\n' "$1" "$status" "$output${stderr+$'\n'---- stderr:$'\n'$stderr}"; }
+
+assert_success() { [[ $status == 0 ]] || fail "$(shown 'expected success')"; }
+# assert_failure CODE
+assert_failure() { [[ $status == "$1" ]] || fail "$(shown "expected exit code $1")"; }
+# assert_output TEXT | --partial TEXT;  refute_output PART
+assert_output() {
+  if [[ $1 == --partial ]]; then
+    [[ $output == *"$2"* ]] || fail "$(shown "expected in the output: $2")"
+  else
+    [[ $output == "$1" ]] || fail "$(shown "expected output: $1")"
+  fi
+}
+refute_output() { [[ $output != *"$1"* ]] || fail "$(shown "not expected in the output: $1")"; }
+assert_equal() { [[ $1 == "$2" ]] || fail "$(printf 'expected: %s\nfound:    %s' "$2" "$1")"; }
+assert_file() { [[ -e $1 ]] || fail "expected to exist: $1"; }
+refute_file() { [[ ! -e $1 ]] || fail "not expected to exist: $1"; }
+# assert_in_file TEXT FILE
+assert_in_file() { grep -qF -- "$1" "$2" || fail "$(printf 'expected in %s: %s\n%s' "$2" "$1" "$(cat "$2")")"; }
+
+# assert_guard G-NAME OUTCOME: what the guard's last record says.
+assert_guard() {
+  local found
+  found=$(sed -n "s/.*\"guard\": \"$1\", \"outcome\": \"\([a-z]*\)\".*/\1/p" .repro/runs/*/guards.jsonl | tail -n 1)
+  [[ $found == "$2" ]] || fail "$(shown "expected $1 recorded as $2, found '$found'")"
+}
+# assert_broken G-NAME CODE: the last command stopped there with that code, said so, and recorded it.
+assert_broken() {
+  assert_failure "$2" && assert_output --partial "error: $1: " && assert_guard "$1" broken
+}
+# assert_overridden G-NAME: the last command went on past it, said so, and recorded it.
+assert_overridden() {
+  assert_success && assert_output --partial "warning: $1 overridden: " && assert_guard "$1" overridden
+}
+
+# assert_plan_done: every planned call came, in order, and no other.
+assert_plan_done() {
+  [[ ! -s $STUBS/surprises ]] || fail "$(cat "$STUBS/surprises")"
+  local came planned
+  came=$(<"$STUBS/done") planned=$(wc -l <"$STUBS/plan")
+  ((came == planned)) || fail "only $came of $planned planned calls came; next: $(sed -n "$((came + 1))p" "$STUBS/plan")"
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# What a step does when it is killed, and when another is at work: nothing half-written is trusted, nothing goes on alone.
+
+load helper
+setup() { make_runbook "$BATS_TEST_TMPDIR"; }
+
+# kill_in_the_middle STEP: starts the step, waits until its work is half done, and kills its shell, which cannot react.
+kill_in_the_middle() {
+  in_background STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" "$1"
+  wait_for "$BATS_TEST_TMPDIR/paused"
+  ORPHAN=$(pgrep_standin)
+  kill -KILL "$(pid_of_step)"
+  wait "$BACKGROUND" || true
+  kill -0 "$ORPHAN" || fail 'the wrapped command did not survive its step: this test tests nothing'
+}
+pid_of_step() { sed -n 's/.*(process \([0-9]*\)).*/\1/p' .repro/runs/*/lock; }
+pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-9]*/environ | cut -d/ -f3 | tail -n 1; }
+
+@test "step 4 killed half-way: the next run ends the orphan, sets the half-built dataset aside, and completes" {
+  clone_upstream
+  training_environment
+  make_venv "$UPSTREAM/.venv"
+  kill_in_the_middle steps/04-dataset.sh
+  assert_file "$UPSTREAM/data/arc2concept-aug-1000/train/all__inputs.npy"
+  refute_file "$UPSTREAM/data/arc2concept-aug-1000/identifiers.json"
+  in_runbook "$(type -P timeout)" 60 steps/04-dataset.sh
+  assert_success
+  assert_output --partial "process $ORPHAN of an earlier, killed attempt was still running: ended it"
+  assert_output --partial 'set aside as'
+  ! kill -0 "$ORPHAN" || fail 'the orphan is still there'
+  assert_file "$UPSTREAM/data/arc2concept-aug-1000/identifiers.json"
+  assert_file "$UPSTREAM"/data/arc2concept-aug-1000.set-aside-*/train/all__inputs.npy
+  refute_file "$UPSTREAM"/data/arc2concept-aug-1000.set-aside-*/identifiers.json
+}
+
+@test "step 5 killed half-way: the next run ends the orphans, sets the checkpoints aside, and starts again (D-15)" {
+  built
+  kill_in_the_middle steps/05-train.sh
+  assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
+  in_runbook "$(type -P timeout)" 60 steps/05-train.sh
+  assert_success
+  assert_output --partial 'set aside as'
+  ! kill -0 "$ORPHAN" || fail 'the orphan is still there'
+  assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_723914
+  assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_361957
+  refute_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_723914
+  assert_equal "$(grep -c '"step": "05-train", "argv"' .repro/runs/*/commands.jsonl)" 1
+}
