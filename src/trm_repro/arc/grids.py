@@ -10,6 +10,7 @@ Invariants: ``dihedral(dihedral(g, k), INVERSE[k])`` is g; ``decode(encode(g))``
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,19 @@ def dihedral(grid: Grid, k: int) -> Grid:
     Returns:
         (height, width), or (width, height) where ``SWAPS_SIDES[k]``; a view.
     """
-    if k < 4:
-        return np.rot90(grid, k)
-    if k == 4:
-        return np.fliplr(grid)
-    if k == 5:
-        return np.flipud(grid)
-    if k == 6:
-        return grid.T
-    return np.fliplr(np.rot90(grid))
+    return _SYMMETRIES[k](grid)
+
+
+_SYMMETRIES: tuple[Callable[[Grid], Grid], ...] = (
+    lambda grid: grid,
+    lambda grid: grid.T[::-1],
+    lambda grid: grid[::-1, ::-1],
+    lambda grid: grid[::-1].T,
+    lambda grid: grid[:, ::-1],
+    lambda grid: grid[::-1],
+    lambda grid: grid.T,
+    lambda grid: grid.T[::-1, ::-1],
+)
 
 
 def parse_grid(value: Any, where: str) -> Grid:

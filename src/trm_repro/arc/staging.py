@@ -69,7 +69,7 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise MissingPrerequisite(
-            f"{folder.parent}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+            f"{folder.parent}: {needed:,} bytes are needed, {free:,} are free",
             hint="free some space, or name a folder elsewhere",
         )
 
