@@ -1,0 +1,240 @@
+"""The verdict on a finished training, and that each check can fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_support import RUN, finished, manifest
+
+from trm_repro.provenance.tensors import Tensor, read_checkpoint
+from trm_repro.training.checks import infinite
+from trm_repro.training.state import Place
+from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return finished(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def place(original: Place, tmp_path: Path) -> Place:
+    """A finished training that may be changed; its checkpoints are the original's until one is."""
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(original.folder, folder)
+    return Place(original.state, original.work, original.dataset, folder, original.recipe)
+
+
+def broken(verdict: Verdict) -> dict[str, str]:
+    return {check.name: "; ".join(check.lines) for check in verdict.checks if check.outcome == "broken"}
+
+
+def test_a_finished_training_is_judged(original: Place) -> None:
+    verdict = judge(original, manifest(original.recipe), RUN)
+    assert broken(verdict) == {}
+    assert verdict.sound
+    assert [(entry.step, round(entry.score, 6), entry.votes) for entry in verdict.evaluations] == [
+        (361957, 0.333333, 1),
+        (723914, 0.333333, 2),
+    ]
+    assert all(entry.logged == pytest.approx(1 / 3) for entry in verdict.evaluations)
+    assert (verdict.last, verdict.best) == ("step_723914", "step_361957")
+    assert verdict.verdict == "reproduced"  # one of three tasks: 6 % to 79 % contains 7.8 %
+    assert "7.80 % lies inside" in verdict.why[0]
+    assert "votes accumulated over 2 evaluations" in verdict.why[1]
+
+
+def test_the_table_says_it_all(original: Place) -> None:
+    text = as_text(judge(original, manifest(original.recipe), RUN))
+    for words in (
+        "361,957",
+        "33.33 %",
+        "6.15 % to 79.23 %",
+        "votes accumulated over 2",
+        "best",
+        "last",
+        "6.20 % (ARC Prize",
+    ):
+        assert words in text
+    assert "verdict: reproduced" in text
+
+
+def test_the_file_says_it_all(original: Place) -> None:
+    value = json.loads(json.dumps(judge(original, manifest(original.recipe), RUN).as_json()))
+    assert value["format"] == "trm-repro/verdict/v1"
+    assert value["published"] == 0.078
+    assert value["evaluations"][1]["votes"] == 2
+    assert {check["outcome"] for check in value["checks"]} == {"holds"}
+
+
+def evaluation(score: float, tasks: int = 120) -> Evaluation:
+    from trm_repro.arc.submission import wilson
+
+    return Evaluation(723914, score, wilson(score * tasks, tasks), tasks, score, 10)
+
+
+@pytest.mark.parametrize(
+    ("score", "word"),
+    [(0.078, "reproduced"), (0.045, "reproduced"), (0.12, "reproduced"), (0.02, "below"), (0.2, "above")],
+)
+def test_the_interval_decides(score: float, word: str) -> None:
+    assert compare(evaluation(score), 0.078, "ARC/pass@2")[0] == word
+
+
+def test_an_unfaithful_run_is_not_comparable(original: Place) -> None:
+    verdict = judge(original, manifest(original.recipe, reasons=["G-TRAIN-COMMAND was overridden: added: lr=1"]), RUN)
+    assert (verdict.verdict, verdict.sound) == ("not comparable", True)
+    assert verdict.why == ["G-TRAIN-COMMAND was overridden: added: lr=1"]
+
+
+def test_without_a_published_number_nothing_is_compared(original: Place) -> None:
+    expected = original.recipe.expected.model_copy(update={"value": None})
+    recipe = original.recipe.model_copy(update={"expected": expected})
+    where = Place(original.state, original.work, original.dataset, original.folder, recipe)
+    verdict = judge(where, manifest(recipe), RUN)
+    assert (verdict.verdict, list(verdict.why)) == ("not comparable", ["the recipe knows no published number"])
+
+
+def first_tensor(path: Path, name: str) -> Tensor:
+    return next(tensor for key, tensor in read_checkpoint(path).items() if key.endswith(name))
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def put_nan(place: Place) -> None:
+    path = place.folder / "step_723914"
+    overwrite(path, first_tensor(path, "puzzle_emb.weights").begin, np.float32("nan").tobytes())
+
+
+def put_infinity_in_bfloat16(place: Place) -> None:
+    path = place.folder / "step_723914"
+    overwrite(path, first_tensor(path, "H_init").begin + 10, b"\x80\x7f")
+
+
+def cut_off(place: Place) -> None:
+    path = place.folder / "step_361957"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def lose_the_last(place: Place) -> None:
+    (place.folder / "step_723914").unlink()
+
+
+def add_a_step(place: Place) -> None:
+    shutil.copy(place.folder / "step_723914", place.folder / "step_723915")
+
+
+def change_config(old: str, new: str) -> Callable[[Place], None]:
+    def change(place: Place) -> None:
+        path = place.folder / "all_config.yaml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def change_source(place: Place) -> None:
+    (place.folder / "trm.py").write_text("# not the pinned one\n")
+
+
+def lose_sources(place: Place) -> None:
+    for path in place.folder.glob("*.py"):
+        path.unlink()
+
+
+def shorten_submission(place: Place) -> None:
+    path = place.folder / "evaluator_ARC_step_723914" / "submission.json"
+    value = json.loads(path.read_text())
+    value["0e000001"].pop()
+    path.write_text(json.dumps(value))
+
+
+def change_log(place: Place) -> None:
+    path = place.folder / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"ARC/pass@2": 0.3333333333333333', '"ARC/pass@2": 0.34'))
+
+
+def lose_submissions(place: Place) -> None:
+    for path in place.folder.glob("evaluator_*"):
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "words"),
+    [
+        (put_nan, "step_723914", "puzzle_emb.weights: 1 numbers are not finite"),
+        (put_infinity_in_bfloat16, "step_723914", "H_init: 1 numbers are not finite"),
+        (cut_off, "step_361957", "not a PyTorch checkpoint"),
+        (lose_the_last, "steps", "step_723914: the last one is missing"),
+        (add_a_step, "steps", "step_723915: the recipe's run writes none of that number"),
+        (change_config("L_cycles: 4", "L_cycles: 6"), "configuration", "arch.L_cycles: expected 4, found 6"),
+        (
+            change_config("global_batch_size: 768", "global_batch_size: 384"),
+            "configuration",
+            "global_batch_size: expected 768",
+        ),
+        (
+            change_config("hidden_size: 512", "hidden_size: 256"),
+            "step_723914",
+            "lm_head.weight: expected F32 [12, 256]",
+        ),
+        (change_source, "sources", "trm.py: not a file of the pinned commit"),
+        (lose_sources, "sources", "no copy of the model's code"),
+        (shorten_submission, "evaluator_ARC_step_723914", "0e000001: 1 entries for 2 test inputs"),
+        (change_log, "scores", "0.333333 when scored again, the training logged 0.340000"),
+        (lose_submissions, "submission", "there is none"),
+    ],
+)
+def test_each_check_can_fail(place: Place, damage: Callable[[Place], None], check: str, words: str) -> None:
+    damage(place)
+    verdict = judge(place, manifest(place.recipe), RUN)
+    assert words in broken(verdict)[check]
+    assert not verdict.sound
+    assert verdict.verdict == "not comparable"
+
+
+def test_a_table_for_another_dataset_is_found(place: Place, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(place.dataset, dataset)
+    facts = dataset / "train" / "dataset.json"
+    facts.write_text(facts.read_text().replace('"num_puzzle_identifiers": ', '"num_puzzle_identifiers": 1'))
+    verdict = judge(Place(place.state, place.work, dataset, place.folder, place.recipe), manifest(place.recipe), RUN)
+    assert "puzzle_emb.weights: expected" in broken(verdict)["step_723914"]
+
+
+def test_without_metrics_the_scores_are_still_ours(place: Place) -> None:
+    (place.folder / "metrics.jsonl").unlink()
+    verdict = judge(place, manifest(place.recipe), RUN)
+    assert [entry.logged for entry in verdict.evaluations] == [None, None]
+    assert [check.outcome for check in verdict.checks if check.name == "scores"] == ["skipped"]
+    assert verdict.verdict == "reproduced"
+
+
+def test_the_solutions_come_before_the_datasets_own_answers(place: Place, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(place.dataset, dataset)
+    puzzles = json.loads((dataset / "test_puzzles.json").read_text())
+    for puzzle in puzzles.values():
+        for pair in puzzle["test"]:
+            pair["output"] = [[9]]
+    (dataset / "test_puzzles.json").write_text(json.dumps(puzzles))
+    verdict = judge(Place(place.state, place.work, dataset, place.folder, place.recipe), manifest(place.recipe), RUN)
+    assert verdict.evaluations[0].score == pytest.approx(1 / 3)
+
+
+def test_all_numbers_are_looked_at(tmp_path: Path) -> None:
+    values = np.zeros(5, "<f4")
+    values[[1, 4]] = np.nan, -np.inf
+    path = tmp_path / "numbers"
+    path.write_bytes(b"skip" + values.tobytes())
+    assert infinite(path, Tensor("F32", (5,), 4, 20)) == 2
