@@ -150,7 +150,7 @@ class Expected(_Part):
 class Needs(_Part):
     """The machine: the kind of GPU its authors used, how many hours, and memory and disk in GB."""
 
-    gpu: str = ""
+    gpu: str = "H100"
     hours: float | None = None
     memory: int = 8
     disk: int = 20

@@ -1,0 +1,27 @@
+"""Verb ``job``: a recipe's run as a file for a cluster or a cloud."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds this room's verb to the parser."""
+    job = verbs.add_parser("job", help="print the job file of a recipe for Slurm or SkyPilot")
+    job.add_argument("kind", choices=["slurm", "sky"])
+    job.add_argument("--recipe", default=os.environ.get("RECIPE", "arc2-paper"))
+    job.add_argument("--run-name", default=os.environ.get("RUN_NAME", ""), help="default: the recipe's")
+    job.add_argument(
+        "--bucket", default="", help="sky: the bucket that outlives the machines; its name must be yours alone"
+    )
+    job.set_defaults(handler=_job)
+
+
+def _job(arguments: argparse.Namespace) -> None:
+    from trm_repro.jobs import job
+    from trm_repro.recipe import read_recipe
+
+    recipe = read_recipe(Path("recipes"), arguments.recipe)
+    print(job(arguments.kind, recipe, run_name=arguments.run_name or recipe.run_name, bucket=arguments.bucket), end="")

