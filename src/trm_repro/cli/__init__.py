@@ -18,12 +18,12 @@ from trm_repro.errors import ReproError
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, machine, proof, publish, run, training
+    from trm_repro.cli import arc, engine, jobs, machine, proof, publish, run, training
 
     root = argparse.ArgumentParser(prog="trm-repro", description="Reproduce the Tiny Recursive Model, checkably.")
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for room in (run, arc, engine, machine, training, proof, publish):
+    for room in (run, arc, engine, jobs, machine, training, proof, publish):
         room.register(verbs)
     return root
 
