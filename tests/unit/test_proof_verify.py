@@ -226,7 +226,7 @@ def output(manifest: dict[str, Any], role: str) -> dict[str, Any]:
         ("commands", "shared a batch", edit(lambda m: training(m)["argv"].__setitem__(2, "3"))),
         ("commands", "nothing ran", edit(lambda m: training(m).update(exit_code=5))),
         ("steps", "steps fit", edit(lambda m: output(m, "final-checkpoint").update(path="c/step_5500"))),
-        ("steps", "called the final one", edit(lambda m: output(m, "checkpoint").update(path="c/step_56"))),
+        ("steps", "called the final one", edit(lambda m: output(m, "checkpoint").update(path="c/step_999"))),
         ("steps", "metrics are those of step 28", edit(lambda m: m["metrics"].update(step=28))),
         ("submission", "the manifest says 0.75", edit(lambda m: m["metrics"].update({"ARC/pass@2": 0.75}))),
         ("card", "README.md", lambda b: write_text(b / "README.md", "**A faithful reproduction** indeed\n")),

@@ -52,6 +52,22 @@ def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
     verify.set_defaults(handler=_verify)
+    compare = verbs.add_parser("compare", help="two runs side by side: bit-identical, within tolerance, or what else")
+    for name in ("a", "b"):
+        compare.add_argument(name, type=Path, metavar=name.upper(), help="a bundle, artifacts/RUN_NAME, or a manifest")
+    compare.set_defaults(handler=_compare)
+    attest = verbs.add_parser("attest", help="write the committable record of a verified bundle")
+    attest.add_argument("bundle", type=Path)
+    attest.add_argument("--by", required=True, help="who attests, as it is to be read: a name or an address")
+    attest.add_argument("--note", default="", help="what a reader should know, such as that it is a rehearsal")
+    attest.add_argument("--report", type=Path, metavar="FILE", help="the run's report.md")
+    attest.add_argument("--signers", type=Path, metavar="FILE", help="the statement must be signed by one of these")
+    attest.add_argument("--output", type=Path, default=Path("attestations"), help="default: %(default)s")
+    attest.set_defaults(handler=_attest)
+    attestations = verbs.add_parser("attestations", help="check all attestations and print their table")
+    attestations.add_argument("folder", type=Path, nargs="?", default=Path("attestations"))
+    attestations.add_argument("--into", type=Path, metavar="README", help="write it between the marks of this file")
+    attestations.set_defaults(handler=_attestations)
     report = verbs.add_parser("report", help="write report.html and report.md of the run in force, finished or not")
     report.add_argument("--output", type=Path, metavar="FOLDER", help="default: artifacts/RUN_NAME")
     report.add_argument(
@@ -134,6 +150,40 @@ def _verify(arguments: argparse.Namespace) -> int:
     verdict = verify(arguments.bundle, signers=arguments.signers, attestation=arguments.attestation)
     print(verdict)
     return verdict.exit_code
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from trm_repro.provenance.compare import compare, read_run
+
+    comparison = compare(read_run(arguments.a), read_run(arguments.b))
+    print(comparison)
+    return comparison.exit_code
+
+
+def _attest(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.attest import attest
+
+    report = arguments.report.read_text() if arguments.report else ""
+    print(
+        attest(
+            arguments.bundle,
+            arguments.output,
+            by=arguments.by,
+            note=arguments.note,
+            report=report,
+            signers=arguments.signers,
+        )
+    )
+
+
+def _attestations(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.attest import put_table, read_all, table
+
+    text = table(read_all(arguments.folder))
+    if arguments.into:
+        put_table(arguments.into, text)
+    else:
+        print(text)
 
 
 def _report(arguments: argparse.Namespace) -> None:

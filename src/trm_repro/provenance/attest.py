@@ -1,0 +1,165 @@
+"""Attestations: the small records of runs that are committed under ``attestations/``, one folder a run.
+
+An attestation holds the manifest, the statement (with its signature, if there is one), the bundle's list of digests, the
+verdict of verifying it, and the report as Markdown; no weights. It is never changed: a run is attested once. A reader who
+trusts this repository's history can then hold any copy of the bundle against it (``trm-repro verify --attestation``).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trm_repro.digests import digest_bytes
+from trm_repro.errors import InvariantBroken, ReproError, UsageError
+from trm_repro.files import utc_now, write_bytes, write_json, write_text
+from trm_repro.provenance.schema import parse_manifest
+from trm_repro.provenance.signature import SUFFIX
+from trm_repro.provenance.statement import FILE as STATEMENT
+from trm_repro.provenance.statement import make_statement
+from trm_repro.provenance.verify import VERIFIED, opened, verify
+from trm_repro.publish.bundle import SUMS
+
+FORMAT = "trm-repro/attestation/v1"
+RECORD = "attestation.json"
+BUNDLE = "bundle.sha256"
+BEGIN, END = "<!-- attestations: made by `make attestations` -->", "<!-- end of attestations -->"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """One folder of ``attestations/``.
+
+    Attributes:
+        folder: where it lies.
+        record: its ``attestation.json``.
+        manifest: the attested run's manifest.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+def attest(bundle: Path, root: Path, *, by: str, note: str = "", report: str = "", signers: Path | None = None) -> Path:
+    """Writes the attestation of a bundle; returns its folder.
+
+    Args:
+        bundle: the bundle, or an archive of it; it is verified first.
+        root: the folder of all attestations.
+        by: who attests: a name or an address, as he wishes it to be read.
+        note: what a reader should know, such as that it is a rehearsal.
+        report: the run's report in Markdown.
+        signers: a file of allowed signers that the statement has to be signed by.
+
+    Raises:
+        ReproError: the bundle is not verified.
+        UsageError: this run is attested already.
+    """
+    verdict = verify(bundle, signers=signers)
+    if verdict.word != VERIFIED:
+        raise ReproError(f"{bundle} is not attested:\n{verdict}", hint="only what is VERIFIED can be attested")
+    with opened(bundle) as folder:
+        manifest = parse_manifest((folder / "manifest.json").read_bytes())
+        statement = (folder / STATEMENT).read_bytes()
+        place = root / f"{manifest['run']['name']}-{digest_bytes(statement).sha256[:12]}"
+        if place.exists():
+            raise UsageError(f"{place}: this run is attested already", hint="an attestation is never changed")
+        staging = place.with_name(f".{place.name}.part")
+        shutil.rmtree(staging, ignore_errors=True)
+        write_bytes(staging / "manifest.json", (folder / "manifest.json").read_bytes())
+        write_bytes(staging / STATEMENT, statement)
+        if (folder / (STATEMENT + SUFFIX)).is_file():
+            write_bytes(staging / (STATEMENT + SUFFIX), (folder / (STATEMENT + SUFFIX)).read_bytes())
+        write_bytes(staging / BUNDLE, (folder / SUMS).read_bytes())
+    write_text(staging / "verdict.txt", f"{verdict}\n")
+    if report:
+        write_text(staging / "report.md", report)
+    record = {"format": FORMAT, "by": by, "attested": utc_now(), "note": note}
+    write_json(staging / RECORD, {**record, "files": _digests(staging)})
+    staging.rename(place)
+    return place
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: digest_bytes(path.read_bytes()).sha256 for path in sorted(folder.iterdir()) if path.name != RECORD
+    }
+
+
+def read_attestation(folder: Path) -> Attestation:
+    """Reads an attestation and checks that it is whole.
+
+    Raises:
+        InvariantBroken: it is not one, or was changed; the message names each file.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+        manifest_bytes = (folder / "manifest.json").read_bytes()
+        statement = (folder / STATEMENT).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InvariantBroken(f"{folder}: not an attestation: {error}") from None
+    if record.get("format") != FORMAT:
+        raise InvariantBroken(f"{folder}: format is {record.get('format')!r}, expected {FORMAT!r}")
+    listed, found = record["files"], _digests(folder)
+    problems = [f"{name}: changed" for name in listed.keys() & found.keys() if listed[name] != found[name]]
+    problems += [f"{name}: missing" for name in listed.keys() - found.keys()]
+    problems += [f"{name}: extra" for name in found.keys() - listed.keys()]
+    if make_statement(manifest_bytes) != statement:
+        problems.append(f"{STATEMENT}: does not follow from manifest.json")
+    if not folder.name.endswith(digest_bytes(statement).sha256[:12]):
+        problems.append(f"the folder's name is not that of {STATEMENT}")
+    if problems:
+        raise InvariantBroken(f"{folder}: {'; '.join(sorted(problems))}", hint="an attestation is never changed")
+    return Attestation(folder, record, parse_manifest(manifest_bytes))
+
+
+def read_all(root: Path) -> list[Attestation]:
+    """All attestations in a folder, the oldest run first.
+
+    Raises:
+        InvariantBroken: one of them is not whole.
+    """
+    folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return sorted(
+        map(read_attestation, folders), key=lambda found: (found.manifest["run"]["started"], found.folder.name)
+    )
+
+
+def table(attestations: Iterable[Attestation]) -> str:
+    """All attestations as a Markdown table."""
+    lines = ["| run | recipe | faithful | result | machine | attested by | |", "|---|---|---|---|---|---|---|"]
+    for found in attestations:
+        manifest, record = found.manifest, found.record
+        metric = manifest["recipe"]["resolved"]["expected"]["metric"]
+        value = manifest["metrics"].get(metric)
+        gpus = manifest["host"]["gpus"]
+        cells = [
+            f"[{manifest['run']['name']}](attestations/{found.folder.name}/)",
+            manifest["run"]["recipe"],
+            "yes" if manifest["faithful"] else "no",
+            f"{metric} {100 * value:.2f} %" if value is not None else "no score",
+            f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {manifest['host']['cores']} cores",
+            f"{record['by']}, {record['attested'][:10]}",
+            record["note"],
+        ]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def put_table(readme: Path, text: str) -> None:
+    """Replaces what stands between the two marks of a README.
+
+    Raises:
+        InvariantBroken: it has no such marks.
+    """
+    held = readme.read_text()
+    if BEGIN not in held or END not in held.partition(BEGIN)[2]:
+        raise InvariantBroken(f"{readme}: no place for the table", hint=f"write two lines into it: {BEGIN} and {END}")
+    before, _, rest = held.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_text(readme, f"{before}{BEGIN}\n{text}\n{END}{after}")

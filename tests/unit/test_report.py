@@ -1,0 +1,292 @@
+"""The report says what the manifest says, needs nothing else, and can be read by everybody."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import html.parser
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof_support import HERE, make_run, the_manifest
+
+from trm_repro.cli import main
+from trm_repro.files import read_json, write_json, write_text
+from trm_repro.provenance.faithful import reasons
+from trm_repro.report.facts import Facts, gather, thin
+from trm_repro.report.page import page
+from trm_repro.report.pictures import grid
+from trm_repro.report.published import NUMBERS, published
+from trm_repro.report.style import STYLE
+from trm_repro.report.text import markdown
+
+VOID = {"meta", "link", "line", "circle", "path", "polyline", "rect", "br", "img"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    make_run(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def manifest(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return the_manifest(make_run(tmp_path_factory.mktemp("again")))
+
+
+@pytest.fixture
+def facts(root: Path, manifest: dict[str, Any]) -> Facts:
+    return gather(manifest, lambda path: root / path)
+
+
+class Parsed(html.parser.HTMLParser):
+    """Checks that tags are balanced, and gathers tags and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_verdict_and_the_number_come_first(facts: Facts) -> None:
+    words = " ".join(Parsed(page(facts)).words.split())
+    places = [
+        words.index(w) for w in ("Not a faithful reproduction", "50.00 %", "Published numbers", "Curves", "Provenance")
+    ]
+    assert places == sorted(places)
+    assert "50.00 % of 4 tasks; 95 % interval 15.0 to 85.0 % (Wilson); one task is 25.00 points" in words
+    assert "The published numbers are of 120 tasks: this one cannot be compared with them" in words
+    assert "vote of all checkpoints" in words
+
+
+@pytest.mark.parametrize("twin", [page, markdown])
+def test_both_twins_say_what_the_manifest_says(facts: Facts, manifest: dict[str, Any], twin: Any) -> None:
+    text = twin(facts)
+    for said in (*manifest["reasons"], "TRM paper", "7.80 %", "3 of 5 test inputs are right", "05-train went well"):
+        assert said.replace("'", "&#x27;") in text or said in text, said
+    for said in (
+        manifest["recipe"]["sha256"],
+        "seeds",
+        "dataset 42, training 0",
+        "D-01",
+        "make all RECIPE=toy",
+    ):
+        assert said in text, said
+    assert "RUN_NAME=tiny" in text, "a knob that differs belongs to the command that does it again"
+    assert "arch.L_cycles=4" in text, "the training command"
+
+
+def test_the_page_needs_nothing_else(facts: Facts) -> None:
+    text = page(facts)
+    parsed = Parsed(text)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    for _, attributes in parsed.tags:
+        for name in ("src", "href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), value
+    assert "@import" not in text and "url(" not in text and len(text) < 500_000
+
+
+def test_every_picture_has_a_text(facts: Facts) -> None:
+    parsed = Parsed(page(facts))
+    pictures = [attributes for tag, attributes in parsed.tags if tag == "svg"]
+    assert len(pictures) > 20
+    ids = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    for attributes in pictures:
+        named = attributes.get("aria-label") or attributes.get("aria-labelledby") in ids
+        assert attributes.get("aria-hidden") == "true" or (attributes.get("role") == "img" and named), attributes
+    assert re.search(r"training from 3\.\d+ to 1\.\d+", page(facts))
+
+
+def test_headings_descend_one_by_one_and_tables_have_headers(facts: Facts) -> None:
+    tags = Parsed(page(facts)).tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert all(attributes.get("scope") in ("row", "col") for tag, attributes in tags if tag == "th")
+    assert ("html", {"lang": "en"}) in tags
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_and_curves_have_contrast_in_every_scheme() -> None:
+    schemes = [dict(re.findall(r"--(\w+):(#[0-9a-f]{3,6})", block)) for block in re.findall(r":root\{([^}]*)\}", STYLE)]
+    assert len(schemes) == 3, "light, dark, paper"
+    for scheme in schemes:
+        for name in ("ink", "quiet", "accent", "good", "bad", "c0", "c1", "c2", "c3", "c4", "c5"):
+            lighter, darker = sorted((luminance(scheme[name]), luminance(scheme["paper"])), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (name, scheme[name])
+
+
+def test_right_and_wrong_are_told_by_words(facts: Facts) -> None:
+    words = Parsed(page(facts)).words
+    assert words.count("✓ solved") == 3 and words.count("✗ not solved") == 2
+    assert "attempt 2: ✓ right" in words and "attempt 1: ✗ wrong, another size" in words
+
+
+def test_votes_and_confidence_are_shown_where_the_engine_left_them(root: Path, manifest: dict[str, Any]) -> None:
+    path = next(root / e["path"] for e in reversed(manifest["outputs"]) if e["role"] == "submission")
+    tally = {task: [[{"votes": 7, "confidence": 0.62}]] for task in read_json(path)}
+    write_json(path.with_name("votes.json"), tally)
+    try:
+        assert "attempt 1: ✓ right, 7 votes, confidence 0.62" in page(gather(manifest, lambda path: root / path))
+    finally:
+        path.with_name("votes.json").unlink()
+
+
+def test_a_grid_is_drawn_cell_by_cell_and_described() -> None:
+    drawn = grid([[0, 0, 3], [1, 2, 2]], "input")
+    assert 'aria-label="input: 2 × 3 cells; black, blue, red, green"' in drawn
+    assert drawn.count("<path fill=") == 4, "equal neighbours are one rectangle"
+    assert "M0 0h2v1h-2z" in drawn and "M1 1h2v1h-2z" in drawn
+    assert "empty" in grid([], "attempt 1")
+
+
+def test_what_a_run_says_cannot_become_markup(root: Path, manifest: dict[str, Any]) -> None:
+    evil = copy.deepcopy(manifest)
+    evil["recipe"]["resolved"]["title"] = "<script>alert(1)</script>"
+    evil["steps"][0]["said"] = "<img src=x>"
+    evil["guards"][0]["detail"] = "</table><b>"
+    evil["reasons"] = ["a | b"]
+    parsed = Parsed(page(gather(evil, lambda path: root / path)))
+    assert not {"script", "img", "b"} & {tag for tag, _ in parsed.tags}
+
+
+def test_a_faithful_run_says_so(root: Path, manifest: dict[str, Any]) -> None:
+    good = copy.deepcopy(manifest)
+    good["tool"]["clean"] = good["recipe"]["resolved"]["faithful"] = True
+    good["reasons"] = reasons(good)
+    good["faithful"] = not good["reasons"]
+    text = page(gather(good, lambda path: root / path))
+    assert 'class="verdict good">A faithful reproduction' in text
+
+
+def test_gpu_hours_and_money(root: Path, manifest: dict[str, Any]) -> None:
+    paid = copy.deepcopy(manifest)
+    paid["host"]["gpus"] = [{"name": "H100", "memory_bytes": 1, "driver": "1"}] * 8
+    paid["knobs"]["GPU_HOUR_USD"] = {"value": "2.5", "default": "2.5"}
+    training = next(step for step in paid["steps"] if step["step"] == "05-train")
+    training |= {"started": "2026-01-01T00:00:00Z", "finished": "2026-01-03T12:00:00Z"}
+    text = page(gather(paid, lambda path: root / path))
+    # 60 hours on the two GPUs that the command's two processes used, not on all eight
+    assert "120.0 GPU-hours: about $300 at $2.5 an hour" in text and "2 d 12:00:00" in text
+
+
+def test_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, until=4)
+    folder = tmp_path / ".repro/work/checkpoints/Toy-ACT-torch/tiny"
+    lines = [{"step": i, "train/lm_loss": 3.0 - i / 10, "train/count": 1.0} for i in range(1, 6)]
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 6, "tra')
+    for name, value in {**run.environ, "TRM_DIR": str(tmp_path / ".repro/work")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 0
+    assert "artifacts/tiny/report.html" in capsys.readouterr().out
+    text = (tmp_path / "artifacts/tiny/report.html").read_text()
+    words = Parsed(text).words
+    assert "Unfinished: it has stopped" in words and "There is no score yet" in words and "Loss" in words
+    assert "Unfinished" in (tmp_path / "artifacts/tiny/report.md").read_text()
+
+
+def test_a_finished_run_from_the_command_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, manifest: dict[str, Any]
+) -> None:
+    write_json(root / "artifacts/tiny/manifest.json", manifest)
+    environ = {"RUN_NAME": "tiny", "RECIPE": "toy", "TRM_DIR": str(root / ".repro/work")}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(root)
+    assert main(["report", "--manifest", "artifacts/tiny/manifest.json"]) == 0
+    assert "Not a faithful reproduction" in (root / "artifacts/tiny/report.html").read_text()
+
+
+def test_a_curve_keeps_the_mean_of_every_stretch() -> None:
+    points = thin(list(range(1000)), [float(i % 2) for i in range(1000)], 10)
+    assert len(points) == 10 and all(value == 0.5 for _, value in points)
+    assert points[0][0] == 49.5
+    assert thin([1, 2, 3], [1.0, float("nan"), 3.0], 3) == ((1.0, 1.0), (3.0, 3.0))
+    assert thin([], []) == ()
+
+
+def test_published_numbers_are_those_of_the_same_puzzles() -> None:
+    assert published("arc2")[0].value == 0.078
+    assert {number.target for number in NUMBERS} == {"arc1", "arc2", "sudoku", "maze"}
+    assert all(0 < number.value < 1 and number.source for number in NUMBERS)
+
+
+# ---- in a real browser ----
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390)])
+def test_in_a_browser(facts: Facts, tmp_path: Path, scheme: str, width: int) -> None:
+    """It is laid out without errors, nothing is wider than the screen, and the scheme is followed."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    probe = (
+        "<script>addEventListener('load',()=>{const s=getComputedStyle(document.body);"
+        "const wide=[...document.querySelectorAll('body *')].filter(e=>!e.closest('.scroll,pre,svg')&&"
+        "e.getBoundingClientRect().right>innerWidth+1).map(e=>e.tagName);"
+        "document.title='PROBE '+JSON.stringify({wide,width:innerWidth,"
+        "page:document.documentElement.scrollWidth,paper:s.backgroundColor,text:s.color,"
+        "charts:document.querySelectorAll('figure svg[role=img]').length})})</script></body>"
+    )
+    # a frame as wide as a phone: headless windows have a least width
+    write_text(tmp_path / "report.html", page(facts).replace("</body>", probe))
+    frame = (
+        f"<iframe id=f src=report.html style='width:{width}px;height:2000px;border:0'></iframe><p id=p></p><script>"
+        "f.onload=()=>setTimeout(()=>{p.textContent=f.contentDocument.title},200)</script>"
+    )
+    write_text(tmp_path / "frame.html", frame)
+    flags = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
+        *("--virtual-time-budget=3000", "--dump-dom", (tmp_path / "frame.html").as_uri()),
+    ]
+    done = subprocess.run([chromium, *flags], capture_output=True, text=True, timeout=120)
+    found = re.search(r"PROBE (\{.*?\})</p>", done.stdout)
+    assert found, done.stdout[-500:] + done.stderr[-2000:]
+    seen = json.loads(found[1].replace("&amp;", "&"))
+    assert seen["width"] == width and seen["page"] <= width and not seen["wide"], seen
+    assert seen["paper"] == ("rgb(13, 17, 23)" if scheme == "dark" else "rgb(255, 255, 255)"), seen
+    assert seen["charts"] >= 5 + 4 * 5
+
+
+def test_the_readme_shows_the_rehearsals_report() -> None:
+    """Where the README shows a picture of the report, it is there, and is a picture."""
+    for name in re.findall(r"!\[[^\]]*\]\((docs/[^)]*report[^)]*\.png)\)", (HERE / "README.md").read_text()):
+        assert (HERE / name).read_bytes().startswith(base64.b64decode("iVBORw0KGgo="))
