@@ -66,6 +66,7 @@ gpus() {
     rows+=$row
   done
   answer "printf '$lines'" 'nvidia-smi -L'
+  answer "echo 'Driver Version: 580.65.06   CUDA Version: 13.0'" nvidia-smi
   answer "printf '$rows'" 'nvidia-smi --query-gpu=*'
 }
 
@@ -136,18 +137,30 @@ wait_for() {
 
 # ---- the seed's words ----
 
-# seed_text NAME: the seed's lines of that name.
-seed_text() { sed -n "/^## $1: /,/^\$/{/^##/d;p}" "$REPO/tests/bats/seed-000-commands.txt"; }
+# seed_knobs: sets KNOBS_OF_SEED to the seed's exports, as words for `in_runbook`.
+seed_knobs() {
+  local line
+  mapfile -t KNOBS_OF_SEED < <(
+    HOME=$HOME_OF_TEST
+    eval "$(seed_text knobs)"
+    while IFS= read -r line; do
+      line=${line#export } line=${line%%=*}
+      printf '%s=%s\n' "$line" "${!line}"
+    done < <(seed_text knobs)
+  )
+}
 
-# seed_words NAME: sets SEED to the words of the seed's command, as the seed's shell would make them from its knobs.
-# Knobs that the caller has set win.
+# seed_text NAME: the seed's lines of that name.
+seed_text() { sed -n "/^## $1: /,/^\$/{/^##/d;/^\$/d;p}" "$REPO/tests/bats/seed-000-commands.txt"; }
+
+# seed_words NAME [KNOB=VALUE…]: sets SEED to the words of the seed's command, as the seed's shell would make them.
 seed_words() {
-  local line HOME=$HOME_OF_TEST
-  while IFS= read -r line; do
-    line=${line#export }
-    [[ -n ${!line%%=*} ]] || eval "local $line"
-  done < <(seed_text knobs)
-  eval "SEED=($(seed_text "$1"))"
+  mapfile -d '' -t SEED < <(
+    HOME=$HOME_OF_TEST
+    eval "$(seed_text knobs)"
+    (($# == 1)) || export "${@:2}"
+    eval "printf '%s\0' $(seed_text "$1")"
+  )
 }
 
 # ---- assertions ----

@@ -23,7 +23,12 @@ real_torchrun() {
     RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$count real_python "$@" &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do wait "$pid" || code=1; done
+  for pid in "${pids[@]}"; do
+    wait "$pid" || {
+      (($? != 137)) || echo "  exitcode  : -9 (pid: $pid)" >&2
+      code=1
+    }
+  done
   ((code == 0)) || echo 'torch.distributed.elastic.multiprocessing.errors.ChildFailedError: pretrain.py FAILED' >&2
   return "$code"
 }
@@ -39,10 +44,11 @@ if [[ -n $expected && $call == "$expected" ]]; then
   eval "$action"
   exit
 fi
-found=''
+plain="${0##*/} $*" found=''
+plain=${plain% }
 while IFS=$'\t' read -r pattern action; do
   # shellcheck disable=SC2053 # a pattern is meant
-  [[ "${0##*/} $*" != $pattern ]] || found=$action
+  [[ $plain != $pattern ]] || found=$action
 done <"$STUBS/answers"
 if [[ -n $found ]]; then
   eval "$found"
