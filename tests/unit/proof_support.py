@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +95,7 @@ def make_run(
     _finish(run, "02-clone", [root / ".repro/trm_commit.txt"])
     _finish(run, "03-venv", [root / f".repro/env_arc2_{name}.txt"])
     if until >= 4:
-        _dataset(recipe, work)
+        _dataset(work)
         _command(run, "04-dataset", recipe.builder_command)
         _finish(run, "04-dataset", [work / recipe.dataset.folder])
     if until >= 5:
@@ -144,8 +147,17 @@ def _command(run: Run, step: str, argv: list[str]) -> None:
     )
 
 
-def _dataset(recipe: Recipe, work: Path) -> None:
-    assert recipe.tasks.selection
+def _dataset(work: Path) -> None:
+    """Tasks and dataset, made once a process and copied from then on."""
+    shutil.copytree(_prepared(), work)
+
+
+@functools.cache
+def _prepared() -> Path:
+    work = Path(tempfile.mkdtemp(prefix="trm-repro-proof-"))
+    atexit.register(shutil.rmtree, work)
+    recipe = read_recipe(make_repository(work / "repository") / "recipes", RECIPE)
+    shutil.rmtree(work / "repository")
     write_arc_agi_2(work / recipe.tasks.folder)
     write_arc_agi_2(work / recipe.tasks.selection, selection=recipe.tasks.select)
     options = Options(
@@ -158,6 +170,7 @@ def _dataset(recipe: Recipe, work: Path) -> None:
         first_split="train",
     )
     build(options, work / recipe.dataset.folder, 1)
+    return work
 
 
 def _training(recipe: Recipe, work: Path, folder: Path, name: str, seed: int) -> None:

@@ -37,6 +37,9 @@ def _register_for_steps(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--key", type=Path, required=True, help="a private SSH key, or a public one whose agent is running"
     )
     sign.set_defaults(handler=_statement_sign)
+    artifacts = verbs.add_parser("artifacts", help="arrange artifacts/RUN_NAME so that a person finds things")
+    artifacts.add_argument("manifest", type=Path)
+    artifacts.set_defaults(handler=_artifacts)
     checklist = verbs.add_parser("checklist", help="the seed's checklist, from a run's manifest")
     checklist.add_argument("manifest", type=Path)
     checklist.set_defaults(handler=_checklist)
@@ -113,6 +116,20 @@ def _statement_sign(arguments: argparse.Namespace) -> None:
     from trm_repro.provenance.signature import sign
 
     print(sign(arguments.statement, arguments.key))
+
+
+def _locate(path: str) -> Path:
+    """The file that a path of a manifest means, from the root of the repository."""
+    inside = path.removeprefix("$TRM_DIR/")
+    return Path.cwd() / path if inside == path else Path(os.environ["TRM_DIR"]) / inside
+
+
+def _artifacts(arguments: argparse.Namespace) -> None:
+    from trm_repro.files import read_json
+    from trm_repro.provenance.arrange import arrange
+
+    for place in arrange(arguments.manifest.parent, read_json(arguments.manifest), _locate):
+        print(arguments.manifest.parent / place)
 
 
 def _checklist(arguments: argparse.Namespace) -> None:
@@ -205,11 +222,7 @@ def _report(arguments: argparse.Namespace) -> None:
         now = running(run)
         state = f"step {now} is running" if now else "it has stopped; `make status` says where"
 
-    def locate(path: str) -> Path:
-        inside = path.removeprefix("$TRM_DIR/")
-        return run.repository / path if inside == path else Path(os.environ["TRM_DIR"]) / inside
-
-    facts = gather(manifest, locate, state=state)
+    facts = gather(manifest, _locate, state=state)
     folder = arguments.output or artifacts
     for name, text in (("report.html", page(facts)), ("report.md", markdown(facts))):
         write_text(folder / name, text)
