@@ -49,6 +49,7 @@ guards_settle() {
     return 0
   fi
   repro record guards --step "$STEP" <<<"${GUARD_RECORD%$'\n'}"
+  GUARD_RECORD=''
   ((GUARDS_BROKEN == 0)) || die "$code" "$STEP: $GUARDS_BROKEN problem(s), all listed above; nothing was started"
 }
 

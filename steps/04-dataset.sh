@@ -30,7 +30,8 @@ main() {
   export PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
   RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${BUILDER[@]}" || die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
   ((! DRY_RUN)) || return 0
-  repro dataset verify "$dataset" --cache .repro/digests.json ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"}
+  repro dataset verify "$dataset" --cache .repro/digests.json ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"} ||
+    die "$EXIT_INVARIANT" "the dataset is not what it must be" "each difference stands above; nothing of it is trusted"
   repro dataset info "$dataset" | tee "$ARTIFACTS/dataset.txt" >&2
   step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}" "$dataset" ${WEIGHTS_FILE:+"$TRM_DIR/$WEIGHTS_FILE"}
 }

@@ -5,14 +5,14 @@
 # Writes: KAGGLE_DS_DIR.
 # Guarantees: the folder is complete and valid; an unfaithful run is uploaded only when PUBLISH_UNFAITHFUL=1.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
-# Exit: 0 done or fresh · 3 credentials missing · 4 the folder is not valid · 5 the upload failed
+# Exit: 0 done or fresh · 3 credentials missing, or no name that Kaggle takes · 4 the folder is not valid · 5 the upload failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
   guard G-RUN-NAME G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
-  guards_settle
+  guards_settle "$EXIT_PREREQUISITE"
   run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" --trm-dir "$TRM_DIR" ||
     die "$EXIT_INVARIANT" "the Kaggle folder could not be made"
   if [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]]; then
