@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from trm_repro.arc.layout import read_split
 from trm_repro.arc.outlook import Settings, checkpoint_steps
 from trm_repro.arc.tasks import write_arc_agi_2
 from trm_repro.files import read_json, write_bytes, write_json, write_text
-from trm_repro.provenance.faithful import NECESSARY
+from trm_repro.provenance.faithful import NECESSARY, reasons
 from trm_repro.provenance.manifest import build_manifest
 from trm_repro.provenance.statement import make_statement
+from trm_repro.publish.bundle import write_sums
 from trm_repro.publish.package import package
 from trm_repro.recipe import Recipe, read_recipe
 from trm_repro.records import append
@@ -61,7 +63,7 @@ train:
   processes: 2
   gpu: false
   batch: 16
-  scale: [global_batch_size=16, epochs=20, eval_interval=10, lr=1e-3, lr_warmup_steps=10, arch.hidden_size=64,
+  scale: [global_batch_size=16, epochs=20, eval_interval=10, lr=1e-3, lr_warmup_steps=10, arch.hidden_size=16,
     arch.num_heads=2, arch.halt_max_steps=4, arch.forward_dtype=float32]
 
 expected: {steps: [], value: null, reference: ""}
@@ -113,7 +115,7 @@ def the_manifest(run: Run, knobs: dict[str, tuple[str, str]] = KNOBS) -> dict[st
 
 
 def make_bundle(run: Run, output: Path, manifest: dict[str, Any] | None = None) -> Path:
-    """The bundle of a run; its wheel, which no check looks into, is left out to keep the tests quick."""
+    """The bundle of a run."""
     artifacts = run.repository / "artifacts" / run.name
     write_json(artifacts / "manifest.json", manifest or the_manifest(run))
     write_bytes(artifacts / "statement.json", make_statement((artifacts / "manifest.json").read_bytes()))
@@ -195,7 +197,7 @@ def _training(recipe: Recipe, work: Path, folder: Path, name: str, seed: int) ->
     steps = checkpoint_steps(read_split(data, "train"), Settings.from_overrides(words))
     torch.manual_seed(seed)
     for step in steps:
-        torch.save(_tensors(64, len(read_json(data / "identifiers.json"))), folder / f"step_{step}")
+        torch.save(_tensors(16, len(read_json(data / "identifiers.json"))), folder / f"step_{step}")
         submission = {
             task: [
                 {
@@ -235,7 +237,7 @@ def _tensors(width: int, identifiers: int) -> dict[str, Any]:
     """A state dict of the shapes that docs and published checkpoints have, for two blocks of ``width`` channels."""
     import torch
 
-    inner = 256  # round(4 · 64 · 2/3) = 171, up to a multiple of 256
+    inner = 256  # round(4 · 16 · 2/3) = 43, up to a multiple of 256
     shapes = {
         "H_init": (width,),
         "L_init": (width,),
@@ -254,3 +256,32 @@ def _tensors(width: int, identifiers: int) -> dict[str, Any]:
             f"{block}.mlp.down_proj.weight": (width, inner),
         }
     return {f"model.inner.{name}": torch.randn(shape) for name, shape in shapes.items()}
+
+
+def write_golden(output: Path) -> None:
+    """A bundle to keep: `python tests/unit/proof_support.py tests/golden/bundles/vN`, once a released format.
+
+    The machine and what is installed on it are made up, and the wheel is left out: a golden file is small and nobody's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder) / "repository", name="golden")
+        manifest = the_manifest(run, {"RUN_NAME": ("golden", "toy")})
+        manifest["host"] |= {"os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0", "cpu": "made up", "cores": 2}
+        kept = [entry for entry in manifest["versions"]["tool"]["distributions"] if entry["name"] in ("numpy", "torch")]
+        manifest["versions"]["tool"]["distributions"] = kept
+        manifest["tool"] |= {"commit": "0" * 40, "clean": True}
+        manifest["reasons"] = reasons(manifest)
+        bundle = make_bundle(run, Path(folder) / "bundle", manifest)
+        wheel = next(bundle.glob("*.whl"))
+        wheel.unlink()
+        card = (bundle / "README.md").read_text()
+        write_text(bundle / "README.md", "".join(x for x in card.splitlines(keepends=True) if wheel.name not in x))
+        metadata = read_json(bundle / "dataset-metadata.json")
+        metadata["resources"] = [entry for entry in metadata["resources"] if entry["path"] != wheel.name]
+        write_json(bundle / "dataset-metadata.json", metadata)
+        write_sums(bundle)
+        shutil.copytree(bundle, output)
+
+
+if __name__ == "__main__":
+    write_golden(Path(sys.argv[1]))
