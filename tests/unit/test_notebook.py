@@ -104,8 +104,8 @@ def test_a_budget_that_ends_in_the_middle_keeps_what_was_predicted(
     made: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = solve.load(bundle_of(made), dataset)
-    left = iter([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-    monkeypatch.setattr(solve.Budget, "left", property(lambda _: next(left)))
+    allowed = iter([True, True, False, False, False, False])
+    monkeypatch.setattr(solve.Budget, "allows", property(lambda _: next(allowed)))
     answers = solve.predict(model, dataset, seconds=1, batch=2)
     assert (answers.predictions, answers.wanted) == (4, 12)
     assert len(answers.answered) == 3  # all test inputs, since the tasks come before their variants
@@ -224,6 +224,20 @@ def test_fine_tuning_changes_what_it_says_and_nothing_else(made: Path, dataset: 
     lora = {"embed_tokens.embedding_weight"} if what == "lora" else set()  # as upstream's adapters leave it trainable
     assert changed == {"puzzle_emb.weights"} | lora
     assert any("_lora_B" in name and value.abs().max() > 0 for name, value in after.items()) == (what == "lora")
+
+
+def test_a_budget_does_not_allow_what_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(solve.time, "monotonic", lambda: now[0])
+    budget = solve.Budget(10)
+    assert budget.allows
+    with budget.piece():
+        now[0] = 4.0
+    assert budget.left == 6 and budget.allows
+    with budget.piece():
+        now[0] = 7.0
+    assert budget.left == 3 and not budget.allows  # the longest piece took 4
+    assert not solve.Budget(0).allows
 
 
 def test_an_unknown_fine_tuning_is_a_usage_error(made: Path, dataset: Path) -> None:

@@ -21,13 +21,15 @@ SETTINGS = """\
 import os
 from pathlib import Path
 
+import torch
+
 ROOT = Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))  # Kaggle's folders: input/ is read, working/ is written
 SUBSET = os.environ.get("SUBSET", "test")  # the competition's task file arc-agi_SUBSET_challenges.json
 HOURS = float(os.environ.get("HOURS", "11"))  # for everything; Kaggle stops a notebook after 12
 FINE_TUNE = os.environ.get("FINE_TUNE", "embeddings")  # what learns the tasks' examples: embeddings, lora or none
 FINE_TUNE_SHARE = float(os.environ.get("FINE_TUNE_SHARE", "0.5"))  # of the time
 AUGMENTATIONS = int(os.environ.get("AUGMENTATIONS", "1000"))  # variants of each task that vote, time permitting
-BATCH = int(os.environ.get("BATCH", "96"))  # examples a GPU takes at a time
+BATCH = int(os.environ.get("BATCH", "96" if torch.cuda.is_available() else "8"))  # examples at a time
 
 INPUT, WORKING = ROOT / "input", ROOT / "working"
 """

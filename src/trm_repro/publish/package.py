@@ -7,6 +7,7 @@ hard-linked where the disk allows.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -96,13 +97,13 @@ def package(
         write_text(staging / "README.md", card(manifest, title=called.title, license=license, files=sorted(files)))
         write_json(staging / METADATA, _metadata(staging, manifest, called, license))
         write_sums(staging)
-        read_bundle(staging)
+        bundle = read_bundle(staging)
         if output.exists():
             shutil.rmtree(output)
         staging.rename(output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return read_bundle(output)
+    return dataclasses.replace(bundle, folder=output)
 
 
 def write_twin(checkpoint: Path, twin: Path) -> None:

@@ -8,10 +8,11 @@ first augmentation of every task, and so on, so that whenever the time is over e
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +38,28 @@ LARGEST_EPOCHS = 10**6  # fine-tuning ends with the time; this many epochs are n
 
 
 class Budget:
-    """A number of seconds, counted from now."""
+    """A number of seconds, counted from now, for work that is done in pieces of about equal length."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
+        self._longest = 0.0
 
     @property
     def left(self) -> float:
         """Seconds left, 0 when it is over."""
         return max(0.0, self._end - time.monotonic())
+
+    @property
+    def allows(self) -> bool:
+        """Whether there is time for one more piece, as long as the longest so far."""
+        return self.left > self._longest
+
+    @contextlib.contextmanager
+    def piece(self) -> Iterator[None]:
+        """Within: one piece of the work."""
+        began = time.monotonic()
+        yield
+        self._longest = max(self._longest, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -184,12 +198,13 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         # `batch` epochs at a time always fill a batch, however few tasks there are
         sampler = Sampler(split, seed=seed, global_batch_size=batch, epochs=batch)
         shown = 0
-        while budget.left:
+        while budget.allows:
             drawn = sampler.next()
             if drawn is None:
                 sampler.begin(sampler.iteration + 1)
                 continue
-            metrics = training.train_step(drawn.to(world.device))
+            with budget.piece():
+                metrics = training.train_step(drawn.to(world.device))
             bar.note(f"step {training.step}, loss {(metrics or {}).get('train/lm_loss', 0):.3f}")
             gone = int(seconds - budget.left)
             bar.advance(gone - shown)
@@ -224,12 +239,13 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
 
     def work(rows: NDArray[np.int64]) -> None:
         nonlocal done
-        if not budget.left:
+        if not budget.allows:
             return
         with lock:
             place = free.pop()
-        logits, q_halt = answer(models[place], split.batch(rows, len(rows)).to(devices[place]))
-        predicted = logits.argmax(-1).to(torch.uint8).cpu().numpy()
+        with budget.piece():
+            logits, q_halt = answer(models[place], split.batch(rows, len(rows)).to(devices[place]))
+            predicted = logits.argmax(-1).to(torch.uint8).cpu().numpy()
         numbers = split.puzzle_identifiers[puzzle[rows]]
         with lock:
             free.append(place)
