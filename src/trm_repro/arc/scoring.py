@@ -93,6 +93,7 @@ class Votes:
                 f"predictions of unequal shape: {n} identifiers, inputs {inputs.shape}, predictions {preds.shape}, "
                 f"logits {q_halt_logits.shape}"
             )
+        inputs, preds = np.ascontiguousarray(inputs, np.uint8), np.ascontiguousarray(preds, np.uint8)
         numbers = np.asarray(puzzle_identifiers, np.int64)
         self._parse(numbers)
         rows = np.flatnonzero((numbers != self._blank) & (self._task_of[numbers] >= 0))
@@ -244,7 +245,6 @@ def _read(
     tokens: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """The (n,) hashes and (n, 2) sizes of the original grids that canvases show, read in threads."""
-    tokens = np.ascontiguousarray(tokens, np.uint8)
     hashes, sizes = np.empty(len(rows), np.uint64), np.empty((len(rows), 2), np.int64)
     _in_threads(
         lambda part: ballot.read(tokens, rows[part], codes[part], *hash_weights(), hashes[part], sizes[part]), len(rows)
