@@ -9,10 +9,12 @@ TOOL := .venv/bin
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
 .PHONY: help env recipes rehearse all plan status watch verify-run clean test lint unit bats bench test-upstream test-env locks
-.PHONY: $(foreach n,1 2 3 4 5 6 7 8,step-$(n))
+# a phony word has no pattern rule: these are listed
+STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
+.PHONY: $(STEP_N)
 
 help: ## this list
-	@sed -n 's/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
+	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
 .venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
@@ -29,7 +31,7 @@ rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGIN
 all: .venv/ready ## all eight steps of the recipe
 	@for step in $(STEPS); do "$$step"; done
 
-step-%: .venv/ready ## one step, such as step-5; fresh ones do nothing (FORCE=1 runs them again)
+$(STEP_N): step-%: .venv/ready ## one step, such as step-5; fresh ones do nothing (FORCE=1 runs them again)
 	@steps/0$*-*.sh $(if $(filter 1,$(FORCE)),--force)
 
 plan: .venv/ready ## every command that would run, how long, what it costs; nothing is touched (MEASURE=1 times real steps)
