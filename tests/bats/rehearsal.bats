@@ -1,0 +1,75 @@
+# bats file_tags=rehearsal
+# The rehearsal itself, on real ARC-AGI-2 tasks with the real engine and real torchrun, at a still smaller scale.
+
+setup_file() {
+  load helper
+  make_runbook "$BATS_FILE_TMPDIR"
+  rm -r .venv && ln -s "$REPO/.venv" .venv # torchrun and python as well
+  cp "$REPO/recipes/base/arc-tasks.yaml" recipes/base/ # upstream's tasks, not the stand-in's
+  sed -i 's/epochs=8/epochs=2/; s/eval_interval=4/eval_interval=1/' recipes/arc2-rehearsal.yaml
+  git -c user.name=tester -c user.email=tester@example.invalid commit --quiet --all --message 'A smaller rehearsal'
+  rehearse >"$BATS_FILE_TMPDIR/first" 2>&1 || { cat "$BATS_FILE_TMPDIR/first" && return 1; }
+}
+
+setup() {
+  load helper
+  cd "$RUNBOOK" || return
+}
+
+rehearse() { clean_environment make rehearse "$@"; }
+
+@test "make rehearse runs all eight steps on real tasks and says what came of it" {
+  local step
+  for step in 01-sanity 02-clone 03-venv 04-dataset 05-train 06-verify 07-publish 08-handoff; do
+    grep -q "^$step: " "$BATS_FILE_TMPDIR/first" || fail "no result of $step: $(cat "$BATS_FILE_TMPDIR/first")"
+  done
+  assert_in_file 'training loss: ' "$BATS_FILE_TMPDIR/first"
+  assert_in_file 'ARC/pass@2' "$BATS_FILE_TMPDIR/first"
+  assert_in_file 'faithful: no' "$BATS_FILE_TMPDIR/first"
+  assert_in_file 'left, loss' "$BATS_FILE_TMPDIR/first" # progress with an ETA
+  assert_file .repro/trm_commit.txt
+  assert_file .repro/env_arc2_arc2_rehearsal.txt
+  assert_file .repro/summary_arc2_rehearsal.txt
+  assert_file artifacts/MANIFEST.txt
+  assert_file artifacts/manifest.json
+  assert_file .repro/work/kaggle_dataset_arc2_arc2_rehearsal/model.ckpt
+  assert_file artifacts/arc2_rehearsal/notebook.ipynb
+}
+
+@test "a second rehearsal finds everything fresh" {
+  run rehearse
+  assert_success
+  [[ $(grep -c ': fresh$' <<<"$output") == 8 ]] || fail "$(shown 'expected eight fresh steps')"
+}
+
+@test "the bundle of a rehearsal verifies" {
+  run clean_environment .venv/bin/trm-repro verify .repro/work/kaggle_dataset_arc2_arc2_rehearsal
+  assert_success
+  assert_output --partial VERIFIED
+}
+
+@test "killed in the middle of training, it completes, and nothing half-written is trusted" {
+  local make i
+  rm .repro/runs/arc2_rehearsal/05-train.stamp
+  clean_environment make step-5 RECIPE=arc2-rehearsal >"$BATS_TEST_TMPDIR/killed" 2>&1 3>&- &
+  make=$!
+  for ((i = 0; i < 600; i++)); do
+    ! grep -q 'training arc2_rehearsal: ' "$BATS_TEST_TMPDIR/killed" || break
+    sleep 0.2
+  done
+  assert_in_file 'training arc2_rehearsal: ' "$BATS_TEST_TMPDIR/killed"
+  kill -KILL "$make" "$(sed 's/.*process \([0-9]*\).*/\1/' .repro/runs/arc2_rehearsal/lock)"
+  run rehearse
+  assert_success
+  assert_output --partial 'was still running: ended it' # torchrun, which outlived the step
+  assert_output --partial 'set aside as'
+  compgen -G '.repro/work/checkpoints/*/arc2_rehearsal.set-aside-*' >/dev/null || fail "$(shown 'nothing was set aside')"
+}
+
+@test "two rehearsals on one machine are bit-identical" {
+  run rehearse RUN_NAME=again
+  assert_success
+  run clean_environment .venv/bin/trm-repro compare artifacts/arc2_rehearsal/manifest.json artifacts/again/manifest.json
+  assert_success
+  assert_output --partial 'bit-identical'
+}
