@@ -8,15 +8,13 @@ setup_file() {
   cp "$REPO/recipes/base/arc-tasks.yaml" recipes/base/ # upstream's tasks, not the stand-in's
   sed -i 's/epochs=8/epochs=2/; s/eval_interval=4/eval_interval=1/' recipes/arc2-rehearsal.yaml
   git -c user.name=tester -c user.email=tester@example.invalid commit --quiet --all --message 'A smaller rehearsal'
-  rehearse >"$BATS_FILE_TMPDIR/first" 2>&1 || { cat "$BATS_FILE_TMPDIR/first" && return 1; }
+  clean_environment make rehearse >"$BATS_FILE_TMPDIR/first" 2>&1 || { cat "$BATS_FILE_TMPDIR/first" && return 1; }
 }
 
 setup() {
   load helper
   cd "$RUNBOOK" || return
 }
-
-rehearse() { clean_environment make rehearse "$@"; }
 
 @test "make rehearse runs all eight steps on real tasks and says what came of it" {
   local step
@@ -37,7 +35,7 @@ rehearse() { clean_environment make rehearse "$@"; }
 }
 
 @test "a second rehearsal finds everything fresh" {
-  run rehearse
+  run clean_environment make rehearse
   assert_success
   [[ $(grep -c ': fresh$' <<<"$output") == 8 ]] || fail "$(shown 'expected eight fresh steps')"
 }
@@ -59,7 +57,7 @@ rehearse() { clean_environment make rehearse "$@"; }
   done
   assert_in_file 'training arc2_rehearsal: ' "$BATS_TEST_TMPDIR/killed"
   kill -KILL "$make" "$(sed 's/.*process \([0-9]*\).*/\1/' .repro/runs/arc2_rehearsal/lock)"
-  run rehearse
+  run clean_environment make rehearse
   assert_success
   assert_output --partial 'was still running: ended it' # torchrun, which outlived the step
   assert_output --partial 'set aside as'
@@ -67,7 +65,7 @@ rehearse() { clean_environment make rehearse "$@"; }
 }
 
 @test "two rehearsals on one machine are bit-identical" {
-  run rehearse RUN_NAME=again
+  run clean_environment make rehearse RUN_NAME=again
   assert_success
   run clean_environment .venv/bin/trm-repro compare artifacts/arc2_rehearsal/manifest.json artifacts/again/manifest.json
   assert_success
