@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Usage: lib/plan.sh [--measure]
+# Usage: lib/plan.sh [--measure [SECONDS]]
 # Summary: Every command that would run, shell-quoted, then how long it takes and what it costs. Nothing is touched.
 # Reads: the knobs, the recipe, the machine. With --measure also the environment and the dataset (steps 2 to 4).
-# Writes: nothing; --measure trains for some minutes under a scratch name and removes what that left.
+# Writes: nothing; --measure trains under a scratch name until two windows of SECONDS (20) agree, and removes what that left.
 # Environment: MAX_GPUS_TO_USE GPU_HOUR_USD
 # Exit: 0 done · 3 --measure before step 4 · 5 the training ended while it was timed
 
@@ -11,7 +11,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
 main() {
   case ${1-} in
     '') ;;
-    --measure) measure && return ;;
+    --measure)
+      repro estimate
+      measure "${2:-20}"
+      return
+      ;;
     --help) help_text && exit 0 ;;
     *) die "$EXIT_USAGE" "unknown option '$1'" "lib/plan.sh --help" ;;
   esac
@@ -35,7 +39,7 @@ measure() {
   unset WANDB_API_KEY
   export PYTHONHASHSEED=0 WANDB_MODE=disabled
   printf -- '-> (cd %s) %s\n' "${TRM_DIR@Q}" "$(shell_words "${TRAIN[@]}")" >&2
-  repro measure --cwd "$TRM_DIR" -- "${TRAIN[@]}"
+  repro measure --cwd "$TRM_DIR" --window "$1" -- "${TRAIN[@]}"
 }
 
 main "$@"

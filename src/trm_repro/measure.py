@@ -22,7 +22,6 @@ from trm_repro.errors import CommandFailed
 from trm_repro.machine import gpus
 
 BAR = re.compile(r"(\d+)/(\d+) \[")
-WINDOW = 20.0  # seconds of steps that one speed is taken over
 AGREE = 0.03
 PATIENCE = 30.0  # seconds between asking the processes to end and ending them
 
@@ -42,7 +41,7 @@ class Measured:
 class Speed:
     """Finds the steady speed in a sequence of (time, step)."""
 
-    def __init__(self, window: float = WINDOW) -> None:
+    def __init__(self, window: float) -> None:
         self._window = window
         self._points: list[tuple[float, int]] = []
         self._last: float | None = None
@@ -61,7 +60,7 @@ class Speed:
         return self.steady
 
 
-def measure(words: Sequence[str], *, cwd: Path, at_most: float, window: float = WINDOW) -> Measured:
+def measure(words: Sequence[str], *, cwd: Path, at_most: float, window: float) -> Measured:
     """Runs a training command until its speed is steady, and stops it.
 
     Args:
@@ -102,6 +101,7 @@ def measure(words: Sequence[str], *, cwd: Path, at_most: float, window: float = 
                 bar.advance(int(time.monotonic() - began) - shown)
                 shown = int(time.monotonic() - began)
         if process.poll() is not None:
+            tail += (process.stderr.read() or b"").decode(errors="replace")
             raise CommandFailed(f"the training ended by itself, code {process.returncode}: …{tail[-1500:]}")
         if not speed.steps:
             raise CommandFailed(

@@ -146,4 +146,4 @@ def test_a_training_that_ends_by_itself_is_a_failure_with_its_last_words(tmp_pat
 
 def test_a_training_without_steps_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="no two steps"):
-        measure.measure(["sleep", "60"], cwd=tmp_path, at_most=1)
+        measure.measure(["sleep", "60"], cwd=tmp_path, at_most=1, window=1)

@@ -181,7 +181,7 @@ def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, (418, 39)), Gpu("A", None, (418, 39))]
     smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12"\n')
     assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, (580, 65, 6), (9, 0), 12 << 20)]
-    smi.write_text("#!/bin/sh\necho No devices were found; exit 6\n")
+    smi.write_text("#!/bin/sh\necho NVIDIA H100, 81559, 580.65.06, 9.0, 12; exit 6\n")
     assert machine.gpus() == []
 
 

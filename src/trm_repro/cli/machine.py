@@ -23,9 +23,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     estimate = verbs.add_parser("estimate", help="how long the run will take here, and what it will cost")
     estimate.set_defaults(handler=_estimate)
     measure = verbs.add_parser("measure", help="run a training command for some minutes and time its steps")
-    measure.add_argument(
-        "--scratch", required=True, help="the run name in the command, whose checkpoint folder is removed"
-    )
+    measure.add_argument("--cwd", type=Path, default=Path(), help="where the command runs")
+    measure.add_argument("--window", type=float, default=20, metavar="SECONDS", help="two of these must agree")
     measure.add_argument("--at-most", type=float, default=900, metavar="SECONDS")
     measure.add_argument("words", nargs="+")
     measure.set_defaults(handler=_measure)
@@ -107,5 +106,5 @@ def _measure(arguments: argparse.Namespace) -> None:
     from trm_repro.measure import measure
 
     recipe = _recipe()
-    seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most)
+    seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)
     print(report(recipe, seen, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
