@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# Step 5: the recipe's training command, for every number of GPUs.
+
+setup_file() {
+  load helper
+  make_runbook "$BATS_FILE_TMPDIR"
+  built
+}
+
+setup() {
+  load helper
+  cd "$RUNBOOK" || return
+  UPSTREAM=$RUNBOOK/upstream/TinyRecursiveModels
+  gpus 4
+  cp "$STUBS/answers" "$BATS_TEST_TMPDIR/answers"
+}
+
+teardown() {
+  cp "$BATS_TEST_TMPDIR/answers" "$STUBS/answers"
+  : >"$STUBS/plan" && : >"$STUBS/surprises" && echo 0 >"$STUBS/done"
+}
+
+# trains_with PROCESSES NAME=VALUE…: step 5 runs exactly the seed's torchrun command with that many processes.
+trains_with() {
+  seed_words torchrun MAX_GPUS_TO_USE="$1"
+  plan 'real_torchrun "$@"' "${SEED[@]}"
+  in_runbook STANDIN_STEPS=723914 "${@:2}" steps/05-train.sh --force
+  assert_success
+  assert_plan_done
+  assert_equal "$(grep -c "^\[Rank .*, World Size $1\]" <<<"$output")" "$1"
+}
+
+@test "4 GPUs: the seed's command" { gpus 4 && trains_with 4; }
+@test "8 GPUs: the seed's command, with the 4 processes of MAX_GPUS_TO_USE" { gpus 8 && trains_with 4; }
+@test "8 GPUs and MAX_GPUS_TO_USE=8: 8 processes" { gpus 8 && trains_with 8 MAX_GPUS_TO_USE=8; }
+@test "2 GPUs: the seed's multi-GPU command with 2 processes (D-06)" { gpus 2 && trains_with 2; }
+
+@test "1 GPU: torchrun with the words of the seed's single-GPU command (D-05)" {
+  gpus 1
+  trains_with 1
+  local torchrun=("${SEED[@]}")
+  seed_words python
+  assert_equal "${torchrun[*]:0:3}" 'torchrun --nproc-per-node 1'
+  assert_equal "${torchrun[*]:6}" "${SEED[*]:1}"
+}
+
+@test "1 GPU without torchrun, as the seed has it, would end before its first checkpoint (D-05)" {
+  seed_words python
+  cd "$UPSTREAM"
+  run clean_environment PYTHONPATH="$STANDIN_SITE" WANDB_MODE=offline "$STANDIN_PYTHON" "${SEED[@]:1:6}" +run_name=alone
+  assert_failure 1
+  assert_output --partial 'Default process group has not been initialized'
+  assert_file checkpoints/*/alone/all_config.yaml
+  [[ -z $(find checkpoints/*/alone -name 'step_*') ]]
+  rm -r checkpoints/*/alone
+}
+
+@test "no GPU: nothing starts" {
+  gpus none
+  in_runbook steps/05-train.sh --force
+  assert_broken G-GPUS 4
+  assert_plan_done
+}
+
+@test "wandb is offline without a key, whatever the caller's WANDB_MODE (D-08)" {
+  answer 'echo "${WANDB_MODE-} ${WANDB_API_KEY-unset}" >"$STUBS/wandb"; real_torchrun "$@"' 'torchrun *'
+  in_runbook WANDB_API_KEY= WANDB_MODE= steps/05-train.sh --force
+  assert_success
+  assert_equal "$(<"$STUBS/wandb")" 'offline unset'
+}
+
+@test "wandb is online with a key, which is written nowhere (D-08)" {
+  answer 'echo "${WANDB_MODE-} ${WANDB_API_KEY-unset}" >"$STUBS/wandb"; real_torchrun "$@"' 'torchrun *'
+  in_runbook WANDB_API_KEY=0123456789abcdef steps/05-train.sh --force
+  assert_success
+  assert_equal "$(<"$STUBS/wandb")" 'online 0123456789abcdef'
+  run grep -rlF 0123456789abcdef "$RUNBOOK" --exclude-dir=.venv
+  assert_failure 1
+}
+
+@test "a training that crashed starts again from nothing, and its files are set aside (D-15)" {
+  in_runbook STANDIN_FAIL=crash steps/05-train.sh --force
+  assert_failure 5
+  assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
+  rm -rf "$UPSTREAM"/checkpoints/*/*.set-aside-*
+  seed_words torchrun
+  plan 'real_torchrun "$@"' "${SEED[@]}" # no +load_checkpoint
+  in_runbook STANDIN_STEPS=723914 steps/05-train.sh
+  assert_success
+  assert_plan_done
+  refute_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
+  assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_361957
+}
