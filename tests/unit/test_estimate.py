@@ -141,6 +141,7 @@ def test_a_training_that_ends_by_itself_is_a_failure_with_its_last_words(tmp_pat
             [sys.executable, "-c", "import sys; sys.stderr.write('CUDA out of memory'); sys.exit(3)"],
             cwd=tmp_path,
             at_most=30,
+            window=1,
         )
 
 
