@@ -191,6 +191,12 @@ def test_a_faithful_run_says_so(root: Path, manifest: dict[str, Any]) -> None:
     assert 'class="verdict good">A faithful reproduction' in text
 
 
+def test_the_verdict_of_step_6_is_said(root: Path, manifest: dict[str, Any]) -> None:
+    verdict = {"verdict": "not comparable", "why": [*manifest["reasons"], "4 tasks are not 120"]}
+    text = page(gather(manifest, lambda path: root / path, verdict=verdict))
+    assert "Against the published number: not comparable (4 tasks are not 120)." in text
+
+
 def test_gpu_hours_and_money(root: Path, manifest: dict[str, Any]) -> None:
     paid = copy.deepcopy(manifest)
     paid["host"]["gpus"] = [{"name": "H100", "memory_bytes": 1, "driver": "1"}] * 8

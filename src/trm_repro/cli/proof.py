@@ -214,6 +214,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
     run = this_run()
     artifacts = run.repository / "artifacts" / run.name
+    verdict = (arguments.manifest.parent if arguments.manifest else artifacts) / "verdict.json"
     state = ""
     if arguments.manifest or read_stamp(run.path("06-verify")):
         manifest = read_json(arguments.manifest or artifacts / "manifest.json")
@@ -222,7 +223,9 @@ def _report(arguments: argparse.Namespace) -> None:
         now = running(run)
         state = f"step {now} is running" if now else "it has stopped; `make status` says where"
 
-    facts = gather(manifest, _locate, state=state)
+    facts = gather(
+        manifest, _locate, state=state, verdict=read_json(verdict) if verdict.exists() and not state else None
+    )
     folder = arguments.output or artifacts
     for name, text in (("report.html", page(facts)), ("report.md", markdown(facts))):
         write_text(folder / name, text)

@@ -106,6 +106,7 @@ class Facts:
         gpu_hours: training time times GPUs; None without a GPU or an end.
         price: dollars a GPU-hour, if the knob says.
         gallery: right ones first.
+        judgement: what step 6 made of the number against the published one, in sentences; empty before it has run.
         solved: how many test inputs are right, of how many; None without a submission.
     """
 
@@ -119,6 +120,7 @@ class Facts:
     gpu_hours: float | None
     price: float | None
     gallery: tuple[Shown, ...]
+    judgement: str
     solved: tuple[int, int] | None
 
     @property
@@ -144,13 +146,20 @@ class Facts:
         return " ".join(["make all", f"RECIPE={recipe}", *(w for w in changed if not w.startswith(skipped))])
 
 
-def gather(manifest: Mapping[str, Any], locate: Callable[[str], Path], *, state: str = "") -> Facts:
+def gather(
+    manifest: Mapping[str, Any],
+    locate: Callable[[str], Path],
+    *,
+    state: str = "",
+    verdict: Mapping[str, Any] | None = None,
+) -> Facts:
     """The facts of a run.
 
     Args:
         manifest: its manifest.
         locate: finds the file that a path of the manifest means.
         state: what the run is doing now, in words; empty for a finished one.
+        verdict: step 6's ``verdict.json``, once there is one.
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
@@ -171,8 +180,15 @@ def gather(manifest: Mapping[str, Any], locate: Callable[[str], Path], *, state:
         gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
         price=float(price) if price else None,
         gallery=gallery,
+        judgement=_judgement(verdict, manifest["reasons"]) if verdict else "",
         solved=solved,
     )
+
+
+def _judgement(verdict: Mapping[str, Any], known: Sequence[str]) -> str:
+    """The word, and what it rests on beside the reasons that the report lists anyhow."""
+    why = "; ".join(line for line in verdict["why"] if line not in known)
+    return f"{verdict['verdict']}{f' ({why})' if why else ''}"
 
 
 def duration(seconds: float) -> str:

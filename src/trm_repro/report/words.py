@@ -26,6 +26,7 @@ def number(facts: Facts) -> str:
     score = facts.score
     if score is None:
         return "There is no score yet: no evaluation has ended."
+    judged = f"Against the published number: {facts.judgement}. " if facts.judgement else ""
     target = facts.manifest["run"]["target_dataset"]
     known = TASKS.get(target)
     said = f"{score.metric} {percent(score.value)}"
@@ -42,7 +43,7 @@ def number(facts: Facts) -> str:
             " As upstream logs it, pass@K is the vote of all checkpoints evaluated so far, not of the last one alone;"
             " a single checkpoint usually scores lower."
         )
-    return said
+    return judged + said
 
 
 def comparison(facts: Facts) -> Rows:
