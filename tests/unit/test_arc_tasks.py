@@ -44,6 +44,7 @@ def test_the_files_order_is_kept(tmp_path):
     ("challenges", "solutions", "complaint"),
     [
         ("{", None, "p_s_challenges.json: not valid JSON"),
+        ("{}", None, "p_s_challenges.json: no tasks"),
         ("[]", None, "p_s_challenges.json: not a JSON object"),
         ({"a": GOOD, "b": {"train": [], "test": GOOD["test"]}}, None, "p_s_challenges.json: task b: no train examples"),
         ({"a": {"train": GOOD["train"], "test": []}}, None, "task a: no test examples"),

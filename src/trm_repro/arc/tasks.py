@@ -70,6 +70,8 @@ def read_tasks(prefix: str, subset: str) -> list[Task]:
         missing, extra = challenges.keys() - solutions.keys(), solutions.keys() - challenges.keys()
         what = f"no solutions of task {min(missing)}" if missing else f"solutions of an unknown task {min(extra)}"
         raise InvariantBroken(f"{solutions_path}: {what}", hint=f"it must match {challenges_path}")
+    if not challenges:
+        raise InvariantBroken(f"{challenges_path}: no tasks")
     return [
         _task(name, challenge, solutions and solutions[name], challenges_path, solutions_path)
         for name, challenge in challenges.items()
