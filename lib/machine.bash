@@ -21,6 +21,23 @@ python_version() {
   "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
 
+# CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside torch's
+# CUDA runtime; torch's extension builder looks for these two names there.
+cuda_compiler() {
+  local chosen LOCKS LOCK_WHY LOCK_CUDA_HOME LOCK_ARCHITECTURES LOCK_NVCC_FLAGS
+  chosen=$(repro environment choose) || exit
+  # shellcheck source=/dev/null
+  source /dev/stdin <<<"$chosen"
+  CUDA_HOME=$LOCK_CUDA_HOME
+  if [[ -z $CUDA_HOME ]]; then
+    CUDA_HOME=$VENV_DIR/lib/python$ENVIRONMENT_PYTHON/site-packages/nvidia/cu13
+    [[ $USE_VENV == 1 ]] || CUDA_HOME=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
+    run ln -sfn lib "$CUDA_HOME/lib64"
+    run ln -sfn libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
+  fi
+  export CUDA_HOME
+}
+
 # use_environment [NAME]: the PATH on which programs are found: the tool environment, or the training environment first.
 use_environment() {
   if [[ ${1-$ENVIRONMENT} == tool ]]; then

@@ -47,27 +47,18 @@ install_locked() {
   note "${locks[*]}: $LOCK_WHY; GPUs of compute capability $LOCK_ARCHITECTURES"
   run pip install --require-hashes --no-deps -r "${locks[0]}" || failed "the locked packages could not be installed"
   if ((${#locks[@]} > 1)); then
-    CUDA_HOME=$LOCK_CUDA_HOME
-    [[ -n $CUDA_HOME ]] || cuda_from_the_lock
-    export CUDA_HOME TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
+    cuda_compiler
+    export TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
     run pip install --require-hashes --no-deps --no-build-isolation --no-cache-dir --force-reinstall -r "${locks[1]}" ||
       failed "adam-atan2 could not be built" "it needs a C++ compiler and Python's headers (Debian: g++ python3.10-dev)"
   fi
   if ((ENVIRONMENT_EDITABLE)); then
     run pip install --no-deps --no-index --no-build-isolation --editable "$TRM_DIR" || failed "upstream's package could not be installed"
-  else
+  elif [[ ! -d $TRM_DIR || -f $TRM_DIR/requirements.txt ]]; then
     run pip install --no-deps --no-index -r "$TRM_DIR/requirements.txt" ||
       failed "the lock does not satisfy upstream's requirements.txt" "see above for what is missing"
   fi
-  ((DRY_RUN)) || [[ $USE_VENV != 1 ]] || pip list --format=freeze | repro environment check "${locks[@]}"
-}
-
-# The lock's CUDA compiler and headers lie beside torch's CUDA runtime; torch's extension builder looks for these two names.
-cuda_from_the_lock() {
-  CUDA_HOME=$VENV_DIR/lib/python$ENVIRONMENT_PYTHON/site-packages/nvidia/cu13
-  [[ $USE_VENV == 1 ]] || CUDA_HOME=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
-  run ln -sfn lib "$CUDA_HOME/lib64"
-  run ln -sfn libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
+  ((DRY_RUN)) || [[ $USE_VENV != 1 ]] || pip list --format=freeze --exclude-editable | repro environment check "${locks[@]}"
 }
 
 # Seed 000, step 3, in the order that works: torch, then adam-atan2 against that torch, then the rest (deviation D-04).
@@ -84,7 +75,7 @@ install_unlocked() {
 # What would otherwise fail in the first minutes of the training, or at its first evaluation, fails here.
 try_imports() {
   local listed='' modules words='import torch' name
-  ((DRY_RUN)) || listed=$(repro environment imports "$TRM_DIR") || exit
+  ((DRY_RUN)) || listed=$(repro environment imports "$TRM_DIR/$WORK") || exit
   read -ra modules <<<"${listed//$'\n'/ }"
   for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ $name == torch ]] || words+=", $name"; done
   run python -c "$words" ||

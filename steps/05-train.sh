@@ -20,6 +20,7 @@ main() {
     G-NO-ARC1 G-ENVIRONMENT
   guards_settle
   use_environment
+  ((! ENVIRONMENT_COMPILER)) || cuda_compiler
   wandb_without_questions
   tap_metrics "$checkpoints/metrics.jsonl"
   ((DRY_RUN)) || set_aside "$checkpoints"

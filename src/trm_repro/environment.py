@@ -147,7 +147,7 @@ def check_installed(locked: Mapping[str, str], installed: Mapping[str, str]) -> 
 
 
 def imported_modules(folder: Path, files: Iterable[str]) -> list[str]:
-    """The top-level modules that a source tree imports and neither holds itself nor finds in Python.
+    """The top-level modules that a source tree imports and neither holds itself, as a file or a link, nor finds in Python.
 
     Imports inside a ``try`` are the author's to do without, and are left out.
 
@@ -157,6 +157,7 @@ def imported_modules(folder: Path, files: Iterable[str]) -> list[str]:
     """
     paths = [Path(name) for name in files]
     own = {part for path in paths for part in (*path.parts[:-1], path.stem)}
+    own |= {path.stem for path in folder.iterdir() if path.is_symlink()}
     found: set[str] = set()
     for path in paths:
         if path.suffix == ".py":

@@ -56,13 +56,15 @@ class Upstream(_Part):
 class Environment(_Part):
     """Where commands run: ``tool`` is our own environment, ``training`` is upstream's.
 
-    ``imports`` must succeed in it. ``editable``: upstream is a package, and its checkout is installed.
+    ``imports`` must succeed in it. ``editable``: upstream is a package, and its checkout is installed. ``compiler``: its
+    programs compile CUDA code when they run.
     """
 
     name: Literal["tool", "training"]
     python: str = ""
     imports: list[str] = []
     editable: bool = False
+    compiler: bool = False
 
 
 class Tasks(_Part):

@@ -31,6 +31,7 @@ def render_shell(recipe: Recipe, *, available: int, run_name: str, environ: Mapp
         "ENVIRONMENT": recipe.environment.name,
         "ENVIRONMENT_PYTHON": recipe.environment.python,
         "ENVIRONMENT_EDITABLE": int(recipe.environment.editable),
+        "ENVIRONMENT_COMPILER": int(recipe.environment.compiler),
         "TASKS_SOURCE": recipe.tasks.source,
         "TASKS_FOLDER": recipe.tasks.folder,
         "TASKS_SELECTION": recipe.tasks.selection,
