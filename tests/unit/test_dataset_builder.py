@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -104,17 +105,25 @@ def test_the_number_of_threads_changes_nothing(tmp_path, jobs):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1023, 1024, 1025, 2047, 2048, 5000])
-@pytest.mark.parametrize("direct", [True, False])
-def test_an_array_written_in_blocks_is_what_numpy_saves(tmp_path, monkeypatch, rows, direct):
-    if not direct:  # as on a file system without O_DIRECT
-        real = os.open
+@pytest.mark.parametrize("refused", ["nothing", "opening", "writing"])
+def test_an_array_written_in_blocks_is_what_numpy_saves(tmp_path, monkeypatch, rows, refused):
+    real_open, real_pwrite = os.open, os.pwrite
+    invalid = OSError(errno.EINVAL, "Invalid argument")  # what a file system says that does not allow O_DIRECT
 
-        def refusing(path, flags, *mode):
-            if flags & os.O_DIRECT:
-                raise OSError(errno.EINVAL, "Invalid argument")
-            return real(path, flags, *mode)
+    def refusing_open(path, flags, *mode):
+        if flags & os.O_DIRECT:
+            raise invalid
+        return real_open(path, flags, *mode)
 
-        monkeypatch.setattr(os, "open", refusing)
+    def refusing_pwrite(file, data, position):
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+            raise invalid
+        return real_pwrite(file, data, position)
+
+    if refused == "opening":
+        monkeypatch.setattr(os, "open", refusing_open)
+    elif refused == "writing":
+        monkeypatch.setattr(os, "pwrite", refusing_pwrite)
     array = np.random.RandomState(rows).randint(0, 256, (rows, 900)).astype(np.uint8)
     buffer = blocks.Buffer()
     with blocks.CanvasFile(tmp_path / "blocks.npy", rows) as file:
@@ -221,7 +230,7 @@ def start(output, num_aug, limit=0):
 
 
 def test_a_file_that_cannot_grow_leaves_nothing(tmp_path):
-    process = start(tmp_path / "set", 100, limit=512_000)
+    process = start(tmp_path / "set", 100, limit=500_000)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "a file is too big; nothing is kept" in output

@@ -3,7 +3,8 @@
 The file is what ``np.save`` makes of a (rows, 900) uint8 array: 128 bytes of header, then the rows. It is cut into blocks
 of 1024 · 900 bytes, a multiple of 4096, so that it can be written with O_DIRECT: gigabytes that nobody reads soon need
 not displace everything else from the page cache, nor be copied into it, which on a busy machine takes several times as
-long as writing them. Where the file system does not know O_DIRECT, the same blocks are written the ordinary way.
+long as writing them. Where the file system does not allow O_DIRECT, at the opening or at a write, the same blocks are
+written the ordinary way.
 
 As the header shifts the rows, a block begins with the last 128 bytes of a row, which is painted for both its blocks.
 """
@@ -11,6 +12,7 @@ As the header shifts the rows, a block begins with the last 128 bytes of a row, 
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import mmap
 import os
@@ -102,7 +104,14 @@ class CanvasFile:
         length = min(_BYTES, self._size - position)
         left = buffer.block[: -(-length // _ALIGNMENT) * _ALIGNMENT].data  # the last one is cut to size at the end
         while left:
-            written = os.pwrite(self._file, left, position)
+            try:
+                written = os.pwrite(self._file, left, position)
+            except OSError as error:
+                flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+                if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+                    raise
+                fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+                continue
             left, position = left[written:], position + written
 
 
