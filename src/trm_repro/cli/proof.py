@@ -158,7 +158,7 @@ def _summary(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.run import this_run
     from trm_repro.provenance.summary import summary
 
-    print(summary(this_run()))
+    print(summary(this_run(), _locate))
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from trm_repro.files import read_json
@@ -11,22 +13,40 @@ from trm_repro.stamps import Run, read_stamp
 from trm_repro.status import seconds
 
 
-def summary(run: Run) -> str:
-    """The text. Numbers come from the run's stamps, metrics and manifest."""
-    manifest: dict[str, Any] = read_json(run.repository / "artifacts" / run.name / "manifest.json")
+def summary(run: Run, locate: Callable[[str], Path]) -> str:
+    """The text. Numbers come from the run's stamps, metrics and manifest.
+
+    Args:
+        run: the run.
+        locate: finds the file that a path of the manifest means.
+    """
+    artifacts = run.repository / "artifacts" / run.name
+    manifest: dict[str, Any] = read_json(artifacts / "manifest.json")
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
-    losses = [value for _, value in series(read_metrics(run.repository / outputs["metrics"]), "train/lm_loss")]
+    losses = (
+        [value for _, value in series(read_metrics(locate(outputs["metrics"])), "train/lm_loss")]
+        if "metrics" in outputs
+        else []
+    )
     scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
     tenth = max(1, len(losses) // 10)
+    shown = (
+        f"training loss: {sum(losses[:tenth]) / tenth:.3f} at first, {sum(losses[-tenth:]) / tenth:.3f} at last "
+        f"(means of {tenth} of {len(losses)} steps)"
+        if losses
+        else "training loss: not on record"
+    )
     lines = [
         f"{run.name}: {manifest['recipe']['resolved']['title']}",
         *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
-        f"training loss: {sum(losses[:tenth]) / tenth:.3f} at first, {sum(losses[-tenth:]) / tenth:.3f} at last "
-        f"(means of {tenth} of {len(losses)} steps)",
-        "scores: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()),
+        shown,
+        "scores: " + (", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()) or "none"),
         f"faithful: {'yes' if manifest['faithful'] else 'no: ' + '; '.join(manifest['reasons'])}",
     ]
+    report = artifacts / "report.html"
+    if report.exists():
+        lines.append(f"report: {report.relative_to(run.repository)}")
     if manifest["recipe"]["resolved"]["publish"] == "package":
         lines += [
             "A model this small, trained for seconds, scores near 0: what was rehearsed is the way, not the result.",

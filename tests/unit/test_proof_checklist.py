@@ -1,0 +1,113 @@
+"""The seed's checklist is ticked from facts only; the summary says what was done; deviations are those of the run's kind."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof_support import HERE, make_run, the_manifest
+
+from trm_repro.cli import main
+from trm_repro.files import write_json, write_text
+from trm_repro.provenance.checklist import Box, checklist
+from trm_repro.provenance.deviations import applying
+from trm_repro.recipe import read_recipe
+from trm_repro.stamps import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def manifest(run: Run) -> dict[str, Any]:
+    """What a faithful run with upstream would have: every box can be ticked."""
+    manifest = the_manifest(run)
+    manifest["upstream"] = {"url": "x", "commit": "a" * 40, "tree": "b" * 40}
+    manifest["recipe"]["resolved"]["faithful"] = True
+    folder = next(entry["path"] for entry in manifest["outputs"] if entry["role"] == "config").rpartition("/")[0]
+    for name in ("COMMANDS.txt", "TRM_COMMIT.txt"):
+        manifest["outputs"].append({"role": "command", "path": f"{folder}/{name}", "sha256": "0" * 64, "bytes": 1})
+    write_text(run.repository / "artifacts/tiny/MANIFEST.txt", "RUN_DIR=x\n")
+    return manifest
+
+
+def boxes(manifest: dict[str, Any], run: Run, published: str = "uploaded as ada/trm") -> list[Box]:
+    return checklist(manifest, run.repository, published)
+
+
+def test_all_eight_boxes_of_the_seed_in_its_order(manifest: dict[str, Any], run: Run) -> None:
+    found = boxes(manifest, run)
+    assert [box.ticked for box in found] == [True] * 8, "\n".join(map(str, found))
+    starts = ("TARGET_DATASET", "TRM cloned", "data/toy", "training", "final", "environment", "Kaggle", "artifacts")
+    assert all(box.claim.startswith(start) for box, start in zip(found, starts, strict=True))
+    assert all(box.evidence for box in found) and str(found[0]).startswith("[x] ")
+
+
+@pytest.mark.parametrize(
+    ("box", "change"),
+    [
+        (0, lambda m: m["run"].update(target_dataset="arc1")),
+        (0, lambda m: guard(m, "G-TARGET-DATASET", "overridden")),
+        (1, lambda m: m.update(upstream=None)),
+        (1, lambda m: guard(m, "G-UPSTREAM-PIN", "overridden")),
+        (2, lambda m: guard(m, "G-BUILDER-COMMAND", "overridden")),
+        (3, lambda m: guard(m, "G-TRAIN-COMMAND", "overridden")),
+        (4, lambda m: m.update(outputs=[e for e in m["outputs"] if e["role"] != "final-checkpoint"])),
+        (4, lambda m: m.update(outputs=[e for e in m["outputs"] if not e["path"].endswith("COMMANDS.txt")])),
+        (5, lambda m: m["run"].update(name="another")),
+    ],
+)
+def test_a_box_is_empty_when_its_fact_is_missing(manifest: dict[str, Any], run: Run, box: int, change: Any) -> None:
+    changed = copy.deepcopy(manifest)
+    change(changed)
+    assert not boxes(changed, run)[box].ticked
+    assert str(boxes(changed, run)[box]).startswith("[ ] ")
+
+
+def guard(manifest: dict[str, Any], name: str, outcome: str) -> None:
+    for entry in manifest["guards"]:
+        if entry["guard"] == name:
+            entry["outcome"] = outcome
+
+
+def test_what_was_only_packaged_is_not_published(manifest: dict[str, Any], run: Run) -> None:
+    assert not boxes(manifest, run, "packaged; nothing was sent")[6].ticked
+    assert not boxes(manifest, run, "")[6].ticked
+
+
+def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(run.repository / "artifacts/tiny/manifest.json", the_manifest(run))
+    write_text(run.repository / "artifacts/tiny/report.html", "")
+    for name, value in {**run.environ, "TRM_DIR": str(run.repository / ".repro/work")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(run.repository)
+    assert main(["summary"]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "tiny: A toy, for tests",
+        "04-dataset",
+        "at first, 1.",
+        "ARC/pass@2 50.0 %",
+        "faithful: no: the recipe toy",
+    ):
+        assert words in said, said
+    assert "report: artifacts/tiny/report.html" in said and "`make plan`" in said
+
+
+def test_deviations_are_those_of_the_runs_kind(tmp_path: Path) -> None:
+    recipe = read_recipe(HERE / "recipes", "arc2-paper")
+    write_text(
+        tmp_path / "list.md",
+        "# Deviations\n\n## D-01 One\n\nApplies to: upstream, reference.\n\n## D-02 Two\n\nApplies to: reference.\n",
+    )
+    assert applying(recipe, tmp_path / "list.md") == [{"id": "D-01", "title": "One"}]
+
+
+def test_the_list_of_deviations_can_be_read_whole() -> None:
+    text = (HERE / "docs/deviations.md").read_text()
+    numbers = [line.split()[1] for line in text.splitlines() if line.startswith("## D-")]
+    assert len(numbers) == len(set(numbers)) and text.count("\nApplies to: ") == len(numbers)
