@@ -2,7 +2,7 @@
 # Usage: lib/locks.sh [NAME…]
 # Summary: Make locks/NAME.txt from locks/NAME.in: every package of a training environment, with its digests.
 # Reads: locks/*.in, the package registry.
-# Writes: locks/cu130.txt, locks/cu126.txt, locks/adam-atan2.txt (or those named).
+# Writes: locks/cu130.txt, locks/cu126.txt, those of the families that have their own, locks/adam-atan2.txt (or those named).
 # Guarantees: for Python 3.10 on Linux x86-64; versions already locked are kept, unless UPGRADE=1.
 # Exit: 0 done · 5 the registry cannot satisfy a list
 
@@ -14,7 +14,7 @@ main() {
   local name only
   [[ ${1-} != --help ]] || { help_text && exit 0; }
   [[ -x .repro/uv/bin/uv ]] || { python3 -m venv .repro/uv && .repro/uv/bin/pip install --quiet "uv==$UV"; }
-  (($#)) || set -- cu130 cu126 adam-atan2
+  (($#)) || set -- cu130 cu126 cu130-trelis cu126-trelis cu130-nvarc cu126-nvarc adam-atan2
   cd locks
   for name; do
     note "locks/$name.txt"

@@ -24,11 +24,10 @@ python_version() {
 # CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside torch's
 # CUDA runtime; torch's extension builder looks for these two names there.
 cuda_compiler() {
-  local chosen LOCKS LOCK_WHY LOCK_CUDA_HOME LOCK_ARCHITECTURES LOCK_NVCC_FLAGS
+  local chosen
   chosen=$(repro environment choose) || exit
   # shellcheck source=/dev/null
-  source /dev/stdin <<<"$chosen"
-  CUDA_HOME=$LOCK_CUDA_HOME
+  CUDA_HOME=$(source /dev/stdin <<<"$chosen" && printf %s "$LOCK_CUDA_HOME")
   if [[ -z $CUDA_HOME ]]; then
     CUDA_HOME=$VENV_DIR/lib/python$ENVIRONMENT_PYTHON/site-packages/nvidia/cu13
     [[ $USE_VENV == 1 ]] || CUDA_HOME=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
