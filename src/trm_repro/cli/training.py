@@ -53,14 +53,13 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _attempt(arguments: argparse.Namespace) -> None:
-    from trm_repro.training.run import going_on
     from trm_repro.training.state import last_step, read_state
 
     place = _place(Path.cwd())
     state = read_state(place)
     if state.attempt and state.attempt.fate and place.folder.exists():
         print(f"==> the last attempt at training did not finish: {state.attempt.fate}", file=sys.stderr)
-        print(f"    begun {state.attempt.started}, last seen at {last_step(state)}\n    {going_on()}", file=sys.stderr)
+        print(f"    begun {state.attempt.started}, last seen at {last_step(state)}", file=sys.stderr)
 
 
 def _warm_start(arguments: argparse.Namespace) -> None:

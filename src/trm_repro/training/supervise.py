@@ -39,7 +39,8 @@ class Ending:
     """How a training ended.
 
     Attributes:
-        exit_code: as a shell reports it, 128 + n for signal n; of a training that was stopped, that of the stopping signal.
+        exit_code: as a shell reports it, 128 + n for signal n; of a training that was stopped, that of the stopping signal;
+            of one that an alarm ended, 1.
         stopped: the signal that asked for it, if any.
         diagnosis: what went wrong, if something did.
     """
@@ -105,7 +106,7 @@ class Supervisor:
         if self._asked:
             return Ending(128 + self._asked[0], self._asked[0])
         if self._alarm:
-            return Ending(code or 1, diagnosis=diagnose([self._alarm], code))
+            return Ending(1, diagnosis=diagnose([self._alarm], 1))
         return Ending(code, diagnosis=diagnose(self._tail, code) if code else None)
 
     @contextlib.contextmanager

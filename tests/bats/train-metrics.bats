@@ -1,0 +1,42 @@
+#!/usr/bin/env bats
+# What upstream passes to wandb.log also goes to metrics.jsonl, and WANDB_TAP=0 turns that off (D-18).
+
+load helper
+setup() {
+  make_runbook "$BATS_TEST_TMPDIR"
+  built
+}
+metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
+
+@test "every wandb.log is a line of metrics.jsonl, and wandb gets it as well" {
+  in_runbook steps/05-train.sh
+  assert_success
+  assert_equal "$(wc -l <"$(metrics)")" "$(wc -l <logs/trm_arc2_paper_repro/wandb/logged.jsonl)"
+  assert_in_file '"num_params": 6829058' "$(metrics)"
+  assert_in_file '"all.exact_accuracy": 0.5' "$(metrics)"
+  assert_in_file '"ARC/pass@2": 0.3333333333333333' "$(metrics)"
+}
+
+@test "the tap is recorded with the command, and upstream's tree is still unmodified" {
+  in_runbook steps/05-train.sh
+  assert_success
+  grep '"step": "05-train"' .repro/runs/trm_arc2_paper_repro/commands.jsonl | grep -q '"PYTHONPATH": "[^"]*src/trm_repro/tap"'
+  assert_equal "$(git -C "$UPSTREAM" status --porcelain --untracked-files=no)" ''
+  assert_equal "$(grep -c '"outcome": "broken"' .repro/runs/trm_arc2_paper_repro/guards.jsonl)" 0
+}
+
+@test "WANDB_TAP=0: no file, nothing on PYTHONPATH, and the verdict says that scores are not on record" {
+  in_runbook WANDB_TAP=0 steps/05-train.sh
+  assert_success
+  refute_file "$UPSTREAM/checkpoints/Arc2concept-aug-1000-ACT-torch/trm_arc2_paper_repro/metrics.jsonl"
+  assert_equal "$(grep -c PYTHONPATH .repro/runs/trm_arc2_paper_repro/commands.jsonl)" 0
+  in_runbook WANDB_TAP=0 steps/06-verify.sh
+  assert_success
+  assert_output --partial "the training's own scores are not on record"
+}
+
+@test "a PYTHONPATH from outside is still refused" {
+  in_runbook PYTHONPATH=/somewhere steps/05-train.sh
+  assert_failure 4
+  assert_output --partial 'PYTHONPATH=/somewhere'
+}
