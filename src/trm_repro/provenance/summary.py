@@ -24,32 +24,28 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
     manifest: dict[str, Any] = read_json(artifacts / "manifest.json")
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
-    losses = (
-        [value for _, value in series(read_metrics(locate(outputs["metrics"])), "train/lm_loss")]
-        if "metrics" in outputs
-        else []
-    )
     scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
-    tenth = max(1, len(losses) // 10)
-    shown = (
-        f"training loss: {sum(losses[:tenth]) / tenth:.3f} at first, {sum(losses[-tenth:]) / tenth:.3f} at last "
-        f"(means of {tenth} of {len(losses)} steps)"
-        if losses
-        else "training loss: not on record"
-    )
     lines = [
         f"{run.name}: {manifest['recipe']['resolved']['title']}",
         *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
-        shown,
+        _losses(locate(outputs["metrics"])) if "metrics" in outputs else "training loss: not on record",
         "scores: " + (", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()) or "none"),
         f"faithful: {'yes' if manifest['faithful'] else 'no: ' + '; '.join(manifest['reasons'])}",
     ]
     report = artifacts / "report.html"
     if report.exists():
         lines.append(f"report: {report.relative_to(run.repository)}")
-    if manifest["recipe"]["resolved"]["publish"] == "package":
+    if manifest["run"]["engine"] == "reference":
         lines += [
             "A model this small, trained for seconds, scores near 0: what was rehearsed is the way, not the result.",
             "next: on a machine with 4 to 8 GPUs, `make plan` shows what the real run does and `make all` does it.",
         ]
     return "\n".join(lines)
+
+
+def _losses(metrics: Path) -> str:
+    """The training loss at both ends, as the mean of a tenth of the steps."""
+    losses = [value for _, value in series(read_metrics(metrics), "train/lm_loss")]
+    tenth = max(1, len(losses) // 10)
+    first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    return f"training loss: {first:.3f} at first, {last:.3f} at last (means of {tenth} of {len(losses)} steps)"
