@@ -1,10 +1,11 @@
-"""Float32 matrix products on a CPU by oneDNN, for linear layers and attention.
+"""Float32 linear layers and attention on a CPU by oneDNN's matrix products.
 
 PyTorch multiplies float32 matrices on a CPU with MKL, which uses half of the vector width or less on processors that are
-not Intel's. oneDNN, which PyTorch carries for other dtypes, uses all of it: 1.5 to 2.4 times faster for TRM's shapes on an
-AMD EPYC with AVX-512 (``bench/engine.py`` measures both). The results differ in rounding only.
+not Intel's, and its attention multiplies small tiles. oneDNN, which PyTorch carries for other uses, is faster at both;
+``bench/engine.py`` measures it. The results differ in rounding only.
 
-``TRM_REPRO_MATMUL=torch`` turns this off; other devices and dtypes never come here.
+``TRM_REPRO_MATMUL=torch`` turns this off; other devices and dtypes never come here. The operators are opaque to
+torch.compile, which fuses what lies between them.
 """
 
 from __future__ import annotations
@@ -30,73 +31,97 @@ def suits(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and available()
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a b^T`` of two float32 matrices, (m, k) and (n, k) to (m, n)."""
+def _product(a: Tensor, b: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]
 
 
-class _Linear(torch.autograd.Function):
-    """``x W^T``, x (rows, inputs), W (outputs, inputs)."""
+@torch.library.custom_op("trm_repro::product", mutates_args=())
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """``a b^T`` of two matrices, (m, k) and (n, k) to (m, n)."""
+    return _product(a, b)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return product(x, weight)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        wanted_x, wanted_weight = ctx.needs_input_grad
-        grad = grads[0].contiguous()
-        return (
-            product(grad, weight.t().contiguous()) if wanted_x else None,
-            product(grad.t().contiguous(), x.t().contiguous()) if wanted_weight else None,
-        )
+@product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(a.shape[0], b.shape[0])
+
+
+def _keep_factors(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _product_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    a, b = ctx.saved_tensors
+    wanted_a, wanted_b = ctx.needs_input_grad
+    return (
+        product(grad, b.t()) if wanted_a else None,
+        product(grad.t(), a.t()) if wanted_b else None,
+    )
+
+
+product.register_autograd(_product_backward, setup_context=_keep_factors)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """``x W^T`` over the last axis of ``x``."""
-    flat = _Linear.apply(x.reshape(-1, x.shape[-1]), weight)  # type: ignore[no-untyped-call]
-    return flat.view(*x.shape[:-1], weight.shape[0])  # type: ignore[no-any-return]
+    flat: Tensor = product(x.reshape(-1, x.shape[-1]), weight)
+    return flat.view(*x.shape[:-1], weight.shape[0])
 
 
-def _probabilities(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    """softmax(scale · q k^T) of one head, (L, head_dim) twice to (L, L)."""
-    return torch.softmax(product(q * scale, k), dim=-1)
+def _probabilities(q: Tensor, k: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(head_dim)) of one head, (L, head_dim) twice to (L, L)."""
+    return torch.softmax(_product(q * q.shape[-1] ** -0.5, k), dim=-1)
 
 
-class _Attention(torch.autograd.Function):
-    """Softmax attention of q, k, v (heads, L, head_dim), one head at a time; the backward pass computes the (L, L)
-    probabilities again, so that they are never kept.
-    """
+@torch.library.custom_op("trm_repro::attention", mutates_args=())
+def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention of q, k, v (heads, L, head_dim), one head at a time."""
+    out = torch.empty_like(q)
+    for head in range(len(q)):
+        out[head] = _product(_probabilities(q[head], k[head]), v[head].t())
+    return out
 
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        scale = q.shape[-1] ** -0.5
-        out = torch.empty_like(q)
-        for head in range(len(q)):
-            out[head] = product(_probabilities(q[head], k[head], scale), v[head].t().contiguous())
-        ctx.save_for_backward(q, k, v, out)
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v, out = ctx.saved_tensors
-        scale = q.shape[-1] ** -0.5
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for head, grad in enumerate(grads[0].contiguous()):
-            p = _probabilities(q[head], k[head], scale)
-            # softmax: dS = P ∘ (dP − rowsum(P ∘ dP)), and rowsum(P ∘ dP) = rowsum(dO ∘ O)
-            inner = (grad * out[head]).sum(-1, keepdim=True)
-            grad_s = product(grad, v[head]).sub_(inner).mul_(p).mul_(scale)
-            grad_v[head] = product(p.t().contiguous(), grad.t().contiguous())
-            grad_q[head] = product(grad_s, k[head].t().contiguous())
-            grad_k[head] = product(grad_s.t().contiguous(), q[head].t().contiguous())
-        return grad_q, grad_k, grad_v
+@attention_of_heads.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.empty_like(q)
+
+
+@torch.library.custom_op("trm_repro::attention_backward", mutates_args=())
+def attention_of_heads_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k and v; computes the (L, L) probabilities again, so that they are never kept."""
+    grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    for head in range(len(q)):
+        p = _probabilities(q[head], k[head])
+        # softmax: dS = P ∘ (dP − rowsum(P ∘ dP)), and rowsum(P ∘ dP) = rowsum(dO ∘ O)
+        inner = (grad[head] * out[head]).sum(-1, keepdim=True)
+        grad_s = _product(grad[head], v[head]).sub_(inner).mul_(p).mul_(q.shape[-1] ** -0.5)
+        grad_v[head] = _product(p.t(), grad[head].t())
+        grad_q[head] = _product(grad_s, k[head].t())
+        grad_k[head] = _product(grad_s.t(), q[head].t())
+    return grad_q, grad_k, grad_v
+
+
+@attention_of_heads_backward.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+def _keep_all(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs, output)
+
+
+def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    gradients: tuple[Tensor, Tensor, Tensor] = attention_of_heads_backward(grad.contiguous(), *ctx.saved_tensors)
+    return gradients
+
+
+attention_of_heads.register_autograd(_attention_backward, setup_context=_keep_all)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Full softmax attention of q, k, v (B, H, L, head_dim)."""
-    shape = q.shape
-    heads = (tensor.reshape(-1, *shape[2:]).contiguous() for tensor in (q, k, v))
-    return _Attention.apply(*heads).view(shape)  # type: ignore[no-any-return, no-untyped-call]
+    heads = (tensor.reshape(-1, *q.shape[2:]).contiguous() for tensor in (q, k, v))
+    return attention_of_heads(*heads).view(q.shape)  # type: ignore[no-any-return]
