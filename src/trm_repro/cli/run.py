@@ -79,11 +79,11 @@ def this_run() -> Run:
 
 
 def _recipe_list(arguments: argparse.Namespace) -> None:
+    from trm_repro.catalogue import print_catalogue
     from trm_repro.recipe import read_recipe
     from trm_repro.recipe_files import list_recipes
 
-    for name in list_recipes(RECIPES):
-        print(f"{name:24} {read_recipe(RECIPES, name).title}")
+    print_catalogue(read_recipe(RECIPES, name) for name in list_recipes(RECIPES))
 
 
 def _recipe_show(arguments: argparse.Namespace) -> None:
