@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # A failed training is explained from its output, with a next move that changes nothing of what is reproduced; and what
-# upstream prints and ignores ends the run at once.
+# upstream prints and ignores ends the run at once (D-33).
 
 load helper
 

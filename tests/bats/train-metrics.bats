@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What upstream passes to wandb.log also goes to metrics.jsonl, and WANDB_TAP=0 turns that off (D-18).
+# What upstream passes to wandb.log also goes to metrics.jsonl, and WANDB_TAP=0 turns that off (D-32).
 
 load helper
 setup() {

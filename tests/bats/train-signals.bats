@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Ctrl-C ends a training cleanly, wherever it is, and says how to go on.
+# Ctrl-C ends a training cleanly, wherever it is, and says how to go on (D-34).
 
 load helper
 setup() {

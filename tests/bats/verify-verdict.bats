@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Step 6 checks what the training left, scores it again, and says what it is worth (D-19).
+# Step 6 checks what the training left, scores it again, and says what it is worth (D-35).
 
 load helper
 setup_file() {
