@@ -16,6 +16,7 @@ from trm_repro.recipe import Recipe
 TEMPLATES = {"slurm": "slurm.sh.in", "sky": "sky.yaml.in"}
 # Where nobody has published how long a run takes: a day. Where somebody has: half as much again, for another machine.
 UNKNOWN_HOURS, MARGIN = 24.0, 1.5
+ANY_GPU = "L4"  # for a recipe that runs on any
 CORES_PER_GPU = 4  # one process a GPU, two data loaders each, and the system
 
 
@@ -39,7 +40,7 @@ def job(kind: str, recipe: Recipe, *, run_name: str, bucket: str = "", folder: P
         "bucket": bucket or f"trm-repro-{name}",
         "recipe": recipe.name,
         "run_name": run_name,
-        "gpu": recipe.needs.gpu,
+        "gpu": recipe.needs.gpu if re.fullmatch(r"[A-Za-z0-9-]+", recipe.needs.gpu) else ANY_GPU,
         "gpus": gpus,
         "processes": recipe.max_gpus_to_use,
         "cpus": max(4, gpus * CORES_PER_GPU),

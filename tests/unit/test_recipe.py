@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from trm_repro.catalogue import print_catalogue
 from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.publish.names import names
 from trm_repro.recipe import command_difference, read_recipe
@@ -156,3 +157,13 @@ def test_paths_in_commands_are_relative_to_the_folder_they_run_in():
     assert recipe.weights.path == "TRM/checkpoint/step_220708"
     assert "data_paths=[arc-prize-trm-evaluation-data]" in recipe.train.arguments
     assert recipe.checkpoint_folder("any") == "TRM/checkpoint-eval"
+
+
+def test_the_catalogue_says_what_each_recipe_needs_and_yields(capsys):
+    print_catalogue(read_recipe(RECIPES, name) for name in list_recipes(RECIPES))
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")}
+    assert set(list_recipes(RECIPES)) <= set(lines)
+    for part in ("seed 000", "4 × H100", "72", "ARC/pass@2 7.80 %"):
+        assert part in lines["arc2-paper"]
+    assert "no published number" in lines["nvarc-pretrain"]
+    assert "CPU" in lines["arc2-rehearsal"]

@@ -72,7 +72,7 @@ def test_every_recipe_names_its_seed_and_paragraph():
     for name in list_recipes(RECIPES):
         recipe = read_recipe(RECIPES, name)
         if recipe.engine == "upstream":
-            assert re.match(r"seed 00[0-4][ ,]", recipe.source), name
+            assert re.match(r"seed 00[0-4][ ,:]", recipe.source), name
 
 
 def test_the_entries_of_a_recipe_agree_on_the_seed():
