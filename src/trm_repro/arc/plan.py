@@ -123,13 +123,18 @@ def number(plan: Plan, start: int) -> Numbering:
     count = start
     for split in plan.splits:
         for group in plan.groups(split):
-            codes, numbers = known.get(group.name, (np.empty(0, np.int64), np.empty(0, np.int32)))
-            new = group.codes[~np.isin(group.codes, codes)]
-            codes = np.append(codes, new)
-            numbers = np.append(numbers, np.arange(count, count + len(new), dtype=np.int32))
-            order = np.argsort(codes)
+            if group.name in known:
+                codes, numbers = known[group.name]
+                new = group.codes[~np.isin(group.codes, codes)]
+                codes = np.append(codes, new)
+                numbers = np.append(numbers, np.arange(count, count + len(new), dtype=np.int32))
+                order = np.argsort(codes)
+                found = numbers[order[np.searchsorted(codes, group.codes, sorter=order)]]
+            else:
+                codes = new = group.codes
+                numbers = found = np.arange(count, count + len(new), dtype=np.int32)
             known[group.name] = codes, numbers
-            numbering.of[split].append(numbers[order[np.searchsorted(codes, group.codes, sorter=order)]])
+            numbering.of[split].append(found)
             numbering.new.append((group.name, new))
             count += len(new)
     return dataclasses.replace(numbering, count=count)
