@@ -244,7 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
         blob = self.kaggle.blobs[urlsplit(self.path).path.rpartition("/")[2]]
         length, span = int(self.headers.get("Content-Length", 0)), self.headers.get("Content-Range", "")
         if span.startswith("bytes */"):  # "how much have you?"
-            if len(blob["data"]) == blob["size"]:
+            if blob.get("expired"):
+                self.send(404, b"")
+            elif len(blob["data"]) == blob["size"]:
                 self.send(200, b"")
             elif blob["data"]:
                 self.send(308, b"", Range=f"bytes=0-{len(blob['data']) - 1}")

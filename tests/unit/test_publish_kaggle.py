@@ -5,6 +5,7 @@ Each test runs ``trm-repro publish kaggle`` in a process of its own, with a home
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -24,7 +25,8 @@ from trm_repro.files import read_json, write_json
 from trm_repro.publish.bundle import METADATA, write_sums
 
 ID = "ada/trm-arc2-weights-tiny-run"
-SECRETS = (KEY, TOKEN, "planted-signature")
+BASIC = base64.b64encode(f"{OWNER}:{KEY}".encode()).decode()  # as the key stands in a request
+SECRETS = (KEY, TOKEN, BASIC, "planted-signature")
 
 
 @dataclass
@@ -203,7 +205,12 @@ def test_files_that_kaggle_zips_on_the_way_are_compared_unzipped(box: Box) -> No
             "refused: over quota",
         ),
         ("ListDatasetFiles", {"status": 200, "body": {"errorMessage": "not now"}}, 5, "Kaggle says: not now"),
-        ("PUT model.ckpt", {"status": 500}, 5, "model.ckpt: Kaggle did not take the file; no version was made"),
+        (
+            "PUT model.ckpt",
+            {"status": 500, "times": 2},
+            5,
+            "model.ckpt: Kaggle did not take the file; no version was made",
+        ),
     ],
 )
 def test_failures(box: Box, method: str, how: dict[str, object], code: int, message: str) -> None:
@@ -248,6 +255,16 @@ def test_an_upload_that_never_ends_leaves_no_dataset_and_a_rerun_goes_on_where_i
     assert box.publish().returncode == 0
     assert box.holds_the_bundle()
     assert dict(box.server.starts)["model.ckpt"] >= half
+
+
+def test_an_upload_whose_session_expired_meanwhile_is_begun_anew(box: Box) -> None:
+    box.server.fail("PUT model.ckpt", times=3, status=503)
+    assert box.publish().returncode == 5
+    for blob in box.server.blobs.values():
+        blob["expired"] = True
+    done = box.publish()
+    assert done.returncode == 0, done.stderr
+    assert box.holds_the_bundle()
 
 
 def test_killed_mid_upload_a_rerun_completes(box: Box) -> None:

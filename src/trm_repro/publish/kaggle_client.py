@@ -205,9 +205,11 @@ def _strict_client() -> Any:
 
         def _upload_blob(self, path: str, quiet: bool, blob_type: Any, context: Any, content_type: Any = None) -> Any:
             token = super()._upload_blob(path, quiet, blob_type, context, content_type)
+            if token is None and self.last_result == ResumableUploadResult.FAILED:
+                # The session is dead (it may have been begun days ago): begin this file anew, once.
+                context._file_uploads[-1].cleanup()
+                token = super()._upload_blob(path, quiet, blob_type, context, content_type)
             if token is None:
-                if self.last_result != ResumableUploadResult.INCOMPLETE:
-                    context._file_uploads[-1].cleanup()  # the session is dead: begin this file anew next time
                 raise CommandFailed(
                     f"{Path(path).name}: Kaggle did not take the file; no version was made",
                     hint="run it again: files that arrived are not sent again, and a broken one goes on where it broke",
