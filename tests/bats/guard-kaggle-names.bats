@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# G-KAGGLE-NAMES: the Kaggle title and slug of the run are legal, which is known before training (D-12); nothing overrides it.
+# G-KAGGLE-NAMES: the Kaggle title and slug of the run are legal, which is known before training; nothing overrides it.
 
 load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
-@test "G-KAGGLE-NAMES holds for the seed's run name, whose underscores become '-'" {
+@test "G-KAGGLE-NAMES holds for the seed's run name, whose underscores become '-' (D-12)" {
   in_runbook steps/01-sanity.sh
   assert_success
   assert_guard G-KAGGLE-NAMES holds

@@ -83,7 +83,7 @@ training_environment() {
   answer : 'pip install *'
   answer 'pip_install_lock' 'pip install --require-hashes *'
   answer 'echo "Package Version"; echo "torch 2.11.0"' 'pip list*'
-  answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $RUNBOOK/locks/cu130.txt $RUNBOOK/locks/adam-atan2.txt" 'pip list --format=freeze'
+  answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $RUNBOOK/locks/cu130.txt $RUNBOOK/locks/adam-atan2.txt" 'pip list --format=freeze*'
   answer 'real_python "$@"' 'python *'
   answer : 'python -c import torch*'
   answer 'echo torch: 2.11.0; echo cuda_available: True' 'python -c import torch;*'

@@ -25,7 +25,7 @@ setup() {
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
 }
 
-@test "RESUME=warm: upstream's warm start from the attempt set aside, recorded as an override" {
+@test "RESUME=warm: upstream's warm start from the attempt set aside, recorded as an override (D-15)" {
   in_runbook RESUME=warm steps/05-train.sh
   assert_success
   assert_output --partial 'warning: G-TRAIN-COMMAND overridden: added: ++load_checkpoint=checkpoints/'
