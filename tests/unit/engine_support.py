@@ -68,7 +68,7 @@ class Golden:
         checkpoint.load_weights(model, self.weights("init"), source=self.name)
         data = Metadata(0, 0, 0, facts["vocab_size"], facts["seq_len"], facts["num_puzzle_identifiers"], 1, 1.0, 1, ())
         data = Metadata(**{**data.__dict__, "mean_puzzle_examples": float(config.global_batch_size)})
-        return Training(config, model, data, world)
+        return Training(config, model.to(world.device), data, world)
 
 
 def relative(found, expected):

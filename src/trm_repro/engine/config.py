@@ -159,6 +159,8 @@ class PretrainConfig(_Strict):
             raise ValueError(f"eval_interval {self.interval} must divide epochs {self.epochs}")
         if self.freeze_weights_epochs and not self.freeze_weights:
             raise ValueError("freeze_weights_epochs needs freeze_weights=True")
+        if self.freeze_weights and not self.arch.puzzle_emb_ndim:
+            raise ValueError("freeze_weights trains the puzzle vectors alone, and arch.puzzle_emb_ndim is 0")
         if (self.lora_export or self.load_adapters) and not self.arch.lora_rank:
             raise ValueError("lora_export and load_adapters need arch.lora_rank")
         if self.project_name is None:

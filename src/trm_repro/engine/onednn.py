@@ -10,7 +10,6 @@ torch.compile, which fuses what lies between them.
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any
 
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor
 
 
-@functools.cache
 def available() -> bool:
     """Whether this PyTorch has oneDNN's linear, and it is not turned off."""
     wanted = os.environ.get("TRM_REPRO_MATMUL") != "torch"

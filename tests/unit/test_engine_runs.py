@@ -1,0 +1,442 @@
+"""Whole runs: kinds of training, several processes, configuration, checkpoints, logs."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from engine_support import (
+    ALONE,
+    Golden,
+    arguments,
+    command,
+    config,
+    environment,
+    metrics,
+    relative,
+    run,
+    write_dataset,
+)
+
+from trm_repro.engine import checkpoint, lora, pretrain, train
+from trm_repro.engine.checkpoint import read_weights
+from trm_repro.engine.config import read_arch
+from trm_repro.engine.log import wandb_run
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "toy")
+
+
+def finish(data, folder, **changes):
+    ended = pretrain.Run(config(data, folder=folder, **changes), ALONE)
+    ended.train()
+    return ended
+
+
+def last(folder):
+    return read_weights(list(checkpoint.steps_in(folder).values())[-1])
+
+
+# --- many processes --------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_are_one(data, tmp_path):
+    """The same batches, and the same numbers up to the order of a few sums."""
+    for processes in (1, 2):
+        run(tmp_path, arguments(data, f"on{processes}"), processes)
+    one, two = (tmp_path / f"checkpoints/Toy-ACT-torch/on{n}" for n in (1, 2))
+    assert [line["step"] for line in metrics(one)] == [line["step"] for line in metrics(two)]
+    for a, b in zip(metrics(one), metrics(two), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
+    for name, value in last(one).items():
+        assert relative(last(two)[name], value) < 1e-3, name
+
+
+def test_a_lost_process_ends_the_run_with_its_step(data, tmp_path):
+    args = arguments(data, "lost", epochs=4000, eval_interval=4000)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29677", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            command(args),
+            cwd=tmp_path,
+            env=environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    log = tmp_path / "checkpoints/Toy-ACT-torch/lost/metrics.jsonl"
+    deadline = time.monotonic() + 100
+    while (not log.exists() or log.stat().st_size < 2000) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(ranks[1].pid, signal.SIGKILL)
+    _, message = ranks[0].communicate(timeout=60)
+    ranks[1].communicate()
+    assert ranks[0].returncode == 5
+    assert "another process is lost" in message and "error: step " in message and "resume=True" in message
+
+
+# --- kinds of training -----------------------------------------------------------------------------------------------
+
+
+def test_training_learns(data, tmp_path):
+    finish(data, tmp_path / "run", epochs=120, eval_interval=120, **{"arch.halt_exploration_prob": 0.0})
+    losses = [line["train/lm_loss"] for line in metrics(tmp_path / "run") if "train/lm_loss" in line]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_what_a_run_leaves(data, tmp_path):
+    run(tmp_path, arguments(data, "a run"))
+    folder = tmp_path / "checkpoints/Toy-ACT-torch/a run"
+    steps = checkpoint.steps_in(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints"}, "Hydra leaves nothing"
+    assert {path.name for path in folder.iterdir()} == {
+        "all_config.yaml",
+        "identifiers.sha256",
+        "losses.py",
+        "metrics.jsonl",
+        "training_state",
+        "trm.py",
+        *(path.name for path in steps.values()),
+    }
+    saved = yaml.safe_load((folder / "all_config.yaml").read_text())
+    assert saved["arch"]["hidden_size"] == 16 and saved["lr"] == 0.01 and saved["run_name"] == "a run"
+    log = metrics(folder)
+    assert log[0] == {"step": 0, "num_params": sum(v.numel() for k, v in last(folder).items() if is_parameter(k))}
+    assert list(log[1]) == ["step", *(f"train/{name}" for name in train.METRICS), "train/lr"]
+    evaluations = [line for line in log if "all.accuracy" in line]
+    assert [line["step"] for line in evaluations] == list(steps)
+    expected = ["all.accuracy", "all.exact_accuracy", "all.lm_loss", "all.q_halt_accuracy", "all.q_halt_loss"]
+    assert list(evaluations[0]) == ["step", *expected, "all.steps"]
+    checked = subprocess.run(["sha256sum", "-c", str(folder / "identifiers.sha256")], cwd=data, capture_output=True)
+    assert checked.returncode == 0
+    saved = torch.load(next(iter(steps.values())), weights_only=True)
+    assert all(key.startswith("model.inner.") for key in saved)
+
+
+def is_parameter(key):
+    return key not in ("H_init", "L_init", checkpoint.TABLE)
+
+
+def test_arc_checkpoints_have_the_size_of_upstreams(tmp_path):
+    from trm_repro.engine.model import TRM, ModelConfig
+
+    model = TRM(ModelConfig(vocab_size=12, seq_len=900, num_puzzle_identifiers=10))
+    assert sum(p.numel() for p in model.parameters()) == 6_829_058
+    payload = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    assert payload == 27_318_280 + 2048 * 10 and len(model.state_dict()) == 15
+    checkpoint.save_weights(tmp_path / "step_1", model.state_dict(), compiled=True)
+    assert payload < (tmp_path / "step_1").stat().st_size < payload + 12_000
+    assert "_orig_mod.model.inner.q_head.bias" in torch.load(tmp_path / "step_1", weights_only=True)
+    assert read_weights(tmp_path / "step_1").keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("arch", [{"arch.mlp_t": True, "arch.pos_encodings": "none"}, {}], ids=["mixer", "attention"])
+def test_sudoku(tmp_path, arch):
+    """81 tokens, one identifier for all puzzles, nothing to vote on."""
+    data = write_dataset(tmp_path / "sudoku", seq_len=81, vocab_size=11, identifiers=1)
+    finish(data, tmp_path / "run", **arch)
+    assert last(tmp_path / "run")[checkpoint.TABLE].shape == (1, 16)
+    assert ("L_level.layers.0.mlp_t.down_proj.weight" in last(tmp_path / "run")) == bool(arch)
+
+
+def test_training_without_evaluation_saves_all_the_same(data, tmp_path):
+    finish(data, tmp_path / "run", evaluate=False)
+    assert len(checkpoint.steps_in(tmp_path / "run")) == 2
+    assert not any("all.accuracy" in line for line in metrics(tmp_path / "run"))
+
+
+def test_frozen_weights_leave_the_parameters_alone(data, tmp_path):
+    whole = finish(data, tmp_path / "run", freeze_weights=True, ema=False)
+    torch.manual_seed(0)
+    fresh = pretrain.Run(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, fresh[name]) == (name != checkpoint.TABLE), name
+    rates = {line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line}
+    assert max(rates) == 0.01  # the puzzle vectors' rate is what is reported
+
+
+def test_frozen_for_some_epochs(data, tmp_path):
+    ended = finish(data, tmp_path / "run", freeze_weights=True, freeze_weights_epochs=2, lr=0.5)
+    frozen = ended.training.frozen_steps
+    assert 0 < frozen < ended.training.total_steps
+    rates = [line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line]
+    assert max(rates[:frozen]) <= 0.01 and rates[frozen] > 0.1
+    assert ended.training.optimiser.t == len(rates) - frozen
+
+
+def test_batches_beyond_the_schedule_change_no_parameter(data, tmp_path):
+    ended = pretrain.Run(config(data, folder=tmp_path / "run"), ALONE)
+    training, sampler = ended.training, ended.sampler
+    training.total_steps = 1
+    sampler.begin(1)
+    assert training.train_step(sampler.next())
+    before = {name: value.clone() for name, value in ended.model.state_dict().items()}
+    average = training.average.average.clone()
+    assert training.train_step(sampler.next()) is None
+    assert training.step == 2
+    assert all(torch.equal(before[name], value) for name, value in ended.model.state_dict().items())
+    assert not torch.equal(average, training.average.average)
+
+
+@pytest.mark.parametrize("changes", [{"gradient_accumulation": 4}, {"activation_checkpointing": True}])
+def test_memory_savers_change_rounding_only(changes):
+    golden = Golden("attention_rope")
+    settings = {"gradient_accumulation": 3} if "gradient_accumulation" in changes else changes
+    training = golden.training(**settings)
+    for step, expected in enumerate(golden.facts["train_metrics"]):
+        found = training.train_step(golden.batch(step))
+        assert found["train/lm_loss"] * 6 == pytest.approx(expected["lm_loss"], rel=1e-5)
+        assert training.carry.halted.int().tolist() == expected["halted"]
+
+
+def test_accumulation_must_divide_the_batch():
+    with pytest.raises(UsageError, match="gradient_accumulation 4 does not divide the 6 rows"):
+        Golden("attention_rope").training(gradient_accumulation=4)
+
+
+# --- warm start ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base") / "run"
+    finish(data, folder)
+    return list(checkpoint.steps_in(folder).values())[-1]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_warm_start_from_either_kind_of_key(data, base, tmp_path, compiled):
+    checkpoint.save_weights(tmp_path / "given", read_weights(base), compiled=compiled)
+    started = pretrain.Run(config(data, folder=tmp_path / "run", load_checkpoint=str(tmp_path / "given")), ALONE)
+    for name, value in read_weights(base).items():
+        assert torch.equal(started.model.state_dict()[name], value), name
+    assert started.training.step == 0
+
+
+def test_a_table_of_another_size(data, base, tmp_path, capsys):
+    other = write_dataset(tmp_path / "other", identifiers=55)
+    with pytest.raises(InvariantBroken, match="has 40 puzzle vectors, the dataset 55") as caught:
+        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+    assert "puzzle_emb_reinit_strategy" in caught.value.hint
+    old = read_weights(base)[checkpoint.TABLE]
+    tables = {}
+    for policy in ("mean", "normal"):
+        changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": policy}
+        started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+        tables[policy] = started.model.puzzle_emb.weights
+        assert f"40 puzzle vectors were replaced by 55 new ones ({policy} of the old)" in capsys.readouterr().err
+    assert torch.equal(tables["mean"], old.mean(0).expand(55, -1))
+    assert tables["normal"].std(0).mean() == pytest.approx(old.std(0).mean().item(), rel=0.3)
+
+
+def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
+    with pytest.raises(InvariantBroken) as caught:
+        changes = {"load_checkpoint": str(base), "arch.mlp_t": True}
+        pretrain.Run(config(data, folder=tmp_path / "run", **changes), ALONE)
+    assert "missing: L_level.layers.0.mlp_t.down_proj.weight" in str(caught.value)
+    assert "unexpected: L_level.layers.0.self_attn.o_proj.weight" in str(caught.value)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    torch.save({"model.inner.H_init": Path("a")}, tmp_path / "step_1")
+    with pytest.raises(InvariantBroken, match="not a readable checkpoint"):
+        read_weights(tmp_path / "step_1")
+    torch.save({"weights": torch.ones(1)}, tmp_path / "step_2")
+    with pytest.raises(InvariantBroken, match="not a TRM checkpoint"):
+        read_weights(tmp_path / "step_2")
+    with pytest.raises(MissingPrerequisite):
+        read_weights(tmp_path / "step_3")
+
+
+# --- adapters --------------------------------------------------------------------------------------------------------
+
+ADAPTED = {"arch.lora_rank": 2, "arch.lora_alpha": 4.0}
+
+
+def test_adapters_train_and_the_base_does_not(data, base, tmp_path):
+    ended = finish(data, tmp_path / "run", load_checkpoint=str(base), ema=False, **ADAPTED)
+    before = read_weights(base)
+    changed = {
+        name for name, value in ended.model.state_dict().items() if not torch.equal(value, before.get(name, value))
+    }
+    assert changed == {"embed_tokens.embedding_weight", checkpoint.TABLE}
+    adapters = {name: value for name, value in ended.model.state_dict().items() if "_lora_" in name}
+    assert len(adapters) == 2 * (2 + 4) and all(value.any() for name, value in adapters.items() if "lm_head" in name)
+    assert ended.training.flat.data.numel() < sum(value.numel() for value in before.values())
+
+
+def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
+    changes = {"load_checkpoint": str(base), "lora_export": "adapters", **ADAPTED}
+    finish(data, tmp_path / "run", **changes)
+    exported = sorted((tmp_path / "run").glob("step_*_adapters"))[-1]
+    assert not any(key.endswith("proj.weight") for key in read_weights(exported))
+    again = pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
+    for name, value in last(tmp_path / "run").items():
+        assert torch.equal(again.model.state_dict()[name], value), name
+    with pytest.raises(InvariantBroken, match="not adapters of this model"):
+        other = {**changes, "arch.lora_rank": 3, "load_adapters": str(exported)}
+        pretrain.Run(config(data, folder=tmp_path / "other", **other), ALONE)
+
+
+def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path):
+    finish(data, tmp_path / "run", load_checkpoint=str(base), lora_export="merged", **ADAPTED)
+    merged = sorted((tmp_path / "run").glob("step_*_merged"))[-1]
+    assert read_weights(merged).keys() == read_weights(base).keys()
+    adapted = pretrain.Run(config(data, folder=tmp_path / "a", **ADAPTED), ALONE).model
+    plain = pretrain.Run(config(data, folder=tmp_path / "b"), ALONE).model
+    checkpoint.load_weights(adapted, last(tmp_path / "run"), source="adapted")
+    checkpoint.load_weights(plain, read_weights(merged), source="merged")
+    x = torch.randint(1, 6, (2, 12))
+    for model in (adapted, plain):
+        model.eval()
+    outputs = [m(m.initial_state(2), x, m.puzzle_vectors(torch.tensor([1, 2])))[1] for m in (adapted, plain)]
+    assert torch.allclose(*outputs, atol=1e-4)
+
+
+def test_some_layers_only(data, tmp_path):
+    changes = {**ADAPTED, "arch.lora_modules": ["qkv_proj"], "arch.lora_train_bias": True}
+    model = pretrain.Run(config(data, folder=tmp_path, **changes), ALONE).model
+    adapted = [name for name, layer in model.named_modules() if isinstance(layer, lora.LoraLinear)]
+    assert adapted == ["L_level.layers.0.self_attn.qkv_proj"]
+    with pytest.raises(UsageError, match="no layer is called k_proj"):
+        pretrain.Run(config(data, folder=tmp_path, **ADAPTED, **{"arch.lora_modules": ["k_proj"]}), ALONE)
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+
+def compose(*overrides, name="cfg_pretrain"):
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(Path(pretrain.__file__).with_name("config")), version_base="1.3"):
+        return OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+
+
+def test_upstreams_own_command_line_is_accepted():
+    values = compose(
+        "arch=trm",
+        "data_paths=[data/arc2concept-aug-1000]",
+        "arch.L_layers=2",
+        "arch.H_cycles=3",
+        "arch.L_cycles=4",
+        "+run_name=pretrain_att_arc2concept_4",
+        "ema=True",
+    )
+    parsed = pretrain.parse(values)
+    assert parsed.checkpoint_path == "checkpoints/Arc2concept-aug-1000-ACT-torch/pretrain_att_arc2concept_4"
+    expected = {"lr": 1e-4, "puzzle_emb_lr": 1e-2, "weight_decay": 0.1, "global_batch_size": 768, "epochs": 100_000}
+    expected |= {
+        "eval_interval": 10_000,
+        "lr_warmup_steps": 2000,
+        "lr_min_ratio": 1.0,
+        "beta2": 0.95,
+        "ema_rate": 0.999,
+    }
+    assert {key: getattr(parsed, key) for key in expected} == expected
+    assert parsed.arch.puzzle_emb_ndim == 512 and parsed.arch.forward_dtype == "bfloat16"
+    assert [entry.name for entry in parsed.evaluators] == ["arc@ARC"]
+    facts = types.SimpleNamespace(total_groups=1280, mean_puzzle_examples=4.332593232)
+    assert parsed.total_steps(facts) == 722098  # spec: the paper's ARC-AGI-2 schedule
+
+
+@pytest.mark.parametrize("key", ["run_name=x", "load_checkpoint=x", "checkpoint_path=x"])
+def test_keys_that_upstream_keeps_out_of_its_file_need_a_plus(key):
+    from hydra.errors import ConfigCompositionException
+
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        compose(key)
+    assert compose(f"+{key}") and compose(f"++{key}")
+
+
+@pytest.mark.parametrize("name", ["cfg_pretrain_lora", "cfg_kaggle_lora", "cfg_emb_posttrain"])
+def test_the_forks_configurations(name):
+    parsed = pretrain.parse(compose("+run_name=x", name=name))
+    assert parsed.global_batch_size == 96 and parsed.lr == 1.25e-5 and parsed.puzzle_emb_lr == 1.25e-3
+    assert parsed.arch.lora_rank == (0 if name == "cfg_emb_posttrain" else 1)
+    assert parsed.freeze_weights == (name == "cfg_emb_posttrain") and not parsed.ema
+
+
+def test_all_problems_of_a_configuration_at_once():
+    with pytest.raises(UsageError) as caught:
+        pretrain.parse(compose("arch.no_ACT_continue=False", "++nonsense=1", "lr=fast", "global_batch_size=0"))
+    for part in ("arch.no_ACT_continue", "nonsense", "lr: ", "global_batch_size"):
+        assert part in str(caught.value)
+    with pytest.raises(UsageError, match="must divide epochs"):
+        pretrain.parse(compose("epochs=10", "eval_interval=3"))
+
+
+def test_a_problem_ends_the_command_with_its_code(tmp_path):
+    done = run(tmp_path, ["data_paths=[nowhere]", "+run_name=x", "evaluators=[]"], check=False)
+    assert done.returncode == 3
+    assert "error: nowhere/train/dataset.json: no such file" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_configurations_of_forks_are_read(tmp_path):
+    arch = yaml.safe_load(yaml.safe_dump(compose()["arch"])) | {"halt_max_steps_eval": None, "grid_noise_prob": 0}
+    (tmp_path / "all_config.yaml").write_text(yaml.safe_dump({"arch": arch}))
+    assert read_arch(tmp_path / "all_config.yaml").L_cycles == 6
+    (tmp_path / "all_config.yaml").write_text(yaml.safe_dump({"arch": arch | {"grid_noise_prob": 0.05}}))
+    with pytest.raises(InvariantBroken, match="grid_noise_prob"):
+        read_arch(tmp_path / "all_config.yaml")
+    with pytest.raises(MissingPrerequisite, match="cycle counts"):
+        read_arch(tmp_path / "none.yaml")
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_go_where_the_steps_ask(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRM_REPRO_METRICS", str(tmp_path / "elsewhere/metrics.jsonl"))
+    finish(data, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "elsewhere/metrics.jsonl").read_text().splitlines()]
+    assert all(list(line)[:2] == ["step", "time"] and line["time"].endswith("Z") for line in lines)
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def test_weights_and_biases_only_when_asked_and_never_a_prompt(monkeypatch):
+    started = []
+    fake = types.SimpleNamespace(init=lambda **settings: started.append(settings["mode"]) or "a run")
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    about = {"project": "p", "name": "n", "entity": None, "config": {}}
+    for variable in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert wandb_run(None, **about) is None
+    assert wandb_run(True, **about) == "a run" and started == ["offline"]
+    monkeypatch.setenv("WANDB_MODE", "online")
+    wandb_run(True, **about)
+    assert started == ["offline", "offline"], "without a key, online would prompt"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    wandb_run(None, **about)
+    assert started[-1] == "online"
+    assert wandb_run(False, **about) is None and len(started) == 3
+
+
+def test_a_run_that_breaks_stops_at_its_step(data, tmp_path):
+    with pytest.raises(ReproError, match=r"step \d+: the loss is not finite"):
+        finish(data, tmp_path / "run", lr=1e30)
+    assert all(math.isfinite(value) for line in metrics(tmp_path / "run") for value in line.values())
+
+
+def test_test_data_of_other_puzzles_is_refused(data, tmp_path):
+    other = write_dataset(tmp_path / "other", identifiers=55)
+    with pytest.raises(InvariantBroken, match="same puzzle identifiers"):
+        pretrain.Run(config(data, folder=tmp_path, data_paths_test=[str(other)]), ALONE)
+
+
+def test_arc_voting_needs_its_files_before_training_starts(data, tmp_path):
+    with pytest.raises(MissingPrerequisite, match=r"test_puzzles\.json"):
+        pretrain.Run(config(data, folder=tmp_path, evaluators=[{"name": "arc@ARC"}]), ALONE)
