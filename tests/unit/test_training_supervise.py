@@ -76,6 +76,13 @@ def test_a_failure_has_its_exit_code_and_diagnosis() -> None:
     assert out.endswith("ending: 137 None killed\n")
 
 
+def test_each_line_can_be_heard() -> None:
+    heard: list[str] = []
+    words = [sys.executable, "-c", "print('one'); print('two')"]
+    assert supervise.Supervisor(words, hear=heard.append).run().exit_code == 0
+    assert heard == ["one\n", "two\n"]
+
+
 def test_it_reads_no_terminal() -> None:
     assert "EOFError" in supervised("input()")[1]
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite, ReproError
+from trm_repro.metrics import FILE as METRICS
 from trm_repro.provenance.checkpoints import checkpoints
 from trm_repro.provenance.tensors import read_checkpoint
 from trm_repro.recipe import Recipe
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
 from trm_repro.training.diagnosis import ALARMS, Cause
+from trm_repro.training.printed import listener
 from trm_repro.training.state import Place, disk_plan, last_step, read_state
 from trm_repro.training.supervise import Ending, Supervisor
 
@@ -27,7 +29,10 @@ def train(place: Place, argv: Sequence[str]) -> Ending:
     attempt = begin()
     write_attempt(place.state, attempt)
     watcher = DiskWatch(place)
-    ending = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look).run()
+    supervisor = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look)
+    if place.recipe.expected.metrics == "stdout":
+        supervisor.hear = listener(place.folder / METRICS)
+    ending = supervisor.run()
     if ending.exit_code == 0:
         write_attempt(place.state, attempt.ended("finished", 0, "it finished"))
         return ending

@@ -58,11 +58,13 @@ class Supervisor:
         argv: its words.
         alarms: lines that end it.
         every_second: called about once a second while it runs.
+        hear: called with each line of its output.
     """
 
     argv: Sequence[str]
     alarms: Sequence[Cause] = ()
     every_second: Callable[[], None] = lambda: None
+    hear: Callable[[str], None] = lambda line: None
     _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT))
     _alarm: str = ""
     _asked: list[signal.Signals] = field(default_factory=list)
@@ -133,6 +135,7 @@ class Supervisor:
             text = line.decode(errors="replace")
             if text.strip():
                 self._tail.append(text)
+                self.hear(text)
             if not self._alarm and any(alarm.pattern.search(text) for alarm in self.alarms):
                 self._alarm = text
             if line.endswith(b"\r"):
