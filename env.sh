@@ -10,6 +10,7 @@ KNOBS=(
   RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
   PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
   TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD
+  DATASET_BUILDER KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID SIGNING_KEY
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -54,14 +55,22 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${KAGGLE_DS_DIR:=$TRM_DIR/kaggle_dataset_${TARGET_DATASET}_${RUN_NAME}}"
 : "${PUBLISH_UNFAITHFUL:=0}" # 1: upload a run that is not faithful; its card says so in the first line
 
-: "${TRM_REMOTE:=}"         # fetch upstream from here instead of the recipe's URL; the pin stays
-: "${EXTRA_BUILDER_ARGS:=}" # words added to the builder command; breaks G-BUILDER-COMMAND
-: "${EXTRA_TRAIN_ARGS:=}"   # words added to the training command; breaks G-TRAIN-COMMAND
-: "${CHECK_REMOTE:=0}"       # 1: step 1 signs in to Kaggle and Weights & Biases, and compares the clock with theirs
-: "${GPU_HOUR_USD:=2.5}"    # what a GPU costs an hour, for make plan: an H100's usual price on the cheaper clouds
-: "${WANDB_TAP:=1}"          # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
-: "${RESUME:=}"             # warm: begin with the weights of the last unfinished attempt; the run is no longer faithful
-: "${OVERRIDE:=}"           # guards to override, by name; each is recorded, and the run is no longer faithful
+: "${KAGGLE_PUBLIC:=0}"           # 1: the dataset is public at once
+: "${PUBLISH_VERIFY:=sizes}"      # sizes: remote names and sizes are compared; download: digests as well
+: "${PUBLISH_LICENSE:=cc-by-4.0}" # of the weights
+: "${PUBLISH_TO_HF:=0}"           # 1: the same bundle goes to Hugging Face, as HF_REPO_ID (owner/name)
+: "${HF_REPO_ID:=}"
+: "${SIGNING_KEY:=}" # an SSH key: the statement is signed with it
+
+: "${DATASET_BUILDER:=exact}" # fast: our builder writes the recipe's dataset, proven by its digests; exact: the recipe's command
+: "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays
+: "${EXTRA_BUILDER_ARGS:=}"   # words added to the builder command; breaks G-BUILDER-COMMAND
+: "${EXTRA_TRAIN_ARGS:=}"     # words added to the training command; breaks G-TRAIN-COMMAND
+: "${CHECK_REMOTE:=0}"        # 1: step 1 signs in to Kaggle and Weights & Biases, and compares the clock with theirs
+: "${GPU_HOUR_USD:=2.5}"      # what a GPU costs an hour, for make plan: an H100's usual price on the cheaper clouds
+: "${WANDB_TAP:=1}"           # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
+: "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; the run is no longer faithful
+: "${OVERRIDE:=}"             # guards to override, by name; each is recorded, and the run is no longer faithful
 
 # print_knobs: every knob and its value, secrets masked.
 print_knobs() {

@@ -4,7 +4,7 @@
 # Reads: the ARC task files, by digest.
 # Writes: the recipe's dataset folder, below TRM_DIR; the checkpoint that the training starts from, if there is one.
 # Guarantees: a folder that no stamp vouches for is set aside, never trusted; the files are those the recipe's digests name.
-# Environment: TARGET_DATASET TRM_DIR VENV_DIR EXTRA_BUILDER_ARGS
+# Environment: TARGET_DATASET TRM_DIR VENV_DIR DATASET_BUILDER EXTRA_BUILDER_ARGS
 # Exit: 0 done or fresh · 4 inputs or result are not what they must be · 5 the builder failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"

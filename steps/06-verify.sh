@@ -5,7 +5,7 @@
 # Writes: TRM_COMMIT.txt and COMMANDS.txt beside the checkpoints, .repro/summary_${RUN_NAME}.txt, artifacts/${RUN_NAME}/.
 # Guarantees: the final checkpoint is the one with the highest step; tensors, configuration, sources and submissions are what
 #   they must be; faithful or not follows from the facts, and so does the verdict.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR SIGNING_KEY
 # Exit: 0 done or fresh, whatever the verdict · 3 no checkpoint · 4 what is there is not what the recipe promises
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
@@ -26,13 +26,15 @@ main() {
   printf '%s\n' "RUN_DIR=$run_dir" "CKPT=$checkpoint" "ENV_LOG=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt" \
     "SUMMARY=$summary" >"$ARTIFACTS/MANIFEST.txt"
   knob_defaults | repro manifest "$ARTIFACTS/manifest.json"
+  repro statement write "$ARTIFACTS/manifest.json"
+  [[ -z $SIGNING_KEY ]] || repro statement sign "$ARTIFACTS/statement.json" --key "$SIGNING_KEY"
   ln -sfn "$RUN_NAME/MANIFEST.txt" artifacts/MANIFEST.txt
   ln -sfn "$RUN_NAME/manifest.json" artifacts/manifest.json
   verdict=$(repro verdict --manifest "$ARTIFACTS/manifest.json" --output "$ARTIFACTS/verdict.json") ||
     die "$EXIT_INVARIANT" "what the training left is not what it must be" "each finding is marked BROKEN above and stands in $ARTIFACTS/verdict.json"
   step_done "${checkpoint##*/}${checkpoint:+, }verdict: $verdict; manifest in $ARTIFACTS/manifest.json" \
     "$run_dir/TRM_COMMIT.txt" "$run_dir/COMMANDS.txt" "$summary" "$ARTIFACTS/MANIFEST.txt" "$ARTIFACTS/manifest.json" \
-    "$ARTIFACTS/verdict.json"
+    "$ARTIFACTS/statement.json" "$ARTIFACTS/verdict.json"
 }
 
 main "$@"

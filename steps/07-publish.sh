@@ -4,12 +4,13 @@
 # Reads: artifacts/${RUN_NAME}/manifest.json and the files it names.
 # Writes: KAGGLE_DS_DIR.
 # Guarantees: the folder is complete and valid; an unfaithful run is uploaded only when PUBLISH_UNFAITHFUL=1.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR KAGGLE_PUBLIC PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID
 # Exit: 0 done or fresh · 3 credentials missing, or no name that Kaggle takes · 4 the folder is not valid · 5 the upload failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
+  local sent=''
   step_begin "$@"
   guard G-RUN-NAME G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   guards_settle "$EXIT_PREREQUISITE"
@@ -17,10 +18,13 @@ main() {
     die "$EXIT_INVARIANT" "the Kaggle folder could not be made"
   if [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]]; then
     run trm-repro publish kaggle --bundle "$KAGGLE_DS_DIR" || die "$EXIT_COMMAND" "the upload did not succeed"
-    step_done "uploaded as $KAGGLE_USERNAME/$KAGGLE_DATASET_SLUG" "$KAGGLE_DS_DIR"
-  else
-    step_done "packaged in $(short "$KAGGLE_DS_DIR"); nothing was sent" "$KAGGLE_DS_DIR"
+    sent+=" as Kaggle dataset $KAGGLE_USERNAME/$KAGGLE_DATASET_SLUG"
   fi
+  if [[ $PUBLISH_TO_HF == 1 && $UPLOADS == 1 ]]; then
+    run trm-repro publish hf --bundle "$KAGGLE_DS_DIR" --repo-id "$HF_REPO_ID" || die "$EXIT_COMMAND" "the upload to Hugging Face did not succeed"
+    sent+=" as $HF_REPO_ID on Hugging Face"
+  fi
+  step_done "packaged in $(short "$KAGGLE_DS_DIR"); ${sent:+uploaded}${sent:-nothing was sent}" "$KAGGLE_DS_DIR"
 }
 
 main "$@"

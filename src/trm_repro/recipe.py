@@ -1,15 +1,15 @@
 """Recipes: what a run must be.
 
-A recipe is a YAML file in ``recipes/``; ``base: NAME`` puts it on top of ``recipes/base/NAME.yaml``, which may have a base
-of its own (mappings are merged, lists replaced). It is validated here, once, and rendered as shell assignments for the
-steps; a flag is written nowhere else. ``${a.b}`` refers to another place of the recipe; ``{processes}`` and ``{run_name}``
-in the words of a command are filled in for a run.
+A recipe is a YAML file in ``recipes/``; ``base: NAME`` puts it on top of ``recipes/base/NAME.yaml`` (``../NAME``: of
+another recipe), which may have a base of its own; mappings are merged, lists replaced. It is validated here, once, and
+rendered as shell assignments for the steps; a flag is written nowhere else. ``${a.b}`` refers to another place of the
+recipe; ``{processes}`` and ``{run_name}`` in the words of a command are filled in for a run.
 
 Paths are relative to ``trm_dir``. The commands run in its folder ``work``, so a path in their words is relative to that.
 
-Invariants: an unknown key is an error; a faithful recipe adds nothing to the documented commands (``train.scale`` is
-empty); the data path and the checkpoint that a training command names are those that the recipe brings, and a command
-that names no data path says which configuration file of upstream does.
+Invariants: an unknown key is an error; a faithful recipe adds nothing to the documented commands (``train.scale`` and
+``train.variation`` are empty); the data path and the checkpoint that a training command names are those that the recipe
+brings, and a command that names no data path says which configuration file of upstream does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from yaml import YAMLError
 
-from trm_repro.errors import InvariantBroken
+from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.recipe_files import recipe_files
 
 
@@ -116,10 +116,10 @@ class Weights(_Part):
 
 
 class Train(_Part):
-    """The training command, or that of an evaluation: ``launcher program arguments scale``.
+    """The training command, or that of an evaluation: ``launcher program arguments scale variation``.
 
     ``config`` is the file of upstream that names the data where the arguments do not. ``scale`` holds what a run at toy
-    scale or an ablation adds to the documented flags. ``processes`` is a number, or ``gpus``: one each.
+    scale adds to the documented flags, ``variation`` what an ablation does. ``processes`` is a number, or ``gpus``: one each.
     ``checkpoints`` is where they go, unless that is where upstream puts them by itself.
     """
 
@@ -128,6 +128,7 @@ class Train(_Part):
     config: str = ""
     arguments: list[str]
     scale: list[str] = []
+    variation: list[str] = []
     checkpoints: str = ""
     batch: int
     processes: int | Literal["gpus"]
@@ -183,8 +184,8 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        if self.faithful and self.train.scale:
-            raise ValueError("a faithful recipe has no train.scale")
+        if self.faithful and (self.train.scale or self.train.variation):
+            raise ValueError("a faithful recipe has no train.scale and no train.variation")
         if (self.engine == "upstream") != (self.upstream is not None):
             raise ValueError("engine upstream needs an upstream, engine reference has none (upstream: null)")
         data = set(_values(self.train.arguments, "data_paths", "data_paths_test", "dataset"))
@@ -219,6 +220,26 @@ class Recipe(_Part):
         """The words of the command that builds or downloads the dataset."""
         return [*self.dataset.program, *self.dataset.arguments]
 
+    def builder_for(self, builder: str) -> list[str]:
+        """The words of the dataset command for DATASET_BUILDER.
+
+        ``exact`` is the recipe's own command. ``fast`` is our builder with the same arguments: it writes the same bytes,
+        which only the recipe's digests can prove.
+
+        Raises:
+            UsageError: another word, or ``fast`` for a recipe without digests.
+        """
+        if builder == "exact":
+            return self.builder_command
+        if builder != "fast":
+            raise UsageError(f"DATASET_BUILDER is '{builder}'", hint="use exact or fast")
+        if not self.dataset.digests:
+            raise UsageError(
+                f"DATASET_BUILDER=fast: the recipe {self.name} has no digests that could prove its bytes",
+                hint="use DATASET_BUILDER=exact",
+            )
+        return ["trm-repro", "dataset", "arc", *self.dataset.arguments]
+
     @property
     def weights_command(self) -> list[str]:
         """The words of the command that fetches the checkpoint to start from; none where a run starts from scratch."""
@@ -227,7 +248,7 @@ class Recipe(_Part):
     def train_command(self, *, processes: int, run_name: str) -> list[str]:
         """The words of the training command of one run."""
         train = self.train
-        words = [*train.launcher, *train.program, *train.arguments, *train.scale]
+        words = [*train.launcher, *train.program, *train.arguments, *train.scale, *train.variation]
         return [word.replace("{processes}", str(processes)).replace("{run_name}", run_name) for word in words]
 
     def checkpoint_folder(self, run_name: str) -> str:

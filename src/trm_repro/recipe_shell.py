@@ -56,7 +56,10 @@ def render_shell(recipe: Recipe, *, available: int, run_name: str, environ: Mapp
         "UPSTREAM_WRITES": upstream.writes,
         "ENVIRONMENT_IMPORTS": recipe.environment.imports,
         "FETCH_WEIGHTS": recipe.weights_command,
-        "BUILDER": [*recipe.builder_command, *environ.get("EXTRA_BUILDER_ARGS", "").split()],
+        "BUILDER": [
+            *recipe.builder_for(environ.get("DATASET_BUILDER", "exact")),
+            *environ.get("EXTRA_BUILDER_ARGS", "").split(),
+        ],
         "TRAIN": [
             *recipe.train_command(processes=processes, run_name=run_name),
             *environ.get("EXTRA_TRAIN_ARGS", "").split(),

@@ -90,6 +90,16 @@ def test_the_digest_follows_the_content(folder):
     assert read_recipe(folder, "arc2-paper").sha256 != before
 
 
+def test_the_fast_builder_takes_the_recipes_arguments_and_needs_digests(folder):
+    recipe = read_recipe(RECIPES, "arc2-paper")
+    assert recipe.builder_for("exact") == recipe.builder_command
+    assert recipe.builder_for("fast") == ["trm-repro", "dataset", "arc", *recipe.dataset.arguments]
+    with pytest.raises(UsageError, match="quick"):
+        recipe.builder_for("quick")
+    with pytest.raises(UsageError, match="no digests"):
+        read_recipe(RECIPES, "arc2-rehearsal").builder_for("fast")
+
+
 @pytest.mark.parametrize(
     ("found", "line"),
     [

@@ -107,7 +107,7 @@ def _recipe_check_command(arguments: argparse.Namespace) -> int:
     run = this_run()
     recipe = read_recipe(RECIPES, run.recipe)
     if arguments.which == "builder":
-        expected = recipe.builder_command
+        expected = recipe.builder_for(os.environ.get("DATASET_BUILDER", "exact"))
     else:
         processes = recipe.process_count(arguments.processes)
         expected = recipe.train_command(processes=processes, run_name=run.name)
