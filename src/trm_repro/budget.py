@@ -147,7 +147,7 @@ def peak(gpu: str) -> float | None:
 
 def setting(recipe: Recipe, name: str, default: int) -> int:
     """A number among the training command's words, such as ``epochs=50000``; upstream's default if it is not there."""
-    words = [*recipe.train.arguments, *recipe.train.scale]
+    words = recipe.train_command(processes=1, run_name="any")
     return next(
         (int(word.partition("=")[2]) for word in reversed(words) if word.lstrip("+").startswith(f"{name}=")), default
     )
