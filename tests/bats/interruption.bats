@@ -46,3 +46,25 @@ pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-
   refute_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_723914
   assert_equal "$(grep -c '"step": "05-train", "argv"' .repro/runs/*/commands.jsonl)" 1
 }
+
+@test "two runs of one step at a time: the second waits, and finds it fresh; another run does not wait" {
+  local first
+  clone_upstream
+  training_environment
+  make_venv "$UPSTREAM/.venv"
+  in_background STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/04-dataset.sh
+  first=$BACKGROUND
+  wait_for "$BATS_TEST_TMPDIR/paused"
+  in_runbook "$(type -P timeout)" 60 env RUN_NAME=another steps/01-sanity.sh
+  assert_success
+  mv "$STUBS/background" "$STUBS/first"
+  in_background steps/04-dataset.sh
+  until grep -q 'waiting for it to end' "$STUBS/background"; do sleep 0.05; done
+  rm "$BATS_TEST_TMPDIR/paused"
+  wait "$first" || fail "$(cat "$STUBS/first")"
+  wait "$BACKGROUND" || fail "$(cat "$STUBS/background")"
+  assert_in_file '04-dataset (process ' "$STUBS/background"
+  assert_equal "$(tail -n 1 "$STUBS/background")" '04-dataset: fresh'
+  assert_equal "$(grep -c '"step": "04-dataset", "argv"' .repro/runs/trm_arc2_paper_repro/commands.jsonl)" 1
+  assert_file "$UPSTREAM/data/arc2concept-aug-1000/identifiers.json"
+}

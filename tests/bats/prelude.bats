@@ -5,7 +5,7 @@ load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
 # listing: every file of the runbook and of HOME, with its time and content; what a look at them leaves is not there.
-listing() { find "$RUNBOOK" "$HOME_OF_TEST" "$@" -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort; }
+listing() { find "$RUNBOOK" "$HOME_OF_TEST" -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort; }
 
 @test "every step's --help is its header, up to the first blank line" {
   local step
@@ -32,6 +32,7 @@ hint: $step --help"
 
 @test "every step's header names the knobs that it uses" {
   local step name
+  # shellcheck source=/dev/null
   source env.sh
   for step in steps/*.sh; do
     for name in "${KNOBS[@]}"; do
