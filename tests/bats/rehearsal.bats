@@ -4,7 +4,7 @@
 setup_file() {
   load helper
   make_runbook "$BATS_FILE_TMPDIR"
-  rm -r .venv && ln -s "$REPO/.venv" .venv # torchrun and python as well
+  rm -r .venv && ln -s "$REPO/.venv" .venv             # torchrun and python as well
   cp "$REPO/recipes/base/arc-tasks.yaml" recipes/base/ # upstream's tasks, not the stand-in's
   sed -i 's/epochs=8/epochs=2/; s/eval_interval=4/eval_interval=1/' recipes/arc2-rehearsal.yaml
   git -c user.name=tester -c user.email=tester@example.invalid commit --quiet --all --message 'A smaller rehearsal'
