@@ -266,6 +266,16 @@ def test_faithful_cannot_be_set_by_hand(bundle: Path) -> None:
     assert outcome == "wrong" and "its own facts say" in lines
 
 
+def test_reasons_cannot_be_left_out_by_hand(bundle: Path) -> None:
+    manifest = read_json(bundle / "manifest.json")
+    manifest["reasons"] = manifest["reasons"][:1]
+    write_json(bundle / "manifest.json", manifest)
+    write_bytes(bundle / "statement.json", make_statement((bundle / "manifest.json").read_bytes()))
+    write_sums(bundle)
+    outcome, lines = finding(verify(bundle), "manifest")
+    assert outcome == "wrong" and "its own facts say" in lines
+
+
 def test_an_overridden_command_is_on_record_and_no_forgery(bundle: Path) -> None:
     manifest = read_json(bundle / "manifest.json")
     training(manifest)["argv"].append("++seed=0")
@@ -305,6 +315,14 @@ def test_lines_added_to_the_list_of_digests_are_found(bundle: Path) -> None:
     with (bundle / "SHA256SUMS").open("a") as file:
         file.write("# a remark\n")
     assert verify(bundle).word == ALTERED
+
+
+@pytest.mark.parametrize("change", [lambda lines: lines[::-1], lambda lines: [*lines, lines[-1]]])
+def test_the_list_of_digests_has_one_form(bundle: Path, change: Any) -> None:
+    lines = (bundle / "SHA256SUMS").read_text().splitlines(keepends=True)
+    write_text(bundle / "SHA256SUMS", "".join(change(lines)))
+    verdict = verify(bundle)
+    assert verdict.word == ALTERED and "SHA256SUMS: its lines are not sorted, repeated" in str(verdict)
 
 
 # ---- cannot tell ----
