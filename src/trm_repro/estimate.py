@@ -50,13 +50,13 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
         shares = [run.utilisation for run in runs]
         texts += [
             f"duration  {low:.0f} to {high:.0f} h on {count} × {name}{'' if gpus else ' (none here; the paper had these)'}:"
-            f" {peak / 1e12:.0f} TFLOP/s each, {min(shares):.0%} to {max(shares):.0%} of it as in the runs below",
+            f" {peak / 1e12:.0f} TFLOP/s each, {100 * min(shares):.0f} to {100 * max(shares):.0f} % of it as in the runs below",
             f"cost      {low * count * gpu_hour:.0f} to {high * count * gpu_hour:.0f} USD"
             f" at {gpu_hour:g} USD a GPU hour (GPU_HOUR_USD)",
         ]
     texts += [
         f"published {run.who}: {run.gpus} × {run.gpu}, {run.hours:g} h, {run.work:.2g} FLOP,"
-        f" {run.utilisation:.0%} of peak; {run.result}"
+        f" {100 * run.utilisation:.0f} % of peak; {run.result}"
         for run in runs
     ]
     return "\n".join(texts)
