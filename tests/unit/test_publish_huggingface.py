@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,11 +50,16 @@ class Box:
         return here == there
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("repository")).folder
+
+
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def box(made: Path, tmp_path: Path) -> Iterator[Box]:
     (tmp_path / "home").mkdir()
     with HubServer() as hub:
-        yield Box(tmp_path / "home", make_bundle(tmp_path / "repository").folder, hub)
+        yield Box(tmp_path / "home", Path(shutil.copytree(made, tmp_path / "bundle")), hub)
 
 
 def test_creates_a_private_model_in_one_commit_and_records_the_revision(box: Box) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,12 +70,17 @@ class Box:
         return self.server.datasets[ID].files == here
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("repository")).folder
+
+
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def box(made: Path, tmp_path: Path) -> Iterator[Box]:
     home = tmp_path / "home"
     (home / "tmp").mkdir(parents=True)
     with KaggleServer() as server:
-        yield Box(home, make_bundle(tmp_path / "repository").folder, server)
+        yield Box(home, Path(shutil.copytree(made, tmp_path / "bundle")), server)
 
 
 def test_the_client_imports_with_what_we_declare() -> None:
@@ -389,8 +395,7 @@ def test_every_kind_of_credentials_signs_in(box: Box, kind: str) -> None:
     assert box.server.count("ListDatasets") == 1
 
 
-@pytest.mark.parametrize("kind", ["token file", "access_token", "kaggle.json"])
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+@pytest.mark.parametrize(("kind", "mode"), [("token file", 0o604), ("access_token", 0o640), ("kaggle.json", 0o644)])
 def test_a_secret_file_that_others_can_read_is_refused(box: Box, kind: str, mode: int) -> None:
     done = box.run("publish", "credentials", **give(box, kind, mode))
     assert done.returncode == 4 and f"mode is {mode:o}" in done.stderr and "hint: chmod 600" in done.stderr
