@@ -55,6 +55,7 @@ def test_all_eight_boxes_of_the_seed_in_its_order(manifest: dict[str, Any], run:
         (1, lambda m: m.update(upstream=None)),
         (1, lambda m: guard(m, "G-UPSTREAM-PIN", "overridden")),
         (2, lambda m: guard(m, "G-BUILDER-COMMAND", "overridden")),
+        (2, lambda m: fast(m)),
         (3, lambda m: guard(m, "G-TRAIN-COMMAND", "overridden")),
         (4, lambda m: m.update(outputs=[e for e in m["outputs"] if e["role"] != "final-checkpoint"])),
         (4, lambda m: m.update(outputs=[e for e in m["outputs"] if not e["path"].endswith("COMMANDS.txt")])),
@@ -66,6 +67,11 @@ def test_a_box_is_empty_when_its_fact_is_missing(manifest: dict[str, Any], run: 
     change(changed)
     assert not boxes(changed, run)[box].ticked
     assert str(boxes(changed, run)[box]).startswith("[ ] ")
+
+
+def fast(manifest: dict[str, Any]) -> None:
+    manifest["knobs"]["DATASET_BUILDER"] = {"value": "fast", "default": "exact"}
+    manifest["recipe"]["resolved"]["dataset"]["digests"] = "digests/x.json"
 
 
 def guard(manifest: dict[str, Any], name: str, outcome: str) -> None:

@@ -232,6 +232,16 @@ def test_another_command_ends_faithfulness(faithful_manifest: dict[str, Any], st
     assert step in reason and re.search("missing|added", reason)
 
 
+def test_our_own_builder_is_as_good_where_digests_prove_it(faithful_manifest: dict[str, Any]) -> None:
+    entry = next(entry for entry in faithful_manifest["commands"] if entry["step"] == "04-dataset")
+    faithful_manifest["recipe"]["resolved"]["dataset"]["program"] = ["python", "-m", "dataset.build_arc_dataset"]
+    assert "missing: python" in faithful.reasons(faithful_manifest)[0]
+    faithful_manifest["knobs"]["DATASET_BUILDER"] = {"value": "fast", "default": "exact"}
+    assert faithful.reasons(faithful_manifest), "without digests nothing is proven"
+    faithful_manifest["recipe"]["resolved"]["dataset"]["digests"] = "digests/x.json"
+    assert faithful.reasons(faithful_manifest) == [], entry["argv"]
+
+
 def test_a_command_that_failed_ends_faithfulness(faithful_manifest: dict[str, Any]) -> None:
     faithful_manifest["commands"][-1]["exit_code"] = 1
     (reason,) = faithful.reasons(faithful_manifest)

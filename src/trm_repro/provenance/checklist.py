@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_repro.provenance.faithful import fast_builder
+
 
 @dataclass(frozen=True)
 class Box:
@@ -59,7 +61,10 @@ def checklist(manifest: Mapping[str, Any], repository: Path, published: str) -> 
     )
     exact, evidence = guard("G-BUILDER-COMMAND")
     built = Box(
-        exact and recipe["faithful"], f"{recipe['dataset']['folder']} built via the exact builder command", evidence
+        exact and recipe["faithful"] and not fast_builder(manifest),
+        f"{recipe['dataset']['folder']} built via the exact builder command",
+        evidence
+        + ("; DATASET_BUILDER=fast: by our builder, the same bytes by digest" if fast_builder(manifest) else ""),
     )
     exact, evidence = guard("G-TRAIN-COMMAND")
     flags = Box(
