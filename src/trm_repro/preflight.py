@@ -159,7 +159,7 @@ def _gpu_lines(recipe: Recipe, facts: Facts) -> list[Line]:
         "GPUs",
         f"{len(facts.gpus)} × {' and '.join(names)}" if facts.gpus else "none",
         "1 at least",
-        f"{processes} process(es) would share a batch of {recipe.train.batch}; the recipe is made for {recipe.needs.gpu or 'any'}",
+        f"{processes} process(es) share a batch of {recipe.train.batch}; the recipe is made for {recipe.needs.gpu or 'any'}",
         "run on a machine with GPUs of one kind; without any: make rehearse",
         "problem" if not facts.gpus else _state(len(names) == 1, "warning"),
     )
