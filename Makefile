@@ -49,6 +49,9 @@ env: ## the knobs in force, secrets masked
 recipes: .venv/ready ## what can be reproduced
 	@$(TOOL)/trm-repro recipe list
 
+sweep: .venv/ready ## the recipes of SWEEP=… side by side, with one table at the end (recipes/sweeps/)
+	@lib/sweep.sh $(SWEEP)
+
 clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only with DATA=1
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
