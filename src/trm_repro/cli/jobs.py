@@ -1,4 +1,4 @@
-"""Verb ``job``: a recipe's run as a file for a cluster or a cloud."""
+"""Verbs beyond one run on this machine: job, a run as a file for a cluster or a cloud; sweep, several runs side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds this room's verb to the parser."""
+    """Adds this room's verbs to the parser."""
     job = verbs.add_parser("job", help="print the job file of a recipe for Slurm or SkyPilot")
     job.add_argument("kind", choices=["slurm", "sky"])
     job.add_argument("--recipe", default=os.environ.get("RECIPE", "arc2-paper"))
@@ -17,6 +17,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--bucket", default="", help="sky: the bucket that outlives the machines; its name must be yours alone"
     )
     job.set_defaults(handler=_job)
+    sweep = verbs.add_parser("sweep", help="recipes side by side (for make sweep)")
+    sweep.add_argument("what", choices=["recipes", "evaluate", "table"])
+    sweep.add_argument("name")
+    sweep.set_defaults(handler=_sweep)
 
 
 def _job(arguments: argparse.Namespace) -> None:
@@ -25,3 +29,15 @@ def _job(arguments: argparse.Namespace) -> None:
 
     recipe = read_recipe(Path("recipes"), arguments.recipe)
     print(job(arguments.kind, recipe, run_name=arguments.run_name or recipe.run_name, bucket=arguments.bucket), end="")
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    from trm_repro.sweep import evaluate, markdown, read_sweep
+
+    sweep = read_sweep(Path("recipes"), arguments.name)
+    if arguments.what == "recipes":
+        print("\n".join(sweep.recipes))
+    elif arguments.what == "evaluate":
+        evaluate(sweep, Path.cwd())
+    else:
+        print(markdown(sweep, Path.cwd()), end="")
