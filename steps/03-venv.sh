@@ -2,7 +2,7 @@
 # Usage: steps/03-venv.sh [--help] [--dry-run] [--force]
 # Summary: Make the environment that builds the dataset and trains, and write down what is in it.
 # Reads: locks/, upstream's requirements.txt and imports; the package registry.
-# Writes: VENV_DIR, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt.
+# Writes: VENV_DIR, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt and, every distribution with its digest, .json.
 # Guarantees: every package is the locked one, by digest; all that upstream imports can be imported, adam-atan2's CUDA part too; torch sees every GPU.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL
 # Exit: 0 done or fresh · 3 no lock fits this machine · 4 not what the lock says, or wrong Python · 5 an installation failed
@@ -10,7 +10,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
-  local listing=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt locks=()
+  local listing=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt inventory='' locks=()
   step_begin "$@"
   guard G-PYTHON
   guards_settle
@@ -31,9 +31,13 @@ main() {
   ((! DRY_RUN)) || return 0
   describe_environment >"$listing.part"
   mv "$listing.part" "$listing"
+  if [[ $ENVIRONMENT == training ]]; then
+    inventory=${listing%.txt}.json
+    python "$(repro environment inventory)" >"$inventory"
+  fi
   note "$(grep -E '^(Python|torch:|cuda_available:)' "$listing" | tr '\n' ' ')"
   # the locks are named beside the listing, so that a changed lock makes this step stale
-  step_done "environment $ENVIRONMENT${locks:+ (${locks[*]##*/})}, written down in $listing" "$listing" "${locks[@]}"
+  step_done "environment $ENVIRONMENT${locks:+ (${locks[*]##*/})}, written down in $listing" "$listing" ${inventory:+"$inventory"} "${locks[@]}"
 }
 
 # What the lock for this machine's driver says, adam-atan2 last: its build sees the torch that is installed (deviation D-04).

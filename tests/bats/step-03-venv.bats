@@ -45,6 +45,7 @@ nvcc_is() {
   assert_in_file 'cuda_available: True' "$listing"
   assert_in_file 'lock: locks' "$listing"
   assert_in_file "$(sha256sum locks/cu130.txt)" "$listing"
+  assert_in_file '"distributions": [' "${listing%.txt}.json"
 }
 
 @test "step 3 is fresh the second time, and not when a lock has changed" {

@@ -40,6 +40,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     imports = environment.add_parser("imports", help="the modules that an upstream's checkout imports, a line each")
     imports.add_argument("checkout", type=Path)
     imports.set_defaults(handler=_environment_imports)
+    inventory = environment.add_parser("inventory", help="the program that lists an environment, for its own Python to run")
+    inventory.set_defaults(handler=_environment_inventory)
 
 
 def _recipe() -> Recipe:
@@ -82,6 +84,12 @@ def _environment_imports(arguments: argparse.Namespace) -> None:
     if done.returncode:
         raise UsageError(f"{arguments.checkout}: {done.stderr.strip()}")
     print("\n".join(imported_modules(arguments.checkout, done.stdout.split("\0")[:-1])))
+
+
+def _environment_inventory(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance import inventory
+
+    print(inventory.__file__)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
