@@ -8,7 +8,7 @@ PYTHON ?= python3
 TOOL := .venv/bin
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status watch verify-run clean test lint unit bats bench test-upstream test-env locks
+.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-upstream test-env locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
 .PHONY: $(STEP_N)
@@ -42,6 +42,15 @@ status: .venv/ready ## where the run stands
 
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends
 	@source lib/prelude.bash && repro watch
+
+verify: .venv/ready ## check the packaged run: VERIFIED, ALTERED or CANNOT TELL (BUNDLE=… another one)
+	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
+
+report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
+	@source lib/prelude.bash && repro report
+
+attestations: .venv/ready ## the table of attestations/, checked and written into the README
+	@$(TOOL)/trm-repro attestations --into README.md
 
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs
