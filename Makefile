@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 TOOL := .venv/bin
+JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
 .PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-upstream test-env locks
@@ -71,10 +72,10 @@ lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
 	@$(TOOL)/mypy
 
 unit: .venv/ready ## pytest
-	@$(TOOL)/pytest
+	@OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $(JOBS) --dist loadfile
 
 bats: .venv/ready ## the steps and guards, against a stand-in upstream
-	@$(TOOL)/bats tests/bats
+	@printf '%s\n' tests/bats/*.bats | xargs --max-procs $(JOBS) --max-args 4 $(TOOL)/bats
 
 test: lint bats unit ## everything
 
