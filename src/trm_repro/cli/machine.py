@@ -40,7 +40,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     imports = environment.add_parser("imports", help="the modules that an upstream's checkout imports, a line each")
     imports.add_argument("checkout", type=Path)
     imports.set_defaults(handler=_environment_imports)
-    inventory = environment.add_parser("inventory", help="the program that lists an environment, for its own Python to run")
+    inventory = environment.add_parser(
+        "inventory", help="the program that lists an environment, for its own Python to run"
+    )
     inventory.set_defaults(handler=_environment_inventory)
 
 
