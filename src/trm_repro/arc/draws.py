@@ -130,7 +130,8 @@ def variants(
         if found > wanted:
             break
         k = below(state, 8)
-        colours[:] = np.arange(10)
+        for colour in range(1, 10):
+            colours[colour] = colour
         shuffle(state, colours[1:])
         value = _hash_variant(sums, shapes, k, colours)
         slot = np.int64(value & np.uint64(size - 1))
@@ -140,8 +141,8 @@ def variants(
             slots[slot] = found
             hashes[found] = value
             code = k
-            for colour in colours[1:]:
-                code = code * 10 + colour
+            for colour in range(1, 10):
+                code = code * 10 + colours[colour]
             codes[found] = code
             found += 1
     return codes[:found].copy()
