@@ -71,5 +71,8 @@ summary{cursor:pointer;font-weight:600}
     --bad:#a40e26;--c0:#0550ae;--c1:#bc4c00;--c2:#116329;--c3:#8250df;--c4:#a40e26;--c5:#57606a}
   body{max-width:none;padding:0;font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
   figure,table{break-inside:avoid}
+  h2,h3{break-after:avoid}
+  .charts{grid-template-columns:1fr 1fr}
+  details::details-content{content-visibility:visible;block-size:auto}
 }
 """ + "".join(f"polyline.c{i}{{stroke:var(--c{i})}}circle.c{i}{{fill:var(--c{i})}}\n" for i in range(CURVES))
