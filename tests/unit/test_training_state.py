@@ -250,3 +250,9 @@ def test_the_disk_is_watched_once_a_minute_and_told_once_an_hour(
         clock[0] += 1
     assert capsys.readouterr().err.count("warning: the disk has 5.0 GB left") == 2
     assert len(watcher.samples) == 67
+
+
+def test_a_look_at_the_disk_never_ends_a_training(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.folder / "all_config.yaml").write_text("epochs: [")  # it is being written
+    DiskWatch(place).look()
+    assert "warning: the disk could not be looked at" in capsys.readouterr().err

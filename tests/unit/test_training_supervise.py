@@ -166,6 +166,19 @@ def test_it_ends_when_its_parent_is_gone() -> None:
     assert gone(children)
 
 
+def test_if_the_supervisor_fails_itself_nothing_is_left() -> None:
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    pids = []
+    words = [sys.executable, "-u", "-c", LAUNCHER + "time.sleep(600)"]
+    watcher = supervise.Supervisor(words, every_second=fail, hear=lambda line: pids.extend(line.split()[1:]))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        watcher.run()
+    assert len(pids) == 2
+    assert gone([int(pid) for pid in pids])
+
+
 def test_nohup_stays_nohup() -> None:
     words = [
         "nohup",

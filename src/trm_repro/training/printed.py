@@ -8,6 +8,7 @@ NVARC's script puts the step behind it; alphaXiv's evaluation has none, which is
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ def printed_metrics(line: str) -> tuple[int, dict[str, float]] | None:
         return None
     try:
         value = ast.literal_eval(SCALAR.sub(r"\1", match[1]))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
     metrics = dict(_numbers(value)) if isinstance(value, dict) else {}
     evaluated = any(name.startswith(("all.", "ARC/")) for name in metrics)
@@ -39,7 +40,8 @@ def listener(path: Path) -> Callable[[str], None]:
 
     def hear(line: str) -> None:
         if found := printed_metrics(line):
-            append(path, {"step": found[0], "time": utc_now(), **found[1]})
+            with contextlib.suppress(OSError):  # a full disk is said elsewhere, and must not stop the listening
+                append(path, {"step": found[0], "time": utc_now(), **found[1]})
 
     return hear
 

@@ -80,7 +80,7 @@ class DiskWatch:
     warned: float = -REMIND
 
     def look(self) -> None:
-        """Looks, if it is time to. What cannot be told (no configuration yet, strange numbers) is no reason to stop."""
+        """Looks, if it is time to."""
         now = time.monotonic()
         if now - self.looked < LOOK:
             return
@@ -88,11 +88,11 @@ class DiskWatch:
         try:
             plan = disk_plan(self.place)
             left = read_state(self.place).seconds_left
-        except (ReproError, OSError, KeyError, TypeError, ValueError):
-            return
-        self.samples = [entry for entry in self.samples if now - entry.time <= disk.WINDOW]
-        self.samples.append(disk.sample(self.place.folder, now))
-        warning = disk.shortage(self.samples, plan, left) if plan else ""
+            self.samples = [entry for entry in self.samples if now - entry.time <= disk.WINDOW]
+            self.samples.append(disk.sample(self.place.folder, now))
+            warning = disk.shortage(self.samples, plan, left) if plan else ""
+        except Exception as error:  # files may be half-written or gone; a look must never end a training of three days
+            warning = f"the disk could not be looked at: {error}"
         if warning and now - self.warned >= REMIND:
             self.warned = now
             print(f"warning: {warning}", file=sys.stderr, flush=True)

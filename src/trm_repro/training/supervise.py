@@ -72,7 +72,6 @@ class Supervisor:
     def run(self) -> Ending:
         """Runs the command to its end."""
         mark = f"{os.getpid()}-{time.time_ns()}"
-        parent = os.getppid()
         with self._signals():
             process = subprocess.Popen(
                 self.argv,
@@ -88,21 +87,27 @@ class Supervisor:
             ]
             for reader in readers:
                 reader.start()
-            deadline = None
-            while not _ended(process):
-                if os.getppid() != parent and not self._asked:
-                    self._asked.append(signal.SIGHUP)
-                if (self._asked or self._alarm) and deadline is None:
-                    process.terminate()
-                    deadline = time.monotonic() + GRACE
-                if deadline and (len(self._asked) > 1 or time.monotonic() > deadline):
-                    break
-                self.every_second()
-            end_marked(mark)
+            try:
+                self._stay_beside(process, os.getppid())
+            finally:
+                end_marked(mark)
             code = process.wait()
             for reader in readers:
                 reader.join()
         return self._ending(128 - code if code < 0 else code)
+
+    def _stay_beside(self, process: subprocess.Popen[bytes], parent: int) -> None:
+        """Returns when the launcher has ended, or was asked to and has not."""
+        deadline = None
+        while not _ended(process):
+            if os.getppid() != parent and not self._asked:
+                self._asked.append(signal.SIGHUP)
+            if (self._asked or self._alarm) and deadline is None:
+                process.terminate()
+                deadline = time.monotonic() + GRACE
+            if deadline and (len(self._asked) > 1 or time.monotonic() > deadline):
+                return
+            self.every_second()
 
     def _ending(self, code: int) -> Ending:
         if self._asked:
