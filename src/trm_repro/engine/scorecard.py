@@ -29,7 +29,7 @@ from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
 
-HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w.-]+))?")
+HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w.-]+))?")
 CONFIG_NAME = "all_config.yaml"
 
 
@@ -70,18 +70,16 @@ def locate(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     match = HUB_ID.fullmatch(name)
-    if not match or (not name.startswith("hf://") and Path(name).parts[0] in (".", "..", "/", "~")):
+    if not match or (not name.startswith("hf://") and Path(name).parent.exists()):
         raise MissingPrerequisite(f"{name}: no such file", hint="a checkpoint on the hub is hf://USER/REPO/FILE")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     folder = str(Path(match["file"]).parent / CONFIG_NAME)
     try:
         path = Path(hf_hub_download(match["repo"], match["file"], revision=match["revision"]))
         hf_hub_download(match["repo"], folder, revision=match["revision"])
-    except EntryNotFoundError as error:
-        raise MissingPrerequisite(f"{name}: not on the hub: {str(error).splitlines()[0]}") from None
-    except (HfHubHTTPError, OSError, OfflineModeIsEnabled) as error:
+    except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise MissingPrerequisite(
             f"{name}: neither a file here nor to be had from the hub: {str(error).splitlines()[0]}"
         ) from None
@@ -208,8 +206,10 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
 def _evaluate(
     model: TRM, split: Split, request: Request, world: World, name: str
 ) -> tuple[dict[str, float], Predictions]:
-    batches = evaluation_batches(split, request.batch_size, world.rank, world.size, request.max_augmentations)
-    total = -(-len(split.evaluation_examples(request.max_augmentations)) // request.batch_size)
+    examples = len(split.evaluation_examples(request.max_augmentations))
+    size = min(request.batch_size, -(-examples // world.size) * world.size)  # a small split is not padded to a batch
+    batches = evaluation_batches(split, size, world.rank, world.size, request.max_augmentations)
+    total = -(-examples // size)
     if request.one_batch:
         batches, total = iter([next(batches)]), 1
     with (
