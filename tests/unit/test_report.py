@@ -7,15 +7,19 @@ import copy
 import html.parser
 import itertools
 import json
+import math
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from proof_support import HERE, make_run, the_manifest
 
+from trm_repro.arc.grids import encode
+from trm_repro.arc.scoring import Votes
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.faithful import reasons
@@ -162,6 +166,20 @@ def test_votes_and_confidence_are_shown_where_the_engine_left_them(root: Path, m
         assert "attempt 1: ✓ right, 7 votes, confidence 0.62" in page(gather(manifest, lambda path: root / path))
     finally:
         path.with_name("votes.json").unlink()
+
+
+def test_the_tally_of_the_votes_is_that_of_the_submission() -> None:
+    """Two augmentations vote for one grid, one for another; confidence is the mean of sigmoid(q_halt)."""
+    truth = np.array([[1, 2]], np.uint8)
+    puzzles = {"t": {"train": [], "test": [{"input": [[3]], "output": truth.tolist()}]}}
+    votes = Votes(puzzles, ["<blank>", "t"])
+    inputs = np.stack([encode(np.array([[3]], np.uint8))] * 3)
+    preds = np.stack([encode(np.array([[5]], np.uint8)), encode(truth), encode(truth)])
+    votes.add(np.array([1, 1, 1]), inputs, preds, np.array([3.0, 0.0, 2.0], np.float32))
+    (best, second), *_ = votes.tally()["t"]
+    assert votes.submission()["t"][0]["attempt_1"] == truth.tolist() and (best["votes"], second["votes"]) == (2, 1)
+    assert best["confidence"] == pytest.approx((0.5 + 1 / (1 + math.exp(-2))) / 2)
+    assert second["confidence"] == pytest.approx(1 / (1 + math.exp(-3)))
 
 
 def test_a_grid_is_drawn_cell_by_cell_and_described() -> None:

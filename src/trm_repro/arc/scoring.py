@@ -156,6 +156,18 @@ class Votes:
                 submission[names[task]].append(attempts)
         return submission
 
+    def tally(self, k: int = 2) -> dict[str, list[list[dict[str, float]]]]:
+        """Behind each attempt of :meth:`submission`: how many votes it has, and their mean confidence."""
+        tally: dict[str, list[list[dict[str, float]]]] = {name: [] for name in self._tasks}
+        names = list(self._tasks)
+        for test_input, task in enumerate(self._task.tolist()):
+            ranked = self._ranked(test_input)[:k].tolist()
+            if ranked:
+                ranked += ranked[:1] * (k - len(ranked))
+                votes = [(int(self._votes[candidate]), float(self._confidence[candidate])) for candidate in ranked]
+                tally[names[task]].append([{"votes": n, "confidence": total / n} for n, total in votes])
+        return tally
+
     def _parse(self, numbers: npt.NDArray[np.int64]) -> None:
         """Reads the identifiers that were not seen before."""
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self._identifiers):

@@ -129,8 +129,9 @@ class ArcEvaluator:
         )
 
     def result(self, folder: Path) -> dict[str, float]:
-        """The metrics ``ARC/pass@K``; writes ``submission.json`` into ``folder``."""
+        """The metrics ``ARC/pass@K``; writes ``submission.json`` and, for reports, ``votes.json`` into ``folder``."""
         write_json(folder / "submission.json", self.votes.submission(self.config.submission_K))
+        write_json(folder / "votes.json", self.votes.tally(self.config.submission_K))
         return {f"ARC/pass@{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
 
 
