@@ -43,7 +43,7 @@ none_left() {
   assert_in_file '"exit_code": 130' .repro/runs/trm_arc2_paper_repro/commands.jsonl
 }
 
-@test "make all stops there, and goes on from there" {
+@test "after Ctrl-C, the next run says so, sets the attempt aside, and trains" {
   half_way
   kill -INT -- "-$BACKGROUND"
   ended

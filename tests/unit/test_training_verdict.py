@@ -203,6 +203,25 @@ def test_each_check_can_fail(place: Place, damage: Callable[[Place], None], chec
     assert verdict.verdict == "not comparable"
 
 
+def with_keys(place: Place, rename: Callable[[int, str], str]) -> dict[str, str]:
+    """What is broken after the keys of the last checkpoint were renamed."""
+    import torch
+
+    path = place.folder / "step_723914"
+    state = torch.load(path, weights_only=True)
+    torch.save({rename(i, key): value for i, (key, value) in enumerate(state.items())}, path)
+    return broken(judge(place, manifest(place.recipe), RUN))
+
+
+def test_the_keys_of_an_uncompiled_model_are_as_good(place: Place) -> None:
+    assert with_keys(place, lambda i, key: key.removeprefix("_orig_mod.")) == {}
+
+
+def test_two_kinds_of_keys_in_one_checkpoint_are_not(place: Place) -> None:
+    found = with_keys(place, lambda i, key: key if i else key.removeprefix("_orig_mod."))
+    assert "keys begin with _orig_mod.model.inner., model.inner." in found["step_723914"]
+
+
 def test_a_table_for_another_dataset_is_found(place: Place, tmp_path: Path) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(place.dataset, dataset)
