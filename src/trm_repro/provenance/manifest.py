@@ -145,7 +145,8 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
         files += [("final-checkpoint" if path == steps[-1] else "checkpoint", path) for path in steps]
     files.append(("config", folder / "all_config.yaml"))
     files += [("source", path) for path in sorted(folder.glob("*.py"))]
-    files += [("submission", path) for path in sorted(folder.glob("evaluator_ARC_step_*/submission.json"))]
+    for role in ("submission", "votes"):
+        files += [(role, path) for path in sorted(folder.glob(f"evaluator_ARC_step_*/{role}.json"))]
     files.append(("metrics", folder / METRICS))
     files += [("command", folder / name) for name in ("COMMANDS.txt", "TRM_COMMIT.txt")]
     files += [("log", run.repository / stamp.log) for stamp in _stamps(run)]

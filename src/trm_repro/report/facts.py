@@ -164,7 +164,7 @@ def gather(
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
     puzzles = _read(next(iter(found.get("test-puzzles", [])), None))
-    submission = _latest(found.get("submission", []))
+    submission = _latest(found.get("submission", []), found.get("votes", []))
     gallery, solved = _gallery(puzzles, submission)
     seconds = {step["step"]: _between(step["started"], step["finished"]) for step in manifest["steps"]}
     gpus = min(len(manifest["host"]["gpus"]), _processes(manifest))
@@ -238,8 +238,8 @@ def _read(path: Path | None) -> dict[str, Any]:
         return {}
 
 
-def _latest(paths: Sequence[Path]) -> dict[str, Any]:
-    """The last evaluation's submission, each task with ``votes`` beside it if the engine left them."""
+def _latest(paths: Sequence[Path], tallies: Sequence[Path]) -> dict[str, Any]:
+    """The last evaluation's submission, each entry with its ``votes`` where the engine counted them."""
 
     def step(path: Path) -> int:
         digits = path.parent.name.rpartition("_")[2]
@@ -247,7 +247,7 @@ def _latest(paths: Sequence[Path]) -> dict[str, Any]:
 
     path = max(paths, key=step, default=None)
     submission = _read(path)
-    votes = _read(path.with_name("votes.json")) if path and path.with_name("votes.json").exists() else {}
+    votes = _read(next((tally for tally in tallies if path and tally.parent == path.parent), None))
     return {
         task: [
             {**entry, "votes": votes[task][i] if i < len(votes.get(task, [])) else []}
