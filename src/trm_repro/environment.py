@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.machine import Gpu, Nvcc, dotted
+from trm_repro.machine import Gpu, Nvcc, dotted, version
 from trm_repro.recipe import Recipe
 
 # lock → the first driver that runs it (NVIDIA's CUDA release notes, "minimum required driver")
@@ -60,14 +60,14 @@ def choose(gpus: Sequence[Gpu], compilers: Sequence[Nvcc], *, wanted: str = "aut
     elif not gpus:
         lock, why = "cu130", "no driver here to go by; this is what a new machine takes"
     else:
-        driver = min(gpu.driver for gpu in gpus)
-        lock = next((name for name, first in DRIVERS.items() if driver >= first), "")
+        driver = min((gpu.driver for gpu in gpus), key=version)
+        lock = next((name for name, first in DRIVERS.items() if version(driver) >= first), "")
         if not lock:
             raise MissingPrerequisite(
-                f"the NVIDIA driver {dotted(driver)} is older than {dotted(DRIVERS['cu126'])}, which CUDA 12 needs",
+                f"the NVIDIA driver {driver} is older than {dotted(DRIVERS['cu126'])}, which CUDA 12 needs",
                 hint="install a newer driver; ENV_LOCK=none takes torch from TORCH_INDEX_URL instead",
             )
-        why = f"driver {dotted(driver)}, and {lock} needs {dotted(DRIVERS[lock])}"
+        why = f"driver {driver}, and {lock} needs {dotted(DRIVERS[lock])}"
     home = ""
     if lock == "cu126":
         twelve = [nvcc for nvcc in compilers if nvcc.version[0] == 12]

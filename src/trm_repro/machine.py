@@ -24,7 +24,7 @@ class Gpu:
 
     name: str
     memory: int | None
-    driver: tuple[int, ...]
+    driver: str
     capability: tuple[int, int] | None = None
     used: int | None = None
 
@@ -62,7 +62,7 @@ def _gpu(line: str) -> Gpu | None:
     return Gpu(
         name=words[0],
         memory=_mebibytes(words[1]),
-        driver=version(words[2]),
+        driver=words[2],
         capability=(capability[0], capability[1]) if len(capability) == 2 else None,
         used=_mebibytes(words[4]) if len(words) > 4 else None,
     )

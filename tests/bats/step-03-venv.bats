@@ -31,7 +31,7 @@ nvcc_is() {
   assert_plan_done
   assert_equal "$(<"$STUBS/built")" "$CU13 9.0 []"
   assert_equal "$(readlink "$CU13/lib64") $(readlink "$CU13/lib/libcudart.so")" 'lib libcudart.so.13'
-  assert_output --partial 'driver 580.65.6, and cu130 needs 580'
+  assert_output --partial 'driver 580.65.06, and cu130 needs 580'
   grep -q '^python -c import\\ torch.*adam_atan2_backend' "$STUBS/calls"
   grep -q '^python -c import\\ torch.*device_count.*4' "$STUBS/calls"
 }

@@ -60,9 +60,9 @@ def test_the_slowest_published_run_bounds_the_estimate_for_its_own_machine() -> 
 
 
 def test_the_estimate_follows_the_gpus_found() -> None:
-    eight = estimate(PAPER, [Gpu("NVIDIA H100 80GB HBM3", None, ())] * 8, most=8, gpu_hour=2.5)
+    eight = estimate(PAPER, [Gpu("NVIDIA H100 80GB HBM3", None, "580")] * 8, most=8, gpu_hour=2.5)
     assert "20 to 36 h on 8 × NVIDIA H100" in eight
-    assert "unknown for Some GPU" in estimate(PAPER, [Gpu("Some GPU", None, ())], most=8, gpu_hour=2.5)
+    assert "unknown for Some GPU" in estimate(PAPER, [Gpu("Some GPU", None, "580")], most=8, gpu_hour=2.5)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from trm_repro.preflight import GB, Facts, Line, lines, table
 from trm_repro.recipe import read_recipe
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
-H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, (580, 65, 6), (9, 0), 4 << 20)
+H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "580.65.06", (9, 0), 4 << 20)
 ENVIRON = {"MAX_GPUS_TO_USE": "8", "ENV_LOCK": "locks", "CUDA_LOCK": "auto", "PY": "python3.10", "CHECK_REMOTE": "0"}
 GOOD = Facts(
     gpus=[H100] * 4, compilers=[], cores=64, memory=200 * GB, shm=64 * GB, disk=500 * GB, files=65536, clock=2.0, newest=1.0,
@@ -48,8 +48,8 @@ def test_a_good_machine_has_no_finding_and_every_line_says_why() -> None:
         ("GPU memory", "problem", {"gpus": [H100] * 2}),
         ("GPU memory", "warning", {"gpus": [dataclasses.replace(H100, memory=60 * GB)] * 4}),
         ("GPUs free", "warning", {"gpus": [dataclasses.replace(H100, used=3 * GB)] * 4}),
-        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver=(470,))] * 4}),
-        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver=(550,))] * 4}),
+        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver="470.82")] * 4}),
+        ("CUDA", "problem", {"gpus": [dataclasses.replace(H100, driver="550.90")] * 4}),
         ("CUDA", "warning", {"environ": with_environ(ENV_LOCK="none")}),
         ("C++ compiler", "problem", {"cxx": ""}),
         ("Python headers", "problem", {"headers": False}),
@@ -80,7 +80,10 @@ def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: 
         ("memory", {"memory": 24 * GB}),
         ("disk", {"disk": 30 * GB, "built": True, "installed": True}),
         ("GPU memory", {"gpus": [H100] * 8}),
-        ("CUDA", {"gpus": [dataclasses.replace(H100, driver=(550,))] * 4, "compilers": [Nvcc(Path("/cuda"), (12, 6))]}),
+        (
+            "CUDA",
+            {"gpus": [dataclasses.replace(H100, driver="550.90")] * 4, "compilers": [Nvcc(Path("/cuda"), (12, 6))]},
+        ),
         ("CUDA", {"environ": with_environ(ENV_LOCK="none"), "compilers": [Nvcc(Path("/cuda"), (12, 6))]}),
         ("clock", {"skew": 12.0}),
         ("W&B key", {"wandb": ""}),
@@ -178,9 +181,9 @@ def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     )
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, (418, 39)), Gpu("A", None, (418, 39))]
+    assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, "418.39"), Gpu("A", None, "418.39")]
     smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12"\n')
-    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, (580, 65, 6), (9, 0), 12 << 20)]
+    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0), 12 << 20)]
     smi.write_text("#!/bin/sh\necho NVIDIA H100, 81559, 580.65.06, 9.0, 12; exit 6\n")
     assert machine.gpus() == []
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-MIB = 1 << 20  # nvidia-smi counts memory in MiB
+from trm_repro.machine import gpus, output
 
 
 def host() -> dict[str, Any]:
@@ -24,25 +21,9 @@ def host() -> dict[str, Any]:
         "cpu": _field(Path("/proc/cpuinfo"), "model name") or platform.processor(),
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": [gpu for line in _output(QUERY).splitlines() if (gpu := _gpu(line))],
-        "cuda": _cuda(_output(["nvidia-smi"])),
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory, "driver": gpu.driver} for gpu in gpus()],
+        "cuda": _cuda(output(["nvidia-smi"])),
     }
-
-
-def _output(command: list[str]) -> str:
-    """What a program prints; empty where it is missing or fails."""
-    if not shutil.which(command[0]):
-        return ""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode else done.stdout
-
-
-def _gpu(line: str) -> dict[str, Any] | None:
-    words = [word.strip() for word in line.split(",")]
-    if len(words) != 3:
-        return None
-    memory = int(words[1]) * MIB if words[1].isdigit() else None
-    return {"name": words[0], "memory_bytes": memory, "driver": words[2]}
 
 
 def _cuda(screen: str) -> str | None:
