@@ -263,6 +263,15 @@ def test_ranks_share_one_global_batch(tmp_path):
     assert batches > 2 and all(sampler.next() is None for sampler in parts)
 
 
+def test_batches_are_counted_beforehand(tmp_path):
+    sampler = Sampler(Split(write_dataset(tmp_path / "toy"), "train"), seed=1, global_batch_size=8, epochs=3)
+    drawn = 0
+    for iteration in (1, 2, 3):
+        sampler.begin(iteration)
+        drawn += sum(1 for _ in iter(sampler.next, None))
+    assert sampler.count(3) == drawn and sampler.count(3, at_most=80) is None
+
+
 def test_evaluation_covers_every_example_once_and_pads(tmp_path):
     split = Split(write_dataset(tmp_path / "toy"), "test")
     seen = []

@@ -11,6 +11,7 @@ batch from the same generators.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -169,8 +170,16 @@ class Sampler:
 
     def next(self) -> Batch | None:
         """The next batch of the iteration; None when what is left does not fill one."""
+        spans = self._pick_puzzles()
+        chosen = [start + self.examples_generator.choice(size, take, replace=False) for start, size, take in spans]
+        if sum(take for _, _, take in spans) < self.global_batch_size:
+            return None
+        return self.split.batch(np.concatenate(chosen)[self.slice], self.slice.stop - self.slice.start)
+
+    def _pick_puzzles(self) -> list[tuple[int, int, int]]:
+        """The puzzles of the next batch: first example, number of examples, how many of them to take."""
         generator = np.random.Generator(self._philox)
-        chosen: list[Indices] = []
+        spans = []
         room = self.global_batch_size
         while room and self._cursor < len(self._order):
             group = self._order[self._cursor]
@@ -178,11 +187,20 @@ class Sampler:
             puzzle = generator.integers(self.split.group_indices[group], self.split.group_indices[group + 1])
             start, end = self.split.puzzle_indices[puzzle], self.split.puzzle_indices[puzzle + 1]
             take = min(end - start, room)
-            chosen.append(start + self.examples_generator.choice(end - start, take, replace=False))
+            spans.append((start, end - start, take))
             room -= take
-        if room:
+        return spans
+
+    def count(self, iterations: int, *, at_most: int = 200_000) -> int | None:
+        """How many batches there will be; None where finding out takes more than ``at_most`` picks (about a second)."""
+        if iterations * self.epochs * (len(self.split.group_indices) - 1) > at_most:
             return None
-        return self.split.batch(np.concatenate(chosen)[self.slice], self.slice.stop - self.slice.start)
+        probe, batches = copy.copy(self), 0
+        for iteration in range(1, iterations + 1):
+            probe.begin(iteration)
+            while sum(take for _, _, take in probe._pick_puzzles()) == self.global_batch_size:
+                batches += 1
+        return batches
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sampler is: plain numbers, texts and lists."""

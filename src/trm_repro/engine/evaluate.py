@@ -20,10 +20,12 @@ from trm_repro.engine.act import Batch
 from trm_repro.engine.config import EvaluatorConfig
 from trm_repro.engine.data import Indices, Split
 from trm_repro.engine.loss import METRICS, loss_and_metrics
-from trm_repro.engine.model import TRM
+from trm_repro.engine.model import TRM, State
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken
 from trm_repro.files import read_json, staged, write_json
+
+Think = Callable[[TRM, State, Tensor], State]
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Predictions:
 
 
 @torch.no_grad()
-def answer(model: TRM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps."""
+def answer(model: TRM, batch: Batch, think: Think = TRM.think) -> tuple[Tensor, Tensor]:
+    """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps by ``think``."""
     e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
     state = model.initial_state(len(batch.inputs))
     for _ in range(model.config.halt_max_steps):
-        state = model.think(state, e)
+        state = think(model, state, e)
     logits, q = model.read(state)
     return logits, q[:, 0]
 
@@ -54,7 +56,7 @@ def evaluate(
     *,
     loss_type: str,
     after_batch: Callable[[], None] = lambda: None,
-    answer_batch: Callable[[TRM, Batch], tuple[Tensor, Tensor]] = answer,
+    think: Think = TRM.think,
 ) -> tuple[dict[str, float], Predictions]:
     """Evaluates a model.
 
@@ -64,7 +66,7 @@ def evaluate(
         world: this process among the others.
         loss_type: as in the configuration.
         after_batch: called after each batch, to show progress.
-        answer_batch: :func:`answer`, perhaps compiled.
+        think: one supervision step, perhaps compiled.
 
     Returns:
         The metrics over all processes, ``all.<name>``, and this process's predictions.
@@ -75,7 +77,7 @@ def evaluate(
     examples, preds, q_logits = [], [], []
     for rows, batch in batches:
         batch = batch.to(world.device)
-        logits, q_halt = answer_batch(model, batch)
+        logits, q_halt = answer(model, batch, think)
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]

@@ -27,6 +27,7 @@ from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
 from trm_repro.engine.log import MetricsLog, wandb_run
+from trm_repro.engine.model import TRM
 from trm_repro.engine.train import Training
 from trm_repro.engine.watch import check_loss, explained
 from trm_repro.engine.world import World, join
@@ -64,6 +65,7 @@ class Run:
         torch.manual_seed(config.seed + world.rank)  # from here on for the adapters' dropout only
         self.compiled = compiles(config, world)
         self.training = Training(config, self.model, self.data.metadata, world, compiled=self.compiled)
+        self.think = torch.compile(TRM.think, dynamic=False) if self.compiled else TRM.think
         self.sampler = Sampler(
             self.data,
             seed=config.seed,
@@ -98,9 +100,11 @@ class Run:
         if self.log and not resumed:
             self.log.write(0, {"num_params": sum(p.numel() for p in self.model.parameters())})
         title = f"training {config.run_name}"
-        with progress.track(title, total=training.total_steps, quiet=not self.world.leads) as bar:
+        iterations = config.epochs // config.interval
+        total = self.sampler.count(iterations) or training.total_steps  # upstream's estimate, within a percent
+        with progress.track(title, total=total, quiet=not self.world.leads) as bar:
             bar.advance(training.step)
-            for iteration in range(self.iterations_done + 1, config.epochs // config.interval + 1):
+            for iteration in range(self.iterations_done + 1, iterations + 1):
                 if self.sampler.iteration != iteration:
                     self.sampler.begin(iteration)
                 while (batch := self.sampler.next()) is not None:
@@ -152,7 +156,12 @@ class Run:
             bar.advance(0)
 
         metrics, predictions = evaluate(
-            self.model, batches, world, loss_type=config.arch.loss.loss_type, after_batch=after_batch
+            self.model,
+            batches,
+            world,
+            loss_type=config.arch.loss.loss_type,
+            after_batch=after_batch,
+            think=self.think,
         )
         parts = world.collect(predictions)
         if self.evaluator:
