@@ -40,3 +40,10 @@ metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
   assert_failure 4
   assert_output --partial 'PYTHONPATH=/somewhere'
 }
+
+@test "the training's output is not buffered, so that lines are seen when they are printed" {
+  answer 'echo "PYTHONUNBUFFERED is ${PYTHONUNBUFFERED-not set}"; real_torchrun "$@"' 'torchrun *'
+  in_runbook steps/05-train.sh
+  assert_success
+  assert_output --partial 'PYTHONUNBUFFERED is 1'
+}
