@@ -21,17 +21,14 @@ from trm_repro.files import read_json
 from trm_repro.metrics import FILE as METRICS
 from trm_repro.metrics import read_evaluations
 from trm_repro.provenance.checkpoints import checkpoints, step_of
+from trm_repro.report.published import METRICS as METRIC_OF
+from trm_repro.report.published import published
 from trm_repro.training.checks import Check, checks, submission_step, submissions
 from trm_repro.training.state import Place, configuration
 
 FORMAT = "trm-repro/verdict/v1"
 TOLERANCE = 1e-6  # between a logged and a recomputed score; upstream logs double precision
 PASS = "ARC/pass@"
-PUBLISHED: dict[str, dict[str, float]] = {
-    "arc2": {"TRM paper": 0.078, "ARC Prize's retraining": 0.062, "Trelis": 0.10, "NVARC": 0.1014},
-    "arc1": {"TRM paper": 0.446, "ARC Prize's retraining": 0.40, "alphaXiv, H3 L4": 0.43},
-}
-"""pass@2 on the public evaluation tasks, as others published it."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +128,18 @@ def judge(place: Place, manifest: Mapping[str, Any], run: str) -> Verdict:
         metric=expected.metric,
         published=expected.value,
         reference=expected.reference,
-        others=PUBLISHED.get(place.recipe.target_dataset, {}) if expected.metric == "ARC/pass@2" else {},
+        others=others(place.recipe.target_dataset, expected.metric),
         evaluations=evaluations,
         last=found[-1].name if found else "",
         best=f"step_{best.step}" if best and best.step in map(step_of, found) else "",
         checks=made,
     )
+
+
+def others(target: str, metric: str) -> dict[str, float]:
+    """What was published for a kind of puzzle, by whom, where ``metric`` is what those numbers measure."""
+    comparable = any(target.startswith(kind) and metric == name for kind, name in METRIC_OF.items())
+    return {number.who: number.value for number in published(target)} if comparable else {}
 
 
 def compare(
