@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trm_repro.digests import digest_file
+from trm_repro.digests import Digest
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance import promises
@@ -55,11 +55,13 @@ class Context:
 
     Args:
         folder: where it lies.
+        digests: of its files, by name.
         signers: a file of allowed signers, if the signature has to be by one of them.
         attestation: a folder of ``attestations/``, if the bundle has to be the one it attests.
     """
 
     folder: Path
+    digests: Mapping[str, Digest]
     signers: Path | None = None
     attestation: Path | None = None
 
@@ -116,7 +118,7 @@ def outputs(context: Context) -> Outcome:
         if not context.has(name):
             wrong.append(f"missing: {name}: the manifest's {role}")
             continue
-        found = digest_file(context.folder / name)
+        found = context.digests[name]
         if (found.sha256, found.bytes) != (entries[-1]["sha256"], entries[-1]["bytes"]):
             wrong.append(
                 f"different: {name}: the manifest expects sha256 {entries[-1]['sha256']}, {entries[-1]['bytes']} bytes; "

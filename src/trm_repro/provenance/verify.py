@@ -15,7 +15,7 @@ import contextlib
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,19 +84,20 @@ def verify(path: Path, *, signers: Path | None = None, attestation: Path | None 
         with opened(path) as folder:
             names = {entry.name for entry in folder.iterdir()}
             if not names & {SUMS, MANIFEST}:
-                return Verdict(
-                    (
-                        Finding(
-                            "structure", "unknown", (f"{path}: not a bundle: neither {SUMS} nor {MANIFEST} is in it",)
-                        ),
-                    )
-                )
-            files = check_files(folder)
+                return _cannot_tell(f"{path}: not a bundle: neither {SUMS} nor {MANIFEST} is in it")
+            digests = {
+                path.name: digest for path, digest in digest_files(filter(Path.is_file, folder.iterdir())).items()
+            }
+            files = check_files(folder, digests)
             if files.outcome != "ok":
                 return Verdict((files,))
-            return Verdict((files, *_checks(Context(folder, signers=signers, attestation=attestation))))
+            return Verdict((files, *_checks(Context(folder, digests, signers=signers, attestation=attestation))))
     except MissingPrerequisite as error:
-        return Verdict((Finding("structure", "unknown", (str(error),)),))
+        return _cannot_tell(str(error))
+
+
+def _cannot_tell(why: str) -> Verdict:
+    return Verdict((Finding("structure", "unknown", (why,)),))
 
 
 def _checks(context: Context) -> Iterator[Finding]:
@@ -143,15 +144,14 @@ def opened(path: Path) -> Iterator[Path]:
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 
-def check_files(folder: Path) -> Finding:
+def check_files(folder: Path, digests: Mapping[str, Digest]) -> Finding:
     """Compares the files of a bundle with ``SHA256SUMS``, and Kaggle's two with ``kaggle.sha256`` where they are."""
     entries = {entry.name: entry for entry in folder.iterdir() if entry.name not in FURNITURE}
     lines = [f"extra: {name}: a bundle has no folders" for name, entry in sorted(entries.items()) if entry.is_dir()]
-    present = {name: entry for name, entry in entries.items() if entry.is_file()}
-    digests = {path.name: digest for path, digest in digest_files(present.values()).items()}
+    present = {name for name, entry in entries.items() if entry.is_file()}
     listed = _listed(folder / SUMS, lines)
     settings = _listed(folder / KAGGLE_SUMS, lines) if KAGGLE_SUMS in present else {}
-    for name in sorted(listed.keys() | digests.keys() - {SUMS}):
+    for name in sorted(listed.keys() | present - {SUMS}):
         if name in SETTINGS and name not in listed:
             expected, source = settings.get(name), KAGGLE_SUMS
         else:
