@@ -10,6 +10,7 @@ import pytest
 
 from trm_repro.arc import outlook
 from trm_repro.arc.builder import build
+from trm_repro.arc.grids import encode
 from trm_repro.arc.layout import digests, read_split
 from trm_repro.arc.picture import variants
 from trm_repro.arc.soundness import _first_bad_canvas, verify
@@ -153,6 +154,14 @@ def test_a_canvas_is_checked_token_by_token(built):
         one_cell_wide = (canvases[row] >= 2).sum() <= 30  # may lose or win a whole side with one token
         missed += _first_bad_canvas(changed) != row and not colours and not one_cell_wide
     assert missed == 0
+
+
+@pytest.mark.parametrize(("place", "token"), [(31, 12), (31, 1), (31, 0), (3, 2), (3, 0), (90, 2), (90, 0), (899, 1)])
+def test_a_wrong_token_in_a_grid_or_its_end_is_found(place, token):
+    canvas = encode(np.full((3, 3), 4, np.uint8))[None]
+    assert _first_bad_canvas(canvas) == 1
+    canvas[0, place] = token
+    assert _first_bad_canvas(canvas) == 0
 
 
 def test_the_verb_says_what_it_found(dataset, tmp_path, capsys):
