@@ -4,7 +4,7 @@
 # Reads: the knobs, the recipe, the machine.
 # Writes: nothing but the stamp and the log.
 # Guarantees: every problem is listed at once, each with its remedy; what the machine has stands beside what the run needs, and why.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV MAX_GPUS_TO_USE VENV_DIR ENV_LOCK CUDA_LOCK CHECK_REMOTE PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV MAX_GPUS_TO_USE VENV_DIR ENV_LOCK CUDA_LOCK DATASET_BUILDER CHECK_REMOTE PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE
 # Exit: 0 all well · 3 something is missing or not allowed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
