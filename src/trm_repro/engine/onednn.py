@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 
 
-def available() -> bool:
-    """Whether this PyTorch has oneDNN's linear, and it is not turned off."""
-    wanted = os.environ.get("TRM_REPRO_MATMUL") != "torch"
-    has_it: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return wanted and has_it and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+# A constant, so that torch.compile need not look into it.
+AVAILABLE: bool = (
+    os.environ.get("TRM_REPRO_MATMUL") != "torch"
+    and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
 
 
 def suits(x: Tensor) -> bool:
     """Whether products of ``x`` are faster here."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and available()
+    return x.device.type == "cpu" and x.dtype == torch.float32 and AVAILABLE
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
