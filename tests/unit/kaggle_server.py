@@ -60,7 +60,9 @@ class KaggleServer:
         self.requests: list[str] = []
         self.starts: list[tuple[str, int]] = []  # of each upload: the file, and the byte it began at
         self.spoil: dict[str, bytes | None] = {}  # files of the next version that arrive otherwise, or not at all
-        self.slow = 0  # how often a new version is "not ready yet"
+        self.slow = 0  # how often a new version is "not ready yet"; until then its files are not listed
+        self.late: list[tuple[str, dict[str, bytes]]] = []  # versions that are not even begun yet
+        self.lag = 0  # how often the old version is still shown as the current one
         self.outcome = "READY"  # what becomes of a new version
         self.zipped: set[str] = set()  # files that are served as a zip
         self.lock = threading.Lock()
@@ -123,9 +125,16 @@ class KaggleServer:
             return 403, {"code": 403, "message": f"Permission 'datasets.get' was denied for {ref}"}
         dataset = self.datasets[ref]
         if method == "CreateDatasetVersion":
+            if self.lag:
+                self.late.append((ref, self._collect(request["body"])))
+                return 200, {"status": "ok", "url": ""}
             dataset.versions.append(self._collect(request["body"]))
             return 200, self._begin(ref)
         if method == "GetDatasetStatus":
+            self.lag -= bool(self.late)
+            if self.late and self.lag == 0:
+                late, files = self.late.pop()
+                self.datasets[late].versions.append(files)
             if dataset.pending > 0:
                 dataset.pending -= 1
                 return 200, {"status": "BLOBS_RECEIVED"}
@@ -134,6 +143,8 @@ class KaggleServer:
             return 200, self._entry(ref)
         if method == "ListDatasetFiles":
             start = int(request.get("pageToken") or 0)
+            if dataset.pending > 0:
+                return 200, {"datasetFiles": []}
             names = sorted(dataset.files)[start : start + 5]  # five a page, so that paging is used
             more = str(start + 5) if start + 5 < len(dataset.files) else ""
             entries = [{"name": name, "totalBytes": len(dataset.files[name])} for name in names]

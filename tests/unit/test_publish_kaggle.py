@@ -293,12 +293,22 @@ def test_a_slow_dataset_is_waited_for(box: Box) -> None:
     assert done.returncode == 0 and "waiting for" in done.stderr
 
 
+def test_a_version_that_shows_late_is_not_taken_for_the_old_one(box: Box) -> None:
+    box.publish()
+    (box.bundle / "submission.json").write_text("{}")
+    write_sums(box.bundle)
+    box.server.lag = 2
+    done = box.publish()
+    assert done.returncode == 0 and "revision 2" in done.stdout, done.stderr
+    assert box.holds_the_bundle()
+
+
 def test_a_dataset_that_is_not_ready_in_time_is_not_uploaded_twice(box: Box) -> None:
     box.server.slow = 10**6
     done = box.publish(PUBLISH_TIMEOUT="1")
     assert done.returncode == 5 and "not ready in time" in done.stderr and "PUBLISH_TIMEOUT" in done.stderr
     sent = box.uploads()
-    box.server.datasets[ID].pending = 1
+    box.server.datasets[ID].pending = 2
     assert box.publish().returncode == 0
     assert box.uploads() == sent
 
