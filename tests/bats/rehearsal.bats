@@ -46,6 +46,14 @@ setup() {
   assert_output --partial VERIFIED
 }
 
+@test "the README's library example answers a task of the rehearsal" {
+  sed -n '/^```python$/,/^```$/{/^```/d;p}' "$REPO/README.md" >"$BATS_TEST_TMPDIR/example.py"
+  assert_in_file 'predict(model' "$BATS_TEST_TMPDIR/example.py"
+  run clean_environment .venv/bin/python "$BATS_TEST_TMPDIR/example.py"
+  assert_success
+  [[ $output == '[['*']]' ]] || fail "$(shown 'expected a grid')"
+}
+
 @test "killed in the middle of training, it completes, and nothing half-written is trusted" {
   local make i
   rm .repro/runs/arc2_rehearsal/05-train.stamp
