@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 # A constant, so that torch.compile need not look into it.
 AVAILABLE: bool = (
     os.environ.get("TRM_REPRO_MATMUL") != "torch"
