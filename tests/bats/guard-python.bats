@@ -25,7 +25,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 }
 
 @test "G-PYTHON is broken by another version, and names it" {
-  answer 'echo 3.12' 'python3.12 -c import sys*'
+  answer 'echo 3.12' 'python3.12 -c import sys;*'
   in_runbook PY=python3.12 steps/01-sanity.sh
   assert_broken G-PYTHON 3
   assert_output --partial 'is Python 3.12, upstream needs 3.10'

@@ -75,7 +75,7 @@ memory() { answer "echo 'Mem: $(($1 * 10 ** 9)) 0 0'" 'free -b'; }
 disk() { answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *'; }
 
 # python_is VERSION: what python3.10 says it is.
-python_is() { answer "echo $1" 'python3.10 -c import sys*'; }
+python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }
 
 # training_environment: everything in it answers, for a test that is about something else.
 training_environment() {
