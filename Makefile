@@ -75,7 +75,7 @@ unit: .venv/ready ## pytest
 	@OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $(JOBS) --dist loadfile
 
 bats: .venv/ready ## the steps and guards, against a stand-in upstream
-	@printf '%s\n' tests/bats/*.bats | xargs --max-procs $(JOBS) --max-args 4 $(TOOL)/bats
+	@$(TOOL)/bats --jobs $(JOBS) --no-parallelize-within-files --parallel-binary-name tests/bats/parallel.bash tests/bats
 
 test: lint bats unit ## everything
 
