@@ -41,8 +41,8 @@ plan: .venv/ready ## every command that would run, how long, what it costs; noth
 status: .venv/ready ## where the run stands
 	@source lib/prelude.bash && repro status
 
-watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends
-	@source lib/prelude.bash && repro watch
+watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
+	@source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once)
 
 verify: .venv/ready ## check the packaged run: VERIFIED, ALTERED or CANNOT TELL (BUNDLE=… another one)
 	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
