@@ -199,6 +199,20 @@ def test_predictions_are_the_evaluations(made: Path, dataset: Path) -> None:
     assert answers.answered == {(task, i) for task, puzzle in tests.items() for i in range(len(puzzle["test"]))}
 
 
+def test_an_answer_stays_with_its_test_input(made: Path, dataset: Path) -> None:
+    """Of a task with two test inputs only the second has a prediction."""
+    from trm_repro.arc.grids import encode
+    from trm_repro.arc.scoring import Votes
+
+    puzzles, names = read_json(dataset / "test_puzzles.json"), read_json(dataset / "identifiers.json")
+    votes = Votes(puzzles, names)
+    second = encode(np.array(puzzles[UNKNOWN]["test"][1]["input"], np.uint8))[None]
+    guess = encode(np.full((2, 2), 7, np.uint8))[None]
+    votes.add(np.array([names.index(UNKNOWN)]), second, guess, np.zeros(1, np.float32))
+    whole = solve.submission(solve.Answers(votes, frozenset({(UNKNOWN, 1)}), 1, 12), tasks(made))
+    assert [entry["attempt_1"] for entry in whole[UNKNOWN]] == [solve.NOT_ANSWERED, [[7, 7], [7, 7]]]
+
+
 def test_every_task_is_predicted_before_any_task_is_predicted_twice(dataset: Path) -> None:
     from trm_repro.engine.data import Split
 
