@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 from training_support import ROOT
+from training_support import finished as finished_training
 
+from trm_repro.cli import main
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.metrics import read_evaluations, read_tail
 from trm_repro.recipe import read_recipe
@@ -79,6 +81,14 @@ def test_without_known_steps_the_plan_is_upstreams(place: Place) -> None:
     assert total_steps(unknown) is None
     (place.folder / "all_config.yaml").write_text(CONFIG)
     assert total_steps(unknown) == 722098
+
+
+def test_without_known_steps_the_dataset_tells_the_last_one(tmp_path: Path) -> None:
+    work = finished_training(
+        tmp_path
+    )  # 16 examples an epoch: 10 × floor(160,000 / 768) batches, 2083 by upstream's estimate
+    expected = work.recipe.expected.model_copy(update={"steps": []})
+    assert total_steps(replace(work, recipe=work.recipe.model_copy(update={"expected": expected}))) == 2080
 
 
 def test_speed_and_time_left(place: Place) -> None:
@@ -196,6 +206,15 @@ def test_how_an_attempt_ended_is_known(place: Place, end: Callable[[Place], None
     assert words in text
     assert "step               5 of 723,914" in text
     assert " left" not in text.partition("disk")[0]
+
+
+def test_without_a_run_the_verb_says_how_to_call_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RUN_NAME", "RECIPE", "TRM_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["watch", "--once"]) == 4
+    assert "run this through make or a step" in capsys.readouterr().err
 
 
 def test_where_it_was_last_seen(place: Place) -> None:

@@ -37,12 +37,13 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _place(repository: Path) -> Place:
     """Where the run that the knobs name trains."""
-    from trm_repro.cli.run import RECIPES
+    from dataclasses import replace
+
+    from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.recipe import read_recipe
-    from trm_repro.stamps import Run
     from trm_repro.training.state import Place
 
-    run = Run(repository, os.environ["RUN_NAME"], os.environ["RECIPE"], os.environ)
+    run = replace(this_run(), repository=repository)
     return Place.of(run, read_recipe(repository / RECIPES, run.recipe), repository / os.environ["TRM_DIR"])
 
 

@@ -5,14 +5,16 @@ Everything is read from files that others write, so that it can be told of a run
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.metrics import FILE as METRICS
 from trm_repro.metrics import read_evaluations, read_tail, series
@@ -21,6 +23,9 @@ from trm_repro.recipe import Recipe
 from trm_repro.stamps import Run
 from trm_repro.training.attempt import Attempt, read_attempt
 from trm_repro.training.disk import Plan
+
+if TYPE_CHECKING:
+    from trm_repro.arc.outlook import Settings
 
 RECENT = 100  # steps that the loss shown is the mean of
 
@@ -106,14 +111,24 @@ def moment(entry: dict[str, Any]) -> datetime:
 
 
 def total_steps(place: Place) -> int | None:
-    """The last step there will be: known to the recipe, or upstream's estimate from configuration and dataset."""
-    from trm_repro.arc.outlook import planned_steps
-
+    """The last step there will be: known to the recipe, or computed from the configuration and the dataset."""
     if place.recipe.expected.steps:
         return place.recipe.expected.steps[-1]
     config = configuration(place.folder)
     metadata = place.dataset / "train" / "dataset.json"
-    return planned_steps(read_json(metadata), _settings(config)) if config and metadata.exists() else None
+    return _last_step(place.dataset, _settings(config)) if config and metadata.exists() else None
+
+
+@functools.lru_cache
+def _last_step(dataset: Path, settings: Settings) -> int:
+    """The number of the last batch that upstream packs; its own estimate of it where the arrays do not tell."""
+    from trm_repro.arc.layout import read_split
+    from trm_repro.arc.outlook import checkpoint_steps, planned_steps
+
+    try:
+        return checkpoint_steps(read_split(dataset, "train"), settings)[-1]
+    except ReproError:
+        return planned_steps(read_json(dataset / "train" / "dataset.json"), settings)
 
 
 def disk_plan(place: Place) -> Plan | None:
@@ -135,7 +150,7 @@ def configuration(folder: Path) -> dict[str, Any] | None:
     return dict(yaml.safe_load(path.read_text())) if path.exists() else None
 
 
-def _settings(config: dict[str, Any]) -> Any:
+def _settings(config: dict[str, Any]) -> Settings:
     from trm_repro.arc.outlook import Settings
 
     values = {**config.get("arch", {}), **config}
