@@ -66,8 +66,8 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
 lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
-	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh tests/*.sh tests/bats/*.ba* .ci/run
-	@$(TOOL)/shfmt --diff env.sh lib steps tests/*.sh tests/bats .ci/run
+	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba* .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
