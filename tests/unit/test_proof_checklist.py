@@ -35,7 +35,7 @@ def manifest(run: Run) -> dict[str, Any]:
     return manifest
 
 
-def boxes(manifest: dict[str, Any], run: Run, published: str = "uploaded as ada/trm") -> list[Box]:
+def boxes(manifest: dict[str, Any], run: Run, published: str = "packaged in x; uploaded as Kaggle dataset ada/trm") -> list[Box]:
     return checklist(manifest, run.repository, published)
 
 
@@ -83,6 +83,7 @@ def guard(manifest: dict[str, Any], name: str, outcome: str) -> None:
 def test_what_was_only_packaged_is_not_published(manifest: dict[str, Any], run: Run) -> None:
     assert not boxes(manifest, run, "packaged; nothing was sent")[6].ticked
     assert not boxes(manifest, run, "")[6].ticked
+    assert not boxes(manifest, run, "packaged in x; uploaded as ada/trm on Hugging Face")[6].ticked
 
 
 def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

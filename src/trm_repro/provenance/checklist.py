@@ -82,7 +82,7 @@ def checklist(manifest: Mapping[str, Any], repository: Path, published: str) -> 
     saved, evidence = present(listing)
     environment = Box(saved, "environment log saved under .repro/", evidence)
     kaggle = Box(
-        "uploaded" in published,
+        "uploaded as Kaggle dataset" in published,
         "Kaggle Dataset created/versioned (if PUBLISH_TO_KAGGLE=1)",
         published or "not published",
     )
