@@ -35,7 +35,9 @@ def manifest(run: Run) -> dict[str, Any]:
     return manifest
 
 
-def boxes(manifest: dict[str, Any], run: Run, published: str = "packaged in x; uploaded as Kaggle dataset ada/trm") -> list[Box]:
+def boxes(
+    manifest: dict[str, Any], run: Run, published: str = "packaged in x; uploaded as Kaggle dataset ada/trm"
+) -> list[Box]:
     return checklist(manifest, run.repository, published)
 
 
