@@ -13,7 +13,7 @@ from trm_repro.digests import digest_tree
 from trm_repro.errors import InvariantBroken
 from trm_repro.puzzles.boards import read_boards
 from trm_repro.puzzles.maze import MAZE
-from trm_repro.puzzles.sudoku import SUDOKU, shuffles
+from trm_repro.puzzles.sudoku import SUDOKU, _lines, shuffles
 
 COLUMNS = ["source", "question", "answer", "rating"]
 
@@ -124,6 +124,23 @@ def test_a_shuffle_moves_digits_bands_rows_stacks_and_columns_and_transposes():
     assert 150 < transposed < 250
 
 
+def test_bands_and_the_rows_of_each_move_independently():
+    lines = _lines(np.random.default_rng(0), 5000)
+    assert np.array_equal(np.sort(lines, axis=1), np.tile(np.arange(9), (5000, 1)))
+    bands, rows = lines.reshape(-1, 3, 3) // 3, lines.reshape(-1, 3, 3) % 3
+    assert (bands == bands[:, :, :1]).all()
+    assert len({order.tobytes() for order in bands}) == 6
+    assert len({order.tobytes() for order in rows}) == 6**3
+
+
+def test_digits_are_relabelled_and_empty_cells_stay_empty():
+    for token, becomes in ((5, set(range(2, 11))), (1, {1})):
+        board = np.full(81, token, np.uint8)
+        question, answer = shuffles(np.random.default_rng(0), 300)(board, board)
+        assert set(question[1:].ravel().tolist()) == becomes
+        assert np.array_equal(question, answer)
+
+
 def test_the_seed_decides_and_is_written_down(sudokus, tmp_path):
     for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
         assert build("sudoku", sudokus, tmp_path / name, "--num-aug", "3", "--subsample-size", "4", "--seed", seed) == 0
@@ -136,10 +153,11 @@ def test_the_seed_decides_and_is_written_down(sudokus, tmp_path):
 
 
 def test_drawn_boards_are_distinct_and_from_the_file(sudokus, tmp_path):
-    assert build("sudoku", sudokus, tmp_path / "set", "--subsample-size", "5") == 0
-    inputs, _, _ = load(tmp_path / "set", "train")
     every = {board.tobytes() for board in read_boards(sudokus / "train.csv", SUDOKU)[0]}
-    assert len({board.tobytes() for board in inputs} & every) == 5
+    for seed in "0123":
+        assert build("sudoku", sudokus, tmp_path / seed, "--subsample-size", "6", "--seed", seed) == 0
+        inputs, _, _ = load(tmp_path / seed, "train")
+        assert len({board.tobytes() for board in inputs} & every) == 6
     assert build("sudoku", sudokus, tmp_path / "all", "--subsample-size", "500") == 0
     assert len(load(tmp_path / "all", "train")[0]) == 7
 

@@ -142,13 +142,16 @@ def test_random_predictions_score_as_the_definition_says(seed):
         tests = puzzles.get(task, puzzles["task0"])["test"]
         pair = tests[random.randint(0, len(tests))]
         tokens = encode(augment.apply(np.array(pair["input"], np.uint8), code))
-        pred = encode(augment.apply(np.array(pair["output"], np.uint8), code))
+        truth = np.array(pair["output"], np.uint8)
         kind = random.rand()
-        if kind < 0.3:
+        if kind < 0.4:  # the same wrong grid again and again, so that candidates tie with several votes each
+            truth = np.full((1, 1 + random.randint(0, 2)), 5, np.uint8)
+        pred = encode(augment.apply(truth, code))
+        if 0.3 < kind < 0.4:
             pred[random.randint(0, 130)] = random.randint(0, 12)
-        elif kind < 0.5:
+        elif 0.4 < kind < 0.5:
             pred = random.randint(0, 12, 900).astype(np.uint8)
-        elif kind < 0.6:
+        elif 0.5 < kind < 0.55:
             pred = np.full(900, random.randint(0, 12), np.uint8)
         if random.rand() < 0.1:
             tokens = encode(little_grid(random))
@@ -189,9 +192,26 @@ def test_predictions_are_refused_that_cannot_be_scored(splits):
             votes.add(np.array([number]), split.inputs[:1], split.inputs[:1], q)
     with pytest.raises(InvariantBroken, match="unequal shape"):
         votes.add(split.identifiers[:1], split.inputs[:1], split.inputs[:2], q)
-    votes = Votes(split.puzzles, ["<blank>", "task|||t9|||0123456789"])
-    with pytest.raises(InvariantBroken, match="not the identifier of an augmented task"):
-        votes.add(np.array([1]), split.inputs[:1], split.inputs[:1], q)
+    for name in (
+        "t9|||0123456789",
+        "t1|||0113456789",
+        "t1|||1023456789",
+        "t1",
+        "t1|||012345678",
+        "u1|||0123456789",
+        "",
+    ):
+        votes = Votes(split.puzzles, ["<blank>", f"task|||{name}"])
+        with pytest.raises(InvariantBroken, match="not the identifier of an augmented task"):
+            votes.add(np.array([1]), split.inputs[:1], split.inputs[:1], q)
+
+
+def test_padding_is_dropped_whatever_its_number(splits):
+    split = splits["edge_aug50"]
+    padding = int(split.identifiers[0])
+    votes = Votes(split.puzzles, split.names, padding)
+    votes.add(split.identifiers[:1], split.inputs[:1], split.inputs[:1], np.zeros(1, np.float32))
+    assert not any(votes.submission().values())
 
 
 def test_memory_holds_distinct_grids_not_predictions(splits):
