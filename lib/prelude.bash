@@ -43,6 +43,7 @@ PATH=$PATH:$TOOL # last: what a step puts first, the training environment, wins
 RUN_STATE=.repro/runs/$RUN_NAME
 ARTIFACTS=artifacts/$RUN_NAME
 DRY_RUN=0 FORCE=0 FINISHED=0 STEP='' RUN_UNDER=()
+KEEP_FINISHED=0 # 1: a finished step that used GPUs runs again only with --force
 
 # Nothing that a step starts keeps its lock (9): what outlives a killed step must not look like the step at work.
 repro() { "$TOOL/trm-repro" "$@" 9>&-; }
@@ -67,12 +68,11 @@ step_begin() {
   done
   [[ -x $TOOL/trm-repro ]] || die "$EXIT_PREREQUISITE" "the tool environment .venv is not there" "run: make .venv/ready"
   if ((! DRY_RUN && ! FORCE)) && repro stamp fresh "$STEP"; then exit 0; fi
-  ((DRY_RUN)) || take_over
   local rendered
   rendered=$(repro recipe render --processes "$(process_count)") || exit
   # shellcheck source=/dev/null
   source /dev/stdin <<<"$rendered"
-  ((DRY_RUN)) || open_log
+  ((DRY_RUN)) || { take_over && open_log; }
   note "$STEP: $(sed -n 's/^# Summary: //p' "$0")"
 }
 
@@ -86,6 +86,10 @@ take_over() {
     note "$(<"$RUN_STATE/lock") works on this run; waiting for it to end"
     flock 9
     if ((! FORCE)) && repro stamp fresh "$STEP"; then exit 0; fi
+  fi
+  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp ]]; then
+    die "$EXIT_INVARIANT" "$STEP of this run is finished, and something it depends on has changed since (above); days of work are not repeated unasked" \
+      "go on with it: make step-6; train beside it: RUN_NAME=another; train again, and set it aside: make step-${STEP:1:1} FORCE=1"
   fi
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
   end_orphans

@@ -12,6 +12,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
+  KEEP_FINISHED=1
   step_begin "$@"
   local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER code=0
   ((DRY_RUN)) || repro attempt

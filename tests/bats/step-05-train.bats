@@ -91,3 +91,17 @@ trains_with() {
   refute_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_361957
 }
+
+@test "step 5 does not repeat a finished training unasked, whatever changed since" {
+  done_until 5
+  echo '# edited' >>steps/05-train.sh
+  in_runbook steps/05-train.sh
+  assert_failure 4
+  assert_output --partial 'changed since: script'
+  assert_output --partial 'not repeated unasked'
+  assert_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
+  refute_output 'set aside as'
+  in_runbook steps/05-train.sh --force
+  assert_success
+  assert_output --partial 'set aside as'
+}
