@@ -21,6 +21,7 @@ setup() {
   answer 'real_torchrun "$@"' 'torchrun *'
   in_runbook machines/with-bucket.sh "$bucket"
   assert_success
+  refute_output '01-sanity: fresh'
   assert_output --partial '02-clone: upstream at'
   assert_output --partial '04-dataset: fresh'
   assert_equal "$(grep -c '^python -m dataset.build_arc_dataset' "$STUBS/calls")" 1
