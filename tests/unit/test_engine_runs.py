@@ -53,8 +53,11 @@ def last(folder):
 
 def test_two_processes_are_one(data, tmp_path):
     """The same batches, and the same numbers up to the order of a few sums."""
+    start = pretrain.Run(config(data, folder=tmp_path / "start"), ALONE).model.state_dict()
+    start["q_head.bias"].fill_(1.0)  # rows want to halt, so that exploration decides
+    checkpoint.save_weights(tmp_path / "start", start)
     for processes in (1, 2):
-        run(tmp_path, arguments(data, f"on{processes}"), processes)
+        run(tmp_path, arguments(data, f"on{processes}", load_checkpoint=tmp_path / "start"), processes)
     one, two = (tmp_path / f"checkpoints/Toy-ACT-torch/on{n}" for n in (1, 2))
     assert [line["step"] for line in metrics(one)] == [line["step"] for line in metrics(two)]
     for a, b in zip(metrics(one), metrics(two), strict=True):
