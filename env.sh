@@ -10,7 +10,7 @@ KNOBS=(
   RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
   PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
   TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD
-  DATASET_BUILDER KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID SIGNING_KEY
+  DATASET_BUILDER KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_TIMEOUT PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_PUBLIC SIGNING_KEY
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -57,9 +57,11 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 
 : "${KAGGLE_PUBLIC:=0}"           # 1: the dataset is public at once
 : "${PUBLISH_VERIFY:=sizes}"      # sizes: remote names and sizes are compared; download: digests as well
+: "${PUBLISH_TIMEOUT:=3600}"      # seconds to wait for Kaggle to call the dataset ready
 : "${PUBLISH_LICENSE:=cc-by-4.0}" # of the weights
 : "${PUBLISH_TO_HF:=0}"           # 1: the same bundle goes to Hugging Face, as HF_REPO_ID (owner/name)
 : "${HF_REPO_ID:=}"
+: "${HF_PUBLIC:=0}"  # 1: the repository there is public at once
 : "${SIGNING_KEY:=}" # an SSH key: the statement is signed with it
 
 : "${DATASET_BUILDER:=exact}" # fast: our builder writes the recipe's dataset, proven by its digests; exact: the recipe's command

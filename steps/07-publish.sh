@@ -17,11 +17,11 @@ main() {
   run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" --trm-dir "$TRM_DIR" ||
     die "$EXIT_INVARIANT" "the Kaggle folder could not be made"
   if [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]]; then
-    run trm-repro publish kaggle --bundle "$KAGGLE_DS_DIR" || die "$EXIT_COMMAND" "the upload did not succeed"
+    run trm-repro publish kaggle --bundle "$KAGGLE_DS_DIR" --receipt "$ARTIFACTS/published-kaggle.json" || exit
     sent+=" as Kaggle dataset $KAGGLE_USERNAME/$KAGGLE_DATASET_SLUG"
   fi
   if [[ $PUBLISH_TO_HF == 1 && $UPLOADS == 1 ]]; then
-    run trm-repro publish hf --bundle "$KAGGLE_DS_DIR" --repo-id "$HF_REPO_ID" || die "$EXIT_COMMAND" "the upload to Hugging Face did not succeed"
+    run trm-repro publish hf --bundle "$KAGGLE_DS_DIR" --receipt "$ARTIFACTS/published-hf.json" || exit
     sent+=" as $HF_REPO_ID on Hugging Face"
   fi
   step_done "packaged in $(short "$KAGGLE_DS_DIR"); ${sent:+uploaded}${sent:-nothing was sent}" "$KAGGLE_DS_DIR"

@@ -19,6 +19,7 @@ setup() {
   load helper
   cd "$RUNBOOK" || return
   FOLDER=upstream/TinyRecursiveModels/kaggle_dataset_arc2_trm_arc2_paper_repro
+  RECEIPT=artifacts/trm_arc2_paper_repro/published-kaggle.json
 }
 
 in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
@@ -38,11 +39,11 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
 }
 
 @test "step 7 hands the folder to the upload with PUBLISH_TO_KAGGLE=1" {
-  plan 'echo uploaded' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER"
+  plan 'echo uploaded' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
   in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/07-publish.sh
   assert_success
   assert_plan_done
-  assert_output --partial 'uploaded as somebody/trm-arc2-weights-trm_arc2_paper_repro'
+  assert_output --partial 'uploaded as Kaggle dataset somebody/trm-arc2-weights-trm_arc2_paper_repro'
   assert_in_file '"id": "somebody/trm-arc2-weights-trm-arc2-paper-repro"' "$FOLDER/dataset-metadata.json"
 }
 
@@ -56,10 +57,10 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
 }
 
 @test "step 7 says when the upload fails, and is not done" {
-  plan 'exit 5' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER"
+  plan 'echo "error: told so" >&2; exit 4' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
   in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/07-publish.sh --force
-  assert_failure 5
-  assert_output --partial 'the upload did not succeed'
+  assert_failure 4 # the upload's own code: it knows why
+  assert_output --partial 'error: told so'
   refute_file .repro/runs/trm_arc2_paper_repro/07-publish.stamp
 }
 
@@ -78,4 +79,12 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_failure 4
   assert_output --partial 'is there already and is not a bundle'
   assert_file "$BATS_TEST_TMPDIR/precious/thesis.tex"
+}
+
+@test "step 7 sends the same folder to Hugging Face with PUBLISH_TO_HF=1" {
+  plan 'echo sent' trm-repro publish hf --bundle "$RUNBOOK/$FOLDER" --receipt "${RECEIPT/kaggle/hf}"
+  in_run PUBLISH_TO_HF=1 HF_REPO_ID=somebody/weights steps/07-publish.sh --force
+  assert_success
+  assert_plan_done
+  assert_output --partial 'uploaded as somebody/weights on Hugging Face'
 }
