@@ -15,7 +15,7 @@ main() {
     die "$EXIT_COMMAND" "the notebook could not be written"
   ((! DRY_RUN)) || return 0
   repro checklist "$ARTIFACTS/manifest.json" | tee "$ARTIFACTS/CHECKLIST.txt" >&2
-  repro report
+  repro report >&2
   repro artifacts "$ARTIFACTS/manifest.json" >&2
   step_done "notebook, checklist and report in $ARTIFACTS" "$ARTIFACTS/notebook.ipynb" "$ARTIFACTS/CHECKLIST.txt" \
     "$ARTIFACTS/report.html" "$ARTIFACTS/report.md"
