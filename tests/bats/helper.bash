@@ -50,9 +50,10 @@ plan() {
   printf '%s\t%s\n' "${words% }" "$1" >>"$STUBS/plan"
 }
 
-# answer ACTION PATTERN: calls that fit the glob may come at any time.
+# answer ACTION PATTERN: calls that fit the glob may come at any time. The program is put on PATH, but for those that only a
+# virtual environment has.
 answer() {
-  stub "${2%% *}"
+  [[ " ${VENV_PROGRAMS[*]} " == *" ${2%% *} "* ]] || stub "${2%% *}"
   printf '%s\t%s\n' "$2" "$1" >>"$STUBS/answers"
 }
 
