@@ -10,7 +10,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   assert_guard G-MACHINE holds
 }
 
-@test "G-MACHINE is broken by too little of several things, all named at once with what is needed and why" {
+@test "G-MACHINE is broken by too little of several things, all named at once with what is needed and why (D-31)" {
   memory 16
   disk 20
   rm "$STUBS/bin/c++"

@@ -21,7 +21,7 @@ nvcc_is() {
   chmod +x "$BATS_TEST_TMPDIR/cuda/bin/nvcc"
 }
 
-@test "step 3 installs the lock by digest, then adam-atan2 with the lock's own compiler, then tries it all (deviation D-04)" {
+@test "step 3 installs the lock by digest, then adam-atan2 with the lock's own compiler, then tries it all (D-04, D-30)" {
   plan 'make_venv "$3" && mkdir -p '"'$CU13/lib'" python3.10 -m venv "$VENV"
   plan : "${LOCKED[@]}"
   plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"' "${ADAM[@]}"
@@ -36,7 +36,7 @@ nvcc_is() {
   grep -q '^python -c import\\ torch.*device_count.*4' "$STUBS/calls"
 }
 
-@test "step 3 writes the seed's listing, with the digests of its locks" {
+@test "step 3 writes the seed's listing, with the digests of its locks (D-29)" {
   in_runbook steps/03-venv.sh
   assert_success
   local listing=.repro/env_arc2_trm_arc2_paper_repro.txt

@@ -52,7 +52,7 @@ stops_at_once() {
 }
 
 @test "no test split: ended at once" { stops_at_once no-eval-data 'no test split' 'make step-4 FORCE=1'; }
-@test "no evaluator: ended at once, although upstream would exit with 0" { stops_at_once no-evaluator 'no evaluator' 'make step-4 FORCE=1'; }
+@test "no evaluator: ended at once, although upstream would exit with 0 (D-33)" { stops_at_once no-evaluator 'no evaluator' 'make step-4 FORCE=1'; }
 @test "a test input without predictions: ended at once" { stops_at_once no-predictions 'missing predictions' 'make step-4 FORCE=1'; }
 @test "the puzzle table replaced: ended at once" { stops_at_once reset-embedding 'puzzle table reset' 'unset RESUME'; }
 

@@ -8,7 +8,7 @@ setup() {
 }
 metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
 
-@test "every wandb.log is a line of metrics.jsonl, and wandb gets it as well" {
+@test "every wandb.log is a line of metrics.jsonl, and wandb gets it as well (D-32)" {
   in_runbook steps/05-train.sh
   assert_success
   assert_equal "$(wc -l <"$(metrics)")" "$(wc -l <logs/trm_arc2_paper_repro/wandb/logged.jsonl)"

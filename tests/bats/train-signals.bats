@@ -28,7 +28,7 @@ none_left() {
   fail 'a process of the training is still there'
 }
 
-@test "Ctrl-C: the whole foreground group gets SIGINT; the training is ended, and the step says how to go on" {
+@test "Ctrl-C: the whole foreground group gets SIGINT; the training is ended, and the step says how to go on (D-34)" {
   half_way
   kill -INT -- "-$BACKGROUND"
   ended

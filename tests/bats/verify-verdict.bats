@@ -13,7 +13,7 @@ setup() {
 }
 folder() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro; }
 
-@test "a table of checks and evaluations, the votes said plainly, the word, and the file" {
+@test "a table of checks and evaluations, the votes said plainly, the word, and the file (D-35)" {
   in_runbook steps/06-verify.sh
   assert_success
   assert_output --partial 'ok      step_723914'
