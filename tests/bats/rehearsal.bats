@@ -77,5 +77,5 @@ setup() {
   assert_success
   run clean_environment .venv/bin/trm-repro compare artifacts/arc2_rehearsal/manifest.json artifacts/again/manifest.json
   assert_success
-  assert_output --partial 'bit-identical'
+  assert_output --partial 'BIT-IDENTICAL'
 }
