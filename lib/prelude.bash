@@ -39,7 +39,6 @@ cd "$REPRO_ROOT"
   die "$EXIT_USAGE" "MAX_GPUS_TO_USE is '$MAX_GPUS_TO_USE', not a number of GPUs" "set it to 4, or leave it unset"
 
 TOOL=$REPRO_ROOT/.venv/bin
-PATH=$PATH:$TOOL # last: what a step puts first, the training environment, wins
 RUN_STATE=.repro/runs/$RUN_NAME
 ARTIFACTS=artifacts/$RUN_NAME
 DRY_RUN=0 FORCE=0 FINISHED=0 STEP='' RUN_UNDER=()
@@ -144,6 +143,7 @@ run() {
   local cwd=${RUN_CWD:-.} began code=0
   printf -- '-> %s%s\n' "$([[ $cwd == . ]] || printf '(cd %s) ' "${cwd@Q}")" "$(shell_words "$@")" >&2
   ((! DRY_RUN)) || return 0
+  [[ $1 != trm-repro ]] || local PATH=$TOOL:$PATH # ours, and nothing else of the tool environment
   began=$(date -u +%FT%TZ)
   (cd "$cwd" && exec "${RUN_UNDER[@]}" "$@" 9>&-) || code=$?
   repro record command --step "$STEP" --cwd "$cwd" --started "$began" --exit-code "$code" -- "$@"
