@@ -141,3 +141,19 @@ hint: $step --help"
   eval "PASTED=($printed)"
   assert_equal "${PASTED[-1]}" "it's;\$HOME"
 }
+
+@test "what the training environment lacks is not taken from the tool environment" {
+  rm .venv/bin && mkdir .venv/bin
+  ln -s "$REPO/.venv/bin/trm-repro" .venv/bin
+  ln -s "$REPO/tests/bats/stub.bash" .venv/bin/pip
+  ln -s "$REPO/tests/bats/stub.bash" .venv/bin/torchrun
+  clone_upstream
+  in_runbook USE_VENV=0 steps/03-venv.sh
+  assert_failure 5
+  assert_output --partial 'pip: not found'
+  mkdir "$UPSTREAM/.venv"
+  in_runbook steps/05-train.sh
+  assert_failure 5
+  assert_output --partial 'torchrun'
+  assert_plan_done
+}
