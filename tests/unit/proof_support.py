@@ -5,9 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -108,24 +106,6 @@ def make_run(
         _command(run, "05-train", recipe.train_command(processes=2, run_name=name))
         _finish(run, "05-train", [folder])
     return run
-
-
-def train(run: Run) -> None:
-    """Step 5 of a run whose step 4 is done, with the reference engine itself."""
-    recipe = read_recipe(run.repository / "recipes", RECIPE)
-    work = run.repository / ".repro/work"
-    words = recipe.train_command(processes=2, run_name=run.name)
-    environ = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONHASHSEED": "0",
-        "WANDB_MODE": "offline",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(words, cwd=work, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    _command(run, "05-train", words)
-    _finish(run, "05-train", [work / recipe.checkpoint_folder(run.name)])
 
 
 def the_manifest(run: Run, knobs: dict[str, tuple[str, str]] = KNOBS) -> dict[str, Any]:
