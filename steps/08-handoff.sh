@@ -5,12 +5,13 @@
 # Writes: artifacts/${RUN_NAME}/: notebook.ipynb, CHECKLIST.txt, report.html, report.md; links to weights, data and logs.
 # Guarantees: each box of the checklist is ticked or not from facts, with the evidence beside it.
 # Environment: RUN_NAME KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
-# Exit: 0 done or fresh
+# Exit: 0 done or fresh · 3 there is no bundle · 5 the notebook could not be written
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
+  ((DRY_RUN)) || [[ -d $KAGGLE_DS_DIR ]] || die "$EXIT_PREREQUISITE" "there is no bundle in $(short "$KAGGLE_DS_DIR")" "make step-7"
   run trm-repro notebook write --bundle "$KAGGLE_DS_DIR" --output "$ARTIFACTS/notebook.ipynb" ||
     die "$EXIT_COMMAND" "the notebook could not be written"
   ((! DRY_RUN)) || return 0
