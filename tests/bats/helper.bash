@@ -17,7 +17,7 @@ make_runbook() {
   cp -a "$TEMPLATE" "$RUNBOOK"
   mkdir -p "$HOME_OF_TEST" "$STUBS/bin" "$BIN"
   local name paths=()
-  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")"); done
+  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")") || fail "the tests need $name"; done
   ln -s "${paths[@]}" "$BIN"
   : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
   echo 0 >"$STUBS/done"

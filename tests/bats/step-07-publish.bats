@@ -88,3 +88,10 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_plan_done
   assert_output --partial 'uploaded as somebody/weights on Hugging Face'
 }
+
+@test "step 8 says what it lacks without a bundle, and is not done" {
+  in_run RUN_NAME=another steps/08-handoff.sh
+  assert_failure 3
+  assert_output --partial 'make step-7'
+  refute_file .repro/runs/another/08-handoff.stamp
+}
