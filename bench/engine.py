@@ -4,8 +4,8 @@
 
 A training step here is forward, loss and backward of one supervision step; the optimisers, the average and the carry are
 timed apart (`optimisers`). An evaluation step is one supervision step of an evaluation without gradient. With --upstream,
-upstream's classes do the same on the same shapes in the same run, in turns with ours; its packages (einops, pydantic) must
-be importable. Times are the fastest of --repeat turns.
+upstream's model does the same on the same shapes in the same run, in turns with ours (bench/upstream.py). Times are the
+fastest of --repeat turns.
 
 FLOPs are counted from the shapes: 2 for each multiply-add of a linear layer or of attention; a backward pass costs twice
 its forward pass. The physical floor is FLOPs / peak, where the peak is the fastest product of (4096, D) and (4096, D)
@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench import upstream
 
 from trm_repro.engine import onednn
 from trm_repro.engine.act import Batch, Carry, fresh_carry, load_rows
 from trm_repro.engine.model import DTYPES, TRM, ModelConfig, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, sign_descent
 from trm_repro.engine.train import supervision_step
-
-LOSS = "stablemax_cross_entropy"
 
 
 def flops(config: ModelConfig, batch: int) -> tuple[int, int]:
@@ -52,8 +51,8 @@ def peak(dtype: torch.dtype, device: torch.device) -> float:
     n = 4096
     a, b = (torch.randn(n, 2048, device=device).to(dtype) for _ in range(2))
     products: list[Callable[[], Any]] = [lambda: torch.nn.functional.linear(a, b)]
-    if onednn.suits(a):
-        products.append(lambda: onednn.product(a, b))
+    if onednn.suits_linear(a):
+        products.append(lambda: onednn.linear(a, b))
     return 2 * n * n * 2048 / min(fastest(product, 5, device) for product in products)
 
 
@@ -105,7 +104,7 @@ class Ours:
         self.vectors = self.model.puzzle_vectors(batch.puzzle_identifiers).requires_grad_()
         steps = self.carry.steps + 1
         loss, _, state, _ = self.supervise(
-            self.model, self.carry.state, batch.inputs, batch.labels, self.vectors, steps, self.minimum, LOSS
+            self.model, self.carry.state, batch.inputs, batch.labels, self.vectors, steps, self.minimum, upstream.LOSS
         )
         (loss / len(steps)).backward()
         self.carry = Carry(state, steps, self.carry.halted, batch)
@@ -127,34 +126,15 @@ class Ours:
 
 
 class Upstream:
-    """Upstream's classes from a checkout, by their names."""
+    """Upstream's model: the same two steps."""
 
     name = "upstream"
 
     def __init__(self, config: ModelConfig, batch: int, device: torch.device, *, compiled: bool) -> None:
-        from models.losses import ACTLossHead  # type: ignore[import-not-found]
-        from models.recursive_reasoning.trm import (  # type: ignore[import-not-found]
-            TinyRecursiveReasoningModel_ACTV1,
-        )
-
         torch.manual_seed(0)
-        values = {
-            **config.__dict__,
-            "batch_size": batch,
-            "causal": False,
-            "H_layers": 0,
-            "no_ACT_continue": True,
-            "halt_exploration_prob": 0.0,
-        }
-        with device:
-            model = ACTLossHead(TinyRecursiveReasoningModel_ACTV1(values), loss_type=LOSS)
+        model = upstream.build(config, batch, device)
         self.model = torch.compile(model) if compiled else model
-        examples = make_batch(config, batch, device)
-        self.batch = {
-            "inputs": examples.inputs,
-            "labels": examples.labels,
-            "puzzle_identifiers": examples.puzzle_identifiers,
-        }
+        self.batch = upstream.batch_of(make_batch(config, batch, device))
         with device:
             self.carry = model.initial_carry(self.batch)
         self.size = batch
@@ -273,7 +253,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     engines: list[Any] = [Ours]
     if arguments.upstream:
-        sys.path.insert(0, str(arguments.upstream))
+        upstream.use(arguments.upstream)
         engines.append(Upstream)
     device = torch.device(arguments.device)
     processor = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Usage: TRM_REMOTE=… tests/upstream.sh
-# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests compared.
+# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests compared;
+#   its model beside the reference engine's.
 # Reads: TRM_REMOTE (a clone of upstream, or its URL); PY; packages from the registry, by digest.
 # Writes: a throw-away folder below .repro/, deleted at the end.
-# Guarantees: the builder's files are those of tests/golden/dataset/digests.json, cases arc2_aug3 and arc1concept_aug3.
+# Guarantees: the builder's files are those of tests/golden/dataset/digests.json, cases arc2_aug3 and arc1concept_aug3;
+#   the engine computes what upstream's model does, in every configuration of bench/agreement.py.
 # Exit: 0 equal · not 0 otherwise
 
 set -euo pipefail
@@ -33,6 +35,10 @@ main() {
     printf '%s: upstream at %s, its builder: %s files, all as in tests/golden\n' \
       "$name" "$(git -C "$TRM_DIR" rev-parse --short HEAD)" "$(golden "$name" | wc -l)"
   done
+
+  locked einops >"$work/model.txt"
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" -r "$work/model.txt"
+  PYTHONPATH=$work/model .venv/bin/python -m bench.agreement --upstream "$TRM_DIR"
 }
 
 # write_recipe TARGET NAME TRAINING EVALUATION [MORE]: upstream's builder command with --num-aug 3.
@@ -59,12 +65,17 @@ YAML
 # The builder needs few of the locked packages; those, by digest.
 make_builder_environment() {
   "$PY" -m venv "$VENV_DIR"
-  awk -v wanted="$(printf '%s\n' argdantic pydantic pydantic-settings pydantic-core annotated-types typing-extensions \
-    typing-inspection python-dotenv click numpy tqdm)" '
-    BEGIN { split(wanted, names, "\n"); for (i in names) kept[names[i]] }
-    /^[a-z]/ { keep = substr($1, 1, index($1, "==") - 1) in kept }
-    keep' locks/cu130.txt >"$work/builder.txt"
+  locked argdantic pydantic pydantic-settings pydantic-core annotated-types typing-extensions typing-inspection \
+    python-dotenv click numpy tqdm >"$work/builder.txt"
   "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$work/builder.txt"
+}
+
+# locked PACKAGE…: their lines of the lock, with digests.
+locked() {
+  awk -v wanted="$*" '
+    BEGIN { split(wanted, names, " "); for (i in names) kept[names[i]] }
+    /^[a-z]/ { keep = substr($1, 1, index($1, "==") - 1) in kept }
+    keep' locks/cu130.txt
 }
 
 # golden CASE: its files and digests, as sha256sum writes them.

@@ -37,6 +37,7 @@ TINY = {
     "ema": True,
     "ema_rate": 0.9,
     "evaluators": "[]",
+    "device": "cpu",
     "threads": 1,
 }
 
@@ -75,6 +76,12 @@ def relative(found, expected):
     """The largest difference, relative to the larger of 1 and the expected magnitude."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     return float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected).max())))
+
+
+def distance(found, expected):
+    """The length of the difference, relative to the length of what is expected."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def write_dataset(folder, *, groups=9, seq_len=12, vocab_size=6, identifiers=None, seed=0):
@@ -143,10 +150,10 @@ def config(data, name="run", folder=None, **changes):
     return parse(values)
 
 
-def command(args, processes=1):
-    """The command line of a run; alone without torchrun."""
+def command(args, processes=1, torchrun=False):
+    """The command line of a run; one process alone goes without torchrun unless it is asked for."""
     program = ["-m", "trm_repro.engine.pretrain", *args]
-    if processes == 1:
+    if processes == 1 and not torchrun:
         return [sys.executable, *program]
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
     return [sys.executable, *launcher, "--rdzv-endpoint=localhost:0", "--nnodes=1", *program]
@@ -158,10 +165,10 @@ def environment():
     return {key: value for key, value in os.environ.items() if key not in dropped} | {"OMP_NUM_THREADS": "1"}
 
 
-def run(cwd, args, processes=1, check=True):
+def run(cwd, args, processes=1, check=True, torchrun=False):
     """Runs to the end; returns the finished process."""
     done = subprocess.run(
-        command(args, processes), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300
+        command(args, processes, torchrun), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300
     )
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done

@@ -23,8 +23,10 @@ class Batch:
     puzzle_identifiers: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on ``device``; from pinned memory the copy does not wait."""
-        parts = (self.inputs, self.labels, self.puzzle_identifiers)
+        """The batch, which is in host memory, on ``device``; a GPU gets it from pinned pages, and nobody waits."""
+        parts = [self.inputs, self.labels, self.puzzle_identifiers]
+        if device.type == "cuda":
+            parts = [part.pin_memory() for part in parts]
         return Batch(*(part.to(device, non_blocking=True) for part in parts))
 
 

@@ -44,7 +44,7 @@ class Linear(nn.Module):
         """(…, inputs) to (…, outputs), in the dtype of ``x``."""
         weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if bias is None and onednn.suits(x):
+        if bias is None and onednn.suits_linear(x):
             return onednn.linear(x, weight)
         return F.linear(x, weight, bias)
 
@@ -107,7 +107,7 @@ class Attention(nn.Module):
         q, k, v = self.qkv_proj(x).view(batch, positions, 3 * self.heads, -1).split(self.heads, dim=2)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        attend = onednn.attention if onednn.suits(x) else F.scaled_dot_product_attention
+        attend = onednn.attention if onednn.suits_attention(x) else F.scaled_dot_product_attention
         mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, positions, width))  # type: ignore[no-any-return]
 

@@ -1,8 +1,11 @@
-"""Float32 linear layers and attention on a CPU by oneDNN's matrix products.
+"""Linear layers and attention on a CPU by oneDNN's float32 matrix products.
 
 PyTorch multiplies float32 matrices on a CPU with MKL, which uses half of the vector width or less on processors that are
-not Intel's, and its attention multiplies small tiles. oneDNN, which PyTorch carries for other uses, is faster at both;
-``bench/engine.py`` measures it. The results differ in rounding only.
+not Intel's, and its attention multiplies small tiles. oneDNN, which PyTorch carries for other uses, is faster at both.
+On a processor with AVX2 and no more, PyTorch's bfloat16 product is several times slower still: there the factors are
+widened, multiplied in float32, and the product is rounded, which is what bfloat16 instructions do. (Its bfloat16
+attention multiplies in float32 by itself.) ``bench/engine.py`` measures all of it; the results differ in the order of sums
+only.
 
 ``TRM_REPRO_MATMUL=torch`` turns this off; other devices and dtypes never come here. The operators are opaque to
 torch.compile, which fuses what lies between them.
@@ -16,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A constant, so that torch.compile need not look into it.
+# Constants, so that torch.compile need not look into them.
 AVAILABLE: bool = (
     os.environ.get("TRM_REPRO_MATMUL") != "torch"
     and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -24,8 +27,17 @@ AVAILABLE: bool = (
 )
 
 
-def suits(x: Tensor) -> bool:
-    """Whether products of ``x`` are faster here."""
+# AVX2 has no bfloat16 instruction, and oneDNN no bfloat16 product for it.
+LINEAR_DTYPES = {torch.float32, *([torch.bfloat16] if torch.backends.cpu.get_cpu_capability() == "AVX2" else [])}
+
+
+def suits_linear(x: Tensor) -> bool:
+    """Whether a linear layer of ``x`` is faster here."""
+    return x.device.type == "cpu" and x.dtype in LINEAR_DTYPES and AVAILABLE
+
+
+def suits_attention(x: Tensor) -> bool:
+    """Whether attention in ``x`` is faster here."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and AVAILABLE
 
 
@@ -61,9 +73,9 @@ product.register_autograd(_product_backward, setup_context=_keep_factors)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """``x W^T`` over the last axis of ``x``."""
-    flat: Tensor = product(x.reshape(-1, x.shape[-1]), weight)
-    return flat.view(*x.shape[:-1], weight.shape[0])
+    """``x W^T`` over the last axis of ``x``, in the dtype of both."""
+    flat: Tensor = product(x.reshape(-1, x.shape[-1]).float(), weight.float())
+    return flat.to(x.dtype).view(*x.shape[:-1], weight.shape[0])
 
 
 def _probabilities(q: Tensor, k: Tensor) -> Tensor:
