@@ -88,17 +88,17 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
 def _manifest(arguments: argparse.Namespace) -> None:
     from trm_repro.files import write_json
 
-    defaults = dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
-    write_json(arguments.output, _this_manifest(defaults))
+    write_json(arguments.output, _this_manifest())
 
 
-def _this_manifest(defaults: dict[str, str]) -> dict[str, Any]:
-    """The manifest of the run in force."""
+def _this_manifest() -> dict[str, Any]:
+    """The manifest of the run in force; the knobs' defaults on stdin."""
     from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.provenance.manifest import build_manifest
     from trm_repro.recipe import read_recipe
 
     run = this_run()
+    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
     knobs = {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
     return build_manifest(run, read_recipe(RECIPES, run.recipe), work=Path(os.environ["TRM_DIR"]), knobs=knobs)
 
@@ -210,7 +210,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from trm_repro.report.page import page
     from trm_repro.report.text import markdown
     from trm_repro.stamps import read_stamp
-    from trm_repro.status import running
+    from trm_repro.status import standing
 
     run = this_run()
     artifacts = run.repository / "artifacts" / run.name
@@ -219,9 +219,8 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.manifest or read_stamp(run.path("06-verify")):
         manifest = read_json(arguments.manifest or artifacts / "manifest.json")
     else:
-        manifest = _this_manifest({})
-        now = running(run)
-        state = f"step {now} is running" if now else "it has stopped; `make status` says where"
+        manifest = _this_manifest()
+        state = standing(run)
 
     facts = gather(
         manifest, _locate, state=state, verdict=read_json(verdict) if verdict.exists() and not state else None
