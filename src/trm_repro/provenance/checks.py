@@ -143,9 +143,9 @@ def commands(context: Context) -> Outcome:
         lines = command_problems(held, step)
         if lines and guard not in overridden:
             wrong += [f"manifest.json: the command of step {step} is not the recipe's: {line}" for line in lines]
-    ran = promises.training_command(held)
-    if held["recipe"]["resolved"]["train"]["batch"] % processes(ran):
-        wrong.append(f"manifest.json: {processes(ran)} processes cannot have shared a batch evenly")
+    ran = processes(promises.training_command(held))
+    if ran < 1 or held["recipe"]["resolved"]["train"]["batch"] % ran:
+        wrong.append(f"manifest.json: {ran} processes cannot have shared a batch evenly")
     others = [entry for entry in held["commands"] if entry["exit_code"]]
     seen = "the builder's and the training's are the recipe's, word for word"
     if overridden & set(COMMAND_GUARDS.values()):
@@ -287,7 +287,7 @@ def signature(context: Context) -> Outcome:
         return "skipped", ["not signed: only the bundle itself vouches for the bundle"]
     signer = check(context.folder / STATEMENT, context.signers)
     if not signer.identity:
-        return "ok", [f"signed with {signer.key}; nobody was asked whose key that is (--signers FILE)"]
+        return "skipped", [f"signed with {signer.key}; nobody was asked whose key that is (--signers FILE)"]
     return "ok", [f"signed by {signer.identity} with {signer.key}"]
 
 
