@@ -23,6 +23,7 @@ from trm_repro.digests import Digest, digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
 from trm_repro.provenance.checks import Context, Finding
+from trm_repro.provenance.keyless import NOBODY, Expected
 from trm_repro.publish.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
@@ -68,7 +69,9 @@ class Verdict:
         if self.word == CANNOT_TELL:
             return "; ".join(line for f in self.findings if f.outcome == "unknown" for line in f.lines)
         made = {finding.check for finding in self.findings if finding.outcome == "ok"}
-        vouched = "" if made & {"signature", "attested"} else "; nobody but the bundle itself vouches for it"
+        vouched = (
+            "" if made & {"signature", "sigstore", "attested"} else "; nobody but the bundle itself vouches for it"
+        )
         return f"{len(made)} checks, nothing found{vouched}"
 
 
@@ -77,12 +80,15 @@ def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
-def verify(path: Path, *, signers: Path | None = None, attestation: Path | None = None) -> Verdict:
+def verify(
+    path: Path, *, signers: Path | None = None, expected: Expected = NOBODY, attestation: Path | None = None
+) -> Verdict:
     """Verifies a bundle.
 
     Args:
         path: a bundle's folder, or a zip or tar archive of one.
         signers: a file of allowed signers; the statement must then be signed by one of them.
+        expected: who must have signed the statement with sigstore.
         attestation: a folder of ``attestations/``; the bundle must then be the one it attests.
     """
     try:
@@ -96,7 +102,7 @@ def verify(path: Path, *, signers: Path | None = None, attestation: Path | None 
             files = check_files(folder, digests)
             if files.outcome != "ok":
                 return Verdict((files,))
-            return Verdict((files, *_checks(Context(folder, digests, signers=signers, attestation=attestation))))
+            return Verdict((files, *_checks(Context(folder, digests, signers, expected, attestation))))
     except MissingPrerequisite as error:
         return _cannot_tell(_said(error))
     except OSError as error:
