@@ -21,7 +21,7 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import read_checkpoint
+from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
 from trm_repro.publish.bundle import write_sums
 
@@ -328,6 +328,21 @@ def test_the_checkpoint_is_read_as_torch_reads_it(pristine: Path) -> None:
         assert data[tensor.begin : tensor.begin + tensor.bytes] == state[name].numpy().tobytes()
 
 
+def test_the_last_byte_of_a_tensor_larger_than_a_piece_counts(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state = {"model.inner.puzzle_emb.weights": torch.rand(700, 512), "model.inner.q_head.bias": torch.rand(2)}
+    torch.save(state, tmp_path / "model.ckpt")
+    save_file(state, tmp_path / "model.safetensors")
+    assert different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors") == []
+    large = read_safetensors(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
+    assert large.bytes > PIECE
+    flip(tmp_path / "model.safetensors", large.begin + large.bytes - 1)
+    (line,) = different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors")
+    assert "puzzle_emb.weights has other values" in line
+
+
 def test_lines_added_to_the_list_of_digests_are_found(bundle: Path) -> None:
     with (bundle / "SHA256SUMS").open("a") as file:
         file.write("# a remark\n")
@@ -361,7 +376,7 @@ def test_a_broken_archive(pristine: Path, tmp_path: Path, form: str) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), form, pristine))
     flip(archive, archive.stat().st_size // 2)
     verdict = verify(archive)
-    assert verdict.word == CANNOT_TELL and "cannot be unpacked" in str(verdict) or verdict.word == ALTERED
+    assert (verdict.word == CANNOT_TELL and "cannot be unpacked" in str(verdict)) or verdict.word == ALTERED
 
 
 def test_a_manifest_of_the_future(bundle: Path) -> None:
