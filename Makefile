@@ -48,7 +48,7 @@ verify: .venv/ready ## check the packaged run: VERIFIED, ALTERED or CANNOT TELL 
 	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
-	@source lib/prelude.bash && repro report
+	@source lib/prelude.bash && knob_defaults | repro report
 
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md

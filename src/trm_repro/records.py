@@ -1,7 +1,7 @@
 """What the steps note while they work: one JSON object a line, appended, never rewritten.
 
-``commands.jsonl``: every wrapped command with its words, folder, times and exit code. ``guards.jsonl``: every guard's
-outcome. The manifest takes from them what belongs to the attempt that succeeded.
+``commands.jsonl``: every wrapped command with its words, folder, variables, times, exit code and the machine it ran on.
+``guards.jsonl``: every guard's outcome. The manifest takes from them what belongs to the attempt that succeeded.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Variables that change what a wrapped command computes or where it runs. Secrets are never among them.
-OF_INTEREST = (
-    "PYTHONHASHSEED",
-    "PYTHONPATH",
-    "PYTHONOPTIMIZE",
-    "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "DISABLE_COMPILE",
-    "WANDB_MODE",
-    "WANDB_DISABLED",
-    "HYDRA_FULL_ERROR",
-    "CUDA_HOME",
-    "TORCH_CUDA_ARCH_LIST",
-    "NVCC_APPEND_FLAGS",
+# Variables that change what a wrapped command computes, which code it loads or where it runs.
+OF_INTEREST = ("DISABLE_COMPILE", "HYDRA_FULL_ERROR", "LD_LIBRARY_PATH", "LD_PRELOAD", "WANDB_DISABLED", "WANDB_MODE")
+PREFIXES = (
+    *("CUBLAS", "CUDA", "CUDNN_", "GLOO_", "KMP_", "MKL_", "NCCL_", "NUMBA_", "NVCC_", "NVIDIA_", "OMP_", "OPENBLAS_"),
+    *("PYTHON", "PYTORCH_", "TORCH", "TRITON_"),
 )
-PREFIXES = ("NCCL_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_")
+SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name may hold a secret."""
+    return any(word in name.upper() for word in SECRET_WORDS)
 
 
 def environment_of_interest(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables worth recording beside a command."""
-    return {name: value for name, value in sorted(environ.items()) if name in OF_INTEREST or name.startswith(PREFIXES)}
+    return {
+        name: value
+        for name, value in sorted(environ.items())
+        if (name in OF_INTEREST or name.startswith(PREFIXES)) and not is_secret(name)
+    }
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:

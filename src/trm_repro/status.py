@@ -29,6 +29,25 @@ def running(run: Run) -> str:
     return ""
 
 
+def standing(run: Run) -> str:
+    """Where a run that is not finished stands, in words."""
+    if now := running(run):
+        return f"step {now} is running"
+    for step in run.steps:
+        if read_stamp(run.path(step)) is None:
+            logs = _logs(run, step)
+            return (
+                f"step {step} did not come to its end: see {logs[-1]}" if logs else f"it has stopped before step {step}"
+            )
+    return "it has stopped; `make status` says where"
+
+
+def _logs(run: Run, step: str) -> list[str]:
+    """The logs of a step's attempts, the last one last."""
+    logs = sorted((run.repository / "logs" / run.name).glob(f"{step}.*.log"))
+    return [log.relative_to(run.repository).as_posix() for log in logs]
+
+
 def print_status(run: Run) -> None:
     """Prints a table: step, state, when, how long, what came of it; below it, what is next."""
     from rich.console import Console
@@ -40,15 +59,15 @@ def print_status(run: Run) -> None:
     now, following = running(run), ""
     for step in run.steps:
         stamp, why = read_stamp(run.path(step)), run.why_stale(step)
-        attempts = sorted((run.repository / "logs" / run.name).glob(f"{step}.*.log"))
+        logs = _logs(run, step)
         if step == now:
-            state, what = "running", str(attempts[-1].relative_to(run.repository)) if attempts else ""
+            state, what = "running", logs[-1] if logs else ""
         elif stamp and not why:
             state, what = "done", stamp.said
         elif stamp:
             state, what = "stale", why
-        elif attempts:
-            state, what = "stopped", f"see {attempts[-1].relative_to(run.repository)}"
+        elif logs:
+            state, what = "stopped", f"see {logs[-1]}"
         else:
             state, what = "to do", ""
         when, took = (stamp.finished, clock(seconds(stamp))) if stamp else ("", "")

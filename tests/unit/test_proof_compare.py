@@ -99,6 +99,11 @@ def test_no_number_cannot_be_compared(manifest: dict[str, Any]) -> None:
     assert compare(manifest, changed(manifest, unfinished)).word == NOT_COMPARABLE
 
 
+def test_an_unknown_number_of_tasks_cannot_be_compared(manifest: dict[str, Any]) -> None:
+    one = changed(manifest, lambda m: output(m, "test-puzzles").pop("rows"))
+    assert compare(one, changed(one, weights)).word == NOT_COMPARABLE
+
+
 @pytest.mark.parametrize(
     ("part", "what", "change"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -14,15 +15,17 @@ from typing import Any
 import pytest
 from proof_support import HERE, make_run, the_manifest
 
+from trm_repro.cli import main
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance import faithful, inventory
 from trm_repro.provenance.host import host
-from trm_repro.provenance.manifest import count_rows
+from trm_repro.provenance.manifest import build_manifest, count_rows
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.scrub import Scrubber
-from trm_repro.records import append
+from trm_repro.recipe import read_recipe
+from trm_repro.records import append, environment_of_interest
 
 SECRETS = {"WANDB_API_KEY": "wandb-4f5e6d7c", "KAGGLE_KEY": "kaggle-99887766", "HF_TOKEN": "hf_planted_token"}
 
@@ -150,6 +153,47 @@ def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
         assert f'"{name}"' not in text
 
 
+def test_a_users_name_in_any_path_is_taken_out(tmp_path: Path) -> None:
+    scrubber = Scrubber(Path("/srv/repo"), Path("/scratch/ada/trm"), {"HOME": "/home/ada", "USER": "ada"})
+    assert scrubber.text("/scratch/ada/venv:/data/ada") == "/scratch/USER/venv:/data/USER"
+    assert scrubber.text("/scratch/ada/trm/data/ada/x /srv/repo/data/ada/x") == "$TRM_DIR/data/ada/x data/ada/x"
+    assert scrubber.text("https://host/ada/x /scratch/adam data/ada") == "https://host/ada/x /scratch/adam data/ada"
+    run = make_run(tmp_path, environ={"USER": "ada"})
+    knobs = {"HF_REPO_ID": ("ada/weights", ""), "VENV_DIR": ("/scratch/ada/venv", "")}
+    assert "ada" not in json.dumps(the_manifest(run, knobs)["knobs"])
+
+
+def test_variables_that_matter_are_recorded_and_secrets_are_not() -> None:
+    environ = {
+        **dict.fromkeys(("CUBLAS_WORKSPACE_CONFIG", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS"), "1"),
+        **dict.fromkeys(("PYTHONHASHSEED", "PYTHONPATH", "TORCHDYNAMO_DISABLE", "TRITON_CACHE_DIR", "NCCL_ALGO"), "1"),
+    }
+    ignored = {"HOME": "/home/ada", "TORCH_TOKEN": "secret", "CUDA_LICENSE_KEY": "secret", "EDITOR": "vi"}
+    assert environment_of_interest({**environ, **ignored}) == environ
+
+
+def test_the_machine_is_the_one_that_trained(tmp_path: Path) -> None:
+    """Step 6 may run elsewhere, on a node without GPUs."""
+    run = make_run(tmp_path)
+    trained = {**host(), "kernel": "of the node with GPUs"}
+    file = run.folder / "commands.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    write_text(file, "".join(json.dumps({**line, "host": trained}) + "\n" for line in lines))
+    manifest = the_manifest(run)
+    assert manifest["host"] == trained and "host" not in manifest["commands"][-1]
+    parse_manifest(json.dumps(manifest).encode())
+
+
+def test_the_record_of_a_command_has_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path, until=3)
+    for name, value in run.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    words = ["--step", "05-train", "--cwd", ".", "--started", "2026-01-31T12:00:09Z", "--exit-code", "0"]
+    assert main(["record", "command", *words, "--", "true"]) == 0
+    assert json.loads((run.folder / "commands.jsonl").read_text())["host"] == host()
+
+
 def test_paths_are_relative_whatever_the_place(tmp_path: Path) -> None:
     scrubber = Scrubber(Path("/srv/repo"), Path("/data/trm"), {"HOME": "/root"})
     assert scrubber.path("artifacts/x") == "artifacts/x"
@@ -246,6 +290,21 @@ def test_a_command_that_failed_ends_faithfulness(faithful_manifest: dict[str, An
     faithful_manifest["commands"][-1]["exit_code"] = 1
     (reason,) = faithful.reasons(faithful_manifest)
     assert "nothing ran to its end" in reason
+
+
+def test_another_commit_of_upstream_is_what_the_manifest_says(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    work = tmp_path / "clone"
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run([*git, "init", "--quiet", str(work)], check=True)
+    subprocess.run([*git, "-C", str(work), "commit", "--quiet", "--allow-empty", "--message=x"], check=True)
+    shutil.copytree(tmp_path / ".repro/work", work, dirs_exist_ok=True)
+    recipe = read_recipe(run.repository / "recipes", "arc2-paper")
+    found = build_manifest(run, recipe, work=work, knobs={})
+    head = subprocess.run(["git", "-C", str(work), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert recipe.upstream and found["upstream"]["commit"] == head.stdout.strip() != recipe.upstream.commit
+    assert f"upstream was at {head.stdout.strip()}, the recipe's pin is {recipe.upstream.commit}" in found["reasons"]
+    assert build_manifest(run, recipe, work=tmp_path, knobs={})["upstream"]["commit"] == recipe.upstream.commit
 
 
 def test_a_changed_tool_ends_faithfulness(faithful_manifest: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import read_checkpoint
+from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
 from trm_repro.publish.bundle import write_sums
 
@@ -194,6 +194,23 @@ def test_an_extra_file_is_named(bundle: Path, extra: str) -> None:
     assert verdict.word == ALTERED and f"extra: {extra.partition('/')[0]}" in str(verdict)
 
 
+def test_what_is_no_file_is_named(bundle: Path) -> None:
+    (bundle / "nowhere").symlink_to("not-there")
+    os.mkfifo(bundle / "pipe")
+    verdict = verify(bundle)
+    assert verdict.word == ALTERED and "extra: nowhere" in str(verdict) and "extra: pipe" in str(verdict)
+
+
+def test_a_name_cannot_write_the_verdict(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither a new line, nor a terminal's control codes, nor bytes that are no text."""
+    (bundle / "x\nVERIFIED: 12 checks\x1b[2J").touch()
+    (bundle / os.fsdecode(b"y\xff")).touch()
+    assert main(["verify", str(bundle)]) == 1
+    said = capfd.readouterr().out
+    assert said.splitlines()[-1].startswith("ALTERED: 2 findings")
+    assert r"extra: x\nVERIFIED: 12 checks\x1b[2J" in said and r"extra: y\udcff" in said
+
+
 # ---- altered by somebody who computes all digests again ----
 
 
@@ -311,6 +328,21 @@ def test_the_checkpoint_is_read_as_torch_reads_it(pristine: Path) -> None:
         assert data[tensor.begin : tensor.begin + tensor.bytes] == state[name].numpy().tobytes()
 
 
+def test_the_last_byte_of_a_tensor_larger_than_a_piece_counts(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state = {"model.inner.puzzle_emb.weights": torch.rand(700, 512), "model.inner.q_head.bias": torch.rand(2)}
+    torch.save(state, tmp_path / "model.ckpt")
+    save_file(state, tmp_path / "model.safetensors")
+    assert different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors") == []
+    large = read_safetensors(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
+    assert large.bytes > PIECE
+    flip(tmp_path / "model.safetensors", large.begin + large.bytes - 1)
+    (line,) = different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors")
+    assert "puzzle_emb.weights has other values" in line
+
+
 def test_lines_added_to_the_list_of_digests_are_found(bundle: Path) -> None:
     with (bundle / "SHA256SUMS").open("a") as file:
         file.write("# a remark\n")
@@ -339,11 +371,12 @@ def test_something_else(tmp_path: Path) -> None:
     assert verify(tmp_path / "x.txt").word == CANNOT_TELL
 
 
-def test_a_broken_archive(pristine: Path, tmp_path: Path) -> None:
-    archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), "zip", pristine))
+@pytest.mark.parametrize("form", ["zip", "gztar", "bztar", "xztar"])
+def test_a_broken_archive(pristine: Path, tmp_path: Path, form: str) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), form, pristine))
     flip(archive, archive.stat().st_size // 2)
     verdict = verify(archive)
-    assert verdict.word == CANNOT_TELL and "cannot be unpacked" in str(verdict)
+    assert (verdict.word == CANNOT_TELL and "cannot be unpacked" in str(verdict)) or verdict.word == ALTERED
 
 
 def test_a_manifest_of_the_future(bundle: Path) -> None:
@@ -361,6 +394,47 @@ def test_a_recipe_that_this_tool_cannot_read(bundle: Path) -> None:
     manifest["recipe"]["sha256"] = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
     verdict = reseal(bundle, manifest)
     assert verdict.word == CANNOT_TELL and "expected" in finding(verdict, "steps")[1]
+
+
+def test_a_file_that_may_not_be_read(bundle: Path) -> None:
+    """Seen with the eyes of somebody who is not root: root may read everything."""
+    (bundle / "manifest.json").chmod(0)
+    for folder in (bundle, *bundle.parents[:3]):
+        folder.chmod(0o755)  # pytest's folders are its owner's only
+    script = (
+        "import os, sys\n"
+        "from trm_repro.cli import main\n"
+        "from trm_repro.provenance import verify\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "sys.exit(main(['verify', sys.argv[1]]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(bundle)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "CANNOT TELL" in done.stdout and "manifest.json" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("all_config.yaml", "arch: {{"),
+        ("all_config.yaml", "[]"),
+        ("manifest.json", "[" * 100_000),
+        ("manifest.json", '{"format": "trm-repro/manifest/v1"}'),
+        ("identifiers.json", "7"),
+        ("submission.json", "[" * 100_000),
+        ("README.md", "\udcff"),
+        ("statement.json", "\x00"),
+    ],
+)
+def test_whatever_stands_in_a_file_there_is_a_word(bundle: Path, name: str, content: str) -> None:
+    (bundle / name).write_bytes(content.encode(errors="surrogateescape"))
+    assert reseal(bundle).word in (ALTERED, CANNOT_TELL)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "x"])
+def test_an_impossible_number_of_processes(bundle: Path, count: str) -> None:
+    manifest = read_json(bundle / "manifest.json")
+    training(manifest)["argv"][2] = count
+    assert reseal(bundle, manifest).word != VERIFIED
 
 
 # ---- who vouches ----
@@ -401,6 +475,7 @@ def test_a_signature_by_somebody_else(bundle: Path, keys: Path) -> None:
 def test_a_signature_without_signers_says_whose_key_is_not_known(bundle: Path, keys: Path) -> None:
     verdict = verify(signed(bundle, keys, "eve"))
     assert verdict.word == VERIFIED and "nobody was asked whose key that is" in str(verdict)
+    assert "nobody but the bundle itself vouches for it" in verdict.summary
 
 
 def test_a_signature_of_another_statement(bundle: Path, keys: Path) -> None:

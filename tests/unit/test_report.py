@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html.parser
+import io
 import itertools
 import json
 import math
@@ -158,6 +159,18 @@ def test_right_and_wrong_are_told_by_words(facts: Facts) -> None:
     assert "attempt 2: ✓ right" in words and "attempt 1: ✗ wrong, another size" in words
 
 
+def test_where_nothing_is_right_nothing_right_is_promised(root: Path, manifest: dict[str, Any]) -> None:
+    none = copy.deepcopy(manifest)
+    path = next(e["path"] for e in none["outputs"] if e["role"] == "submission")
+    none["outputs"] = [e for e in none["outputs"] if e["role"] != "submission" or e["path"] == path]
+    held = read_json(root / path)
+    write_json(root / path, {t: [{"attempt_1": [[0]], "attempt_2": [[0]]} for _ in a] for t, a in held.items()})
+    try:
+        assert "0 of 5 test inputs are right. Shown: those that come nearest." in page(gather(none, lambda p: root / p))
+    finally:
+        write_json(root / path, held)
+
+
 def test_votes_and_confidence_are_shown_where_the_engine_left_them(root: Path, manifest: dict[str, Any]) -> None:
     manifest = copy.deepcopy(manifest)
     entry = next(e for e in reversed(manifest["outputs"]) if e["role"] == "submission")
@@ -239,12 +252,26 @@ def test_a_run_that_goes_on(
     for name, value in {**run.environ, "TRM_DIR": str(tmp_path / ".repro/work")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("RECIPE=toy\nRUN_NAME=toy\n"))
     assert main(["report"]) == 0
     assert "artifacts/tiny/report.html" in capsys.readouterr().out
     text = (tmp_path / "artifacts/tiny/report.html").read_text()
     words = Parsed(text).words
-    assert "Unfinished: it has stopped" in words and "There is no score yet" in words and "Loss" in words
+    assert "Unfinished: it has stopped before step 05-train" in words and "make all RECIPE=toy RUN_NAME=tiny" in words
+    assert "There is no score yet" in words and "Loss" in words
     assert "Unfinished" in (tmp_path / "artifacts/tiny/report.md").read_text()
+
+
+def test_a_run_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path, until=4)
+    write_text(tmp_path / "logs/tiny/05-train.20260131T120000Z.log", "error: out of memory\n")
+    for name, value in {**run.environ, "TRM_DIR": str(tmp_path / ".repro/work")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(["report"]) == 0
+    said = "Unfinished: step 05-train did not come to its end: see logs/tiny/05-train.20260131T120000Z.log"
+    assert said in (tmp_path / "artifacts/tiny/report.md").read_text()
 
 
 def test_a_finished_run_from_the_command_line(

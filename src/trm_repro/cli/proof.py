@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trm_repro.provenance.keyless import Expected
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -31,11 +34,12 @@ def _register_for_steps(verbs: Verbs[argparse.ArgumentParser]) -> None:
     write = actions.add_parser("write", help="write statement.json beside a manifest")
     write.add_argument("manifest", type=Path)
     write.set_defaults(handler=_statement_write)
-    sign = actions.add_parser("sign", help="sign it with an SSH key: statement.json.sig")
+    sign = actions.add_parser("sign", help="sign it: statement.json.sig, or statement.json.sigstore.json")
     sign.add_argument("statement", type=Path)
-    sign.add_argument(
-        "--key", type=Path, required=True, help="a private SSH key, or a public one whose agent is running"
-    )
+    way = sign.add_mutually_exclusive_group(required=True)
+    way.add_argument("--key", type=Path, help="a private SSH key, or a public one whose agent is running")
+    way.add_argument("--sigstore", action="store_true", help="the identity of this CI job, or of a browser's sign-in")
+    _add_instance(sign)
     sign.set_defaults(handler=_statement_sign)
     artifacts = verbs.add_parser("artifacts", help="arrange artifacts/RUN_NAME so that a person finds things")
     artifacts.add_argument("manifest", type=Path)
@@ -50,9 +54,7 @@ def _register_for_steps(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verify = verbs.add_parser("verify", help="check a bundle: VERIFIED (exit 0), ALTERED (1) or CANNOT TELL (3)")
     verify.add_argument("bundle", type=Path, help="a folder, or a zip or tar archive of one")
-    verify.add_argument(
-        "--signers", type=Path, metavar="FILE", help="it must be signed by one of these (ssh-keygen(1))"
-    )
+    _add_signers(verify)
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
     verify.set_defaults(handler=_verify)
     compare = verbs.add_parser("compare", help="two runs side by side: bit-identical, within tolerance, or what else")
@@ -64,7 +66,7 @@ def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     attest.add_argument("--by", required=True, help="who attests, as it is to be read: a name or an address")
     attest.add_argument("--note", default="", help="what a reader should know, such as that it is a rehearsal")
     attest.add_argument("--report", type=Path, metavar="FILE", help="the run's report.md")
-    attest.add_argument("--signers", type=Path, metavar="FILE", help="the statement must be signed by one of these")
+    _add_signers(attest)
     attest.add_argument("--output", type=Path, default=Path("attestations"), help="default: %(default)s")
     attest.set_defaults(handler=_attest)
     attestations = verbs.add_parser("attestations", help="check all attestations and print their table")
@@ -79,6 +81,29 @@ def _register_for_readers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     report.set_defaults(handler=_report)
 
 
+def _add_signers(verb: argparse.ArgumentParser) -> None:
+    """Who must have signed the statement."""
+    verb.add_argument("--signers", type=Path, metavar="FILE", help="it must be signed by one of these (ssh-keygen(1))")
+    verb.add_argument("--identity", default="", help="it must be signed with sigstore by this address or workflow …")
+    verb.add_argument("--issuer", default="", metavar="URL", help="… for which this issuer vouches")
+    _add_instance(verb)
+
+
+def _add_instance(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--trust-config", type=Path, metavar="FILE", help="another sigstore: its client trust configuration"
+    )
+
+
+def _expected(arguments: argparse.Namespace) -> Expected:
+    from trm_repro.errors import UsageError
+    from trm_repro.provenance.keyless import Expected
+
+    if bool(arguments.identity) != bool(arguments.issuer):
+        raise UsageError("--identity and --issuer go together: anybody can call himself anything somewhere")
+    return Expected(arguments.identity, arguments.issuer, arguments.trust_config)
+
+
 def _checkpoint(arguments: argparse.Namespace) -> None:
     from trm_repro.provenance.checkpoints import final_checkpoint
 
@@ -88,17 +113,17 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
 def _manifest(arguments: argparse.Namespace) -> None:
     from trm_repro.files import write_json
 
-    defaults = dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
-    write_json(arguments.output, _this_manifest(defaults))
+    write_json(arguments.output, _this_manifest())
 
 
-def _this_manifest(defaults: dict[str, str]) -> dict[str, Any]:
-    """The manifest of the run in force."""
+def _this_manifest() -> dict[str, Any]:
+    """The manifest of the run in force; the knobs' defaults on stdin."""
     from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.provenance.manifest import build_manifest
     from trm_repro.recipe import read_recipe
 
     run = this_run()
+    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
     knobs = {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
     return build_manifest(run, read_recipe(RECIPES, run.recipe), work=Path(os.environ["TRM_DIR"]), knobs=knobs)
 
@@ -113,9 +138,12 @@ def _statement_write(arguments: argparse.Namespace) -> None:
 
 
 def _statement_sign(arguments: argparse.Namespace) -> None:
-    from trm_repro.provenance.signature import sign
+    from trm_repro.provenance import keyless, signature
 
-    print(sign(arguments.statement, arguments.key))
+    if arguments.sigstore:
+        print(keyless.sign(arguments.statement, arguments.trust_config))
+    else:
+        print(signature.sign(arguments.statement, arguments.key))
 
 
 def _locate(path: str) -> Path:
@@ -164,7 +192,12 @@ def _summary(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     from trm_repro.provenance.verify import verify
 
-    verdict = verify(arguments.bundle, signers=arguments.signers, attestation=arguments.attestation)
+    verdict = verify(
+        arguments.bundle,
+        signers=arguments.signers,
+        expected=_expected(arguments),
+        attestation=arguments.attestation,
+    )
     print(verdict)
     return verdict.exit_code
 
@@ -189,6 +222,7 @@ def _attest(arguments: argparse.Namespace) -> None:
             note=arguments.note,
             report=report,
             signers=arguments.signers,
+            expected=_expected(arguments),
         )
     )
 
@@ -210,7 +244,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from trm_repro.report.page import page
     from trm_repro.report.text import markdown
     from trm_repro.stamps import read_stamp
-    from trm_repro.status import running
+    from trm_repro.status import standing
 
     run = this_run()
     artifacts = run.repository / "artifacts" / run.name
@@ -219,9 +253,8 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.manifest or read_stamp(run.path("06-verify")):
         manifest = read_json(arguments.manifest or artifacts / "manifest.json")
     else:
-        manifest = _this_manifest({})
-        now = running(run)
-        state = f"step {now} is running" if now else "it has stopped; `make status` says where"
+        manifest = _this_manifest()
+        state = standing(run)
 
     facts = gather(
         manifest, _locate, state=state, verdict=read_json(verdict) if verdict.exists() and not state else None

@@ -181,6 +181,7 @@ def _stamp_write(arguments: argparse.Namespace) -> None:
 
 def _record_command(arguments: argparse.Namespace) -> None:
     from trm_repro.files import utc_now
+    from trm_repro.provenance.host import host
     from trm_repro.records import append, environment_of_interest
 
     append(
@@ -193,6 +194,7 @@ def _record_command(arguments: argparse.Namespace) -> None:
             "started": arguments.started,
             "finished": utc_now(),
             "exit_code": arguments.exit_code,
+            "host": host(),
         },
     )
 

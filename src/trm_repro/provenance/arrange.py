@@ -22,6 +22,7 @@ from typing import Any
 
 from trm_repro.digests import digest_file
 from trm_repro.files import write_text
+from trm_repro.provenance.statement import SIGNED
 
 # role: folder and name; {} stands for the file's own name
 PLACES = {
@@ -33,7 +34,7 @@ PLACES = {
     "metrics": "results/metrics.jsonl",
     "log": "logs/{}",
 }
-BESIDE = ("manifest.json", "statement.json", "statement.json.sig")
+BESIDE = ("manifest.json", *SIGNED)
 SUMS = "SHA256SUMS"
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import utc_now, write_bytes, write_json, write_text
+from trm_repro.provenance.keyless import NOBODY, Expected
 from trm_repro.provenance.schema import parse_manifest
-from trm_repro.provenance.signature import SUFFIX
 from trm_repro.provenance.statement import FILE as STATEMENT
-from trm_repro.provenance.statement import make_statement
+from trm_repro.provenance.statement import SIGNED, make_statement
 from trm_repro.provenance.verify import VERIFIED, opened, verify
 from trm_repro.publish.bundle import SUMS
 
@@ -45,7 +45,16 @@ class Attestation:
     manifest: dict[str, Any]
 
 
-def attest(bundle: Path, root: Path, *, by: str, note: str = "", report: str = "", signers: Path | None = None) -> Path:
+def attest(
+    bundle: Path,
+    root: Path,
+    *,
+    by: str,
+    note: str = "",
+    report: str = "",
+    signers: Path | None = None,
+    expected: Expected = NOBODY,
+) -> Path:
     """Writes the attestation of a bundle; returns its folder.
 
     Args:
@@ -55,12 +64,13 @@ def attest(bundle: Path, root: Path, *, by: str, note: str = "", report: str = "
         note: what a reader should know, such as that it is a rehearsal.
         report: the run's report in Markdown.
         signers: a file of allowed signers that the statement has to be signed by.
+        expected: who has to have signed it with sigstore.
 
     Raises:
         ReproError: the bundle is not verified.
         UsageError: this run is attested already.
     """
-    verdict = verify(bundle, signers=signers)
+    verdict = verify(bundle, signers=signers, expected=expected)
     if verdict.word != VERIFIED:
         raise ReproError(f"{bundle} is not attested:\n{verdict}", hint="only what is VERIFIED can be attested")
     with opened(bundle) as folder:
@@ -71,10 +81,9 @@ def attest(bundle: Path, root: Path, *, by: str, note: str = "", report: str = "
             raise UsageError(f"{place}: this run is attested already", hint="an attestation is never changed")
         staging = place.with_name(f".{place.name}.part")
         shutil.rmtree(staging, ignore_errors=True)
-        write_bytes(staging / "manifest.json", (folder / "manifest.json").read_bytes())
-        write_bytes(staging / STATEMENT, statement)
-        if (folder / (STATEMENT + SUFFIX)).is_file():
-            write_bytes(staging / (STATEMENT + SUFFIX), (folder / (STATEMENT + SUFFIX)).read_bytes())
+        for name in ("manifest.json", *SIGNED):
+            if (folder / name).is_file():
+                write_bytes(staging / name, (folder / name).read_bytes())
         write_bytes(staging / BUNDLE, (folder / SUMS).read_bytes())
     write_text(staging / "verdict.txt", f"{verdict}\n")
     if report:

@@ -18,7 +18,7 @@ from typing import Any
 from trm_repro.digests import Digest
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
-from trm_repro.provenance import promises
+from trm_repro.provenance import keyless, promises
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
@@ -56,13 +56,15 @@ class Context:
     Args:
         folder: where it lies.
         digests: of its files, by name.
-        signers: a file of allowed signers, if the signature has to be by one of them.
+        signers: a file of allowed signers, if the SSH signature has to be by one of them.
+        expected: whose the sigstore signature has to be.
         attestation: a folder of ``attestations/``, if the bundle has to be the one it attests.
     """
 
     folder: Path
     digests: Mapping[str, Digest]
     signers: Path | None = None
+    expected: keyless.Expected = keyless.NOBODY
     attestation: Path | None = None
 
     @cached_property
@@ -143,9 +145,9 @@ def commands(context: Context) -> Outcome:
         lines = command_problems(held, step)
         if lines and guard not in overridden:
             wrong += [f"manifest.json: the command of step {step} is not the recipe's: {line}" for line in lines]
-    ran = promises.training_command(held)
-    if held["recipe"]["resolved"]["train"]["batch"] % processes(ran):
-        wrong.append(f"manifest.json: {processes(ran)} processes cannot have shared a batch evenly")
+    ran = processes(promises.training_command(held))
+    if ran < 1 or held["recipe"]["resolved"]["train"]["batch"] % ran:
+        wrong.append(f"manifest.json: {ran} processes cannot have shared a batch evenly")
     others = [entry for entry in held["commands"] if entry["exit_code"]]
     seen = "the builder's and the training's are the recipe's, word for word"
     if overridden & set(COMMAND_GUARDS.values()):
@@ -280,15 +282,28 @@ def statement(context: Context) -> Outcome:
 
 
 def signature(context: Context) -> Outcome:
-    """The statement is signed, by one of the allowed signers if there are any."""
+    """The statement is signed with an SSH key, by one of the allowed signers if there are any."""
     if not context.has(STATEMENT + SUFFIX):
         if context.signers:
-            return "unknown", ["not signed, so none of the allowed signers vouches for it"]
-        return "skipped", ["not signed: only the bundle itself vouches for the bundle"]
+            return "unknown", ["not signed with an SSH key, so none of the allowed signers vouches for it"]
+        return "skipped", ["not signed with an SSH key"]
     signer = check(context.folder / STATEMENT, context.signers)
     if not signer.identity:
-        return "ok", [f"signed with {signer.key}; nobody was asked whose key that is (--signers FILE)"]
+        return "skipped", [f"signed with {signer.key}; nobody was asked whose key that is (--signers FILE)"]
     return "ok", [f"signed by {signer.identity} with {signer.key}"]
+
+
+def sigstore(context: Context) -> Outcome:
+    """The statement is signed with sigstore, by whom it has to be if that was said."""
+    expected = context.expected
+    if not context.has(STATEMENT + keyless.SUFFIX):
+        if expected.identity:
+            return "unknown", [f"not signed with sigstore, so {expected.identity} does not vouch for it"]
+        return "skipped", ["not signed with sigstore"]
+    identity, issuer = keyless.check(context.folder / STATEMENT, expected)
+    if not expected.identity:
+        return "skipped", [f"signed by {identity}, says {issuer}; nobody was asked who has to (--identity, --issuer)"]
+    return "ok", [f"signed by {identity}, says {issuer}"]
 
 
 def attested(context: Context) -> Outcome:
@@ -306,6 +321,7 @@ def attested(context: Context) -> Outcome:
 CHECKS: dict[str, Callable[[Context], Outcome]] = {
     check.__name__: check
     for check in (
-        *(manifest, outputs, commands, steps, config, tensors, twin, submission, card, statement, signature, attested),
+        *(manifest, outputs, commands, steps, config, tensors, twin, submission, card, statement),
+        *(signature, sigstore, attested),
     )
 }

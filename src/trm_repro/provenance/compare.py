@@ -88,7 +88,9 @@ def _verdict(a: Mapping[str, Any], b: Mapping[str, Any], differences: Mapping[st
     values = [m["metrics"].get(metric) for m in (a, b)]
     if None in values:
         return NOT_COMPARABLE, f"{metric} is missing"
-    of = tasks[0][0]["rows"]
+    of = tasks[0][0].get("rows")
+    if not of:
+        return NOT_COMPARABLE, "how many tasks they were evaluated on is not on record"
     bounds = [wilson(value * of, of) for value in values]
     said = " and ".join(
         f"{100 * value:.2f} % ({100 * low:.1f} to {100 * high:.1f} %)"

@@ -27,6 +27,9 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     if not recipe["resolved"]["faithful"]:
         found.append(f"the recipe {recipe['name']} is not a faithful one: {recipe['resolved']['title']}")
     found += sorted({f"{g['guard']} was {g['outcome']}: {g['detail']}" for g in guards if g["outcome"] != "holds"})
+    pin, there = recipe["resolved"]["upstream"], manifest["upstream"]
+    if pin and there and any(pin[key] != there[key] for key in ("commit", "tree")):
+        found.append(f"upstream was at {there['commit']}, the recipe's pin is {pin['commit']}")
     recorded = {guard["guard"] for guard in guards}
     found += [f"no record that {name} held" for name in NECESSARY if name not in recorded]
     found += [

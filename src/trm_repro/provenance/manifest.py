@@ -53,7 +53,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         raise MissingPrerequisite(f"run {run.name} has not begun", hint="make all")
     done = {stamp.step for stamp in stamps}
     folder = work / recipe.checkpoint_folder(run.name)
-    commands = last_attempts(run, "commands.jsonl")
+    commands, machine = _commands(run, scrubber)
     last = (read_evaluations(folder / METRICS) or [{}])[-1]
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -74,7 +74,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             for name, (value, default) in knobs.items()
             if not is_private(name)
         },
-        "upstream": recipe.upstream.model_dump(include={"url", "commit", "tree"}) if recipe.upstream else None,
+        "upstream": _upstream(recipe, work),
         "seeds": _seeds(recipe, commands, folder / "all_config.yaml"),
         "inputs": _files(run, scrubber, _inputs(run, recipe, work)),
         "outputs": _files(run, scrubber, _outputs(run, recipe, work, folder)),
@@ -82,10 +82,10 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             {"step": stamp.step, "started": stamp.started, "finished": stamp.finished, "said": stamp.said}
             for stamp in stamps
         ],
-        "commands": [{**entry, "cwd": scrubber.path(entry["cwd"])} for entry in commands],
+        "commands": commands,
         "guards": last_attempts(run, "guards.jsonl"),
         "deviations": applying(recipe),
-        "host": host(),
+        "host": machine,
         "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
         "metrics": {key: value for key, value in last.items() if key != "time"},
     }
@@ -97,6 +97,26 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
 def _stamps(run: Run) -> list[Stamp]:
     """The stamps up to the training's; those of later steps, if any, are of an earlier manifest."""
     return [stamp for step in run.steps if step <= TRAIN and (stamp := read_stamp(run.path(step)))]
+
+
+def _commands(run: Run, scrubber: Scrubber) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The commands of each step's last attempt, and the machine that trained; this one while there is none."""
+    commands, machine = [], host()
+    for entry in last_attempts(run, "commands.jsonl"):
+        ran_on = entry.pop("host", machine)
+        if entry["step"] == TRAIN and entry["exit_code"] == 0:
+            machine = ran_on
+        commands.append({**entry, "cwd": scrubber.path(entry["cwd"])})
+    return commands, machine
+
+
+def _upstream(recipe: Recipe, work: Path) -> dict[str, str] | None:
+    """What is checked out in TRM_DIR, which is the recipe's pin unless that guard was overridden; before step 2, the pin."""
+    if recipe.upstream is None:
+        return None
+    found = _git(work, "rev-parse", "HEAD", "HEAD^{tree}").stdout.split() if (work / ".git").exists() else []
+    pin = recipe.upstream.model_dump(include={"url", "commit", "tree"})
+    return {**pin, **dict(zip(("commit", "tree"), found, strict=False))}
 
 
 def environment_file(run: Run, recipe: Recipe, suffix: str) -> Path:
@@ -186,8 +206,10 @@ def count_rows(path: Path) -> int | None:
 
 
 def _git_state(repository: Path) -> dict[str, Any]:
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, check=False)
+    changed = _git(repository, "status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
+    commit = _git(repository, "rev-parse", "HEAD").stdout.strip()
+    return {"commit": commit, "clean": changed.returncode == 0 and not changed.stdout}
 
-    changed = git("status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
-    return {"commit": git("rev-parse", "HEAD").stdout.strip(), "clean": changed.returncode == 0 and not changed.stdout}
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)

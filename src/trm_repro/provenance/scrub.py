@@ -14,18 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-PRIVATE = ("KAGGLE_USERNAME",)  # knobs that name a person
+from trm_repro.records import is_secret
+
+PRIVATE = ("KAGGLE_USERNAME", "HF_REPO_ID")  # knobs that name a person
+USERS = ("USER", "LOGNAME")  # variables that do
 MASK = "********"
 SHORTEST = (
     6  # characters; a shorter value of a secret variable is a switch or a placeholder, and stands in other words too
 )
+ABSOLUTE = re.compile(r"(?<![\w.~$/-])/(?!/)[^\s,:;'\"]+")  # a path from the root, wherever it stands in a text
 IN_URL = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@ of an address
 
 
 def is_private(name: str) -> bool:
     """Whether a variable's value must not be written down."""
-    return name in PRIVATE or any(word in name.upper() for word in SECRET_WORDS)
+    return name in PRIVATE or is_secret(name)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Scrubber:
     Args:
         repository: root of this repository; paths in it are written relative to it.
         work: TRM_DIR, where the training ran; outside of the repository it is written ``$TRM_DIR``.
-        environ: the environment, for the values of secrets and the home folder.
+        environ: the environment, for the values of secrets, the home folder and the user's name, which is taken out of
+            what is left of absolute paths.
     """
 
     repository: Path
@@ -49,12 +53,14 @@ class Scrubber:
     def text(self, text: str) -> str:
         """A text without what is private."""
         for name, value in self.environ.items():
-            if is_private(name) and name not in PRIVATE and len(value) >= SHORTEST:
+            if is_secret(name) and len(value) >= SHORTEST:
                 text = text.replace(value, MASK)
         text = _without(text, str(self.repository), "")
         text = _without(text, str(self.work), "$TRM_DIR")
         if home := self.environ.get("HOME", "").rstrip("/"):
             text = _without(text, home, "~")
+        if users := "|".join({re.escape(self.environ[name]) for name in USERS if self.environ.get(name)}):
+            text = ABSOLUTE.sub(lambda path: re.sub(f"/({users})(?=/|$)", "/USER", path[0]), text)
         return IN_URL.sub("", text)
 
     def value(self, value: Any) -> Any:

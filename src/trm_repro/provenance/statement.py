@@ -20,6 +20,7 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:trm-repro:run:v1"
 BUILDER = "urn:trm-repro:tool:self-made"
 FILE = "statement.json"
+SIGNED = (FILE, f"{FILE}.sig", f"{FILE}.sigstore.json")  # and what may lie beside it, by SSH key and by sigstore
 SUBJECTS = ("final-checkpoint", "dataset", "identifiers", "test-puzzles", "submission")
 
 

@@ -3,7 +3,7 @@
 A PyTorch checkpoint is a zip of stored (not compressed) members: ``…/data.pkl`` describes the state dict, ``…/data/<key>``
 are the raw bytes. The pickle is read by an unpickler that builds descriptions and knows six names; anything else in it is
 refused, so that looking at a stranger's checkpoint runs none of his code. A safetensors file is a JSON header and the
-bytes. Large files are mapped, not read.
+bytes. Values are read piece by piece, in constant memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import mmap
 import pickle
 import re
 import struct
@@ -20,11 +19,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 
 PREFIX = re.compile(r"^(_orig_mod\.)?model\.inner\.")  # of every key; the first part is there if the model was compiled
+
+PIECE = 1 << 20  # bytes compared at a time
 
 # PyTorch's storage classes: safetensors' name of the dtype, bytes an element.
 STORAGES = {
@@ -104,16 +105,27 @@ def different_values(first: Path, second: Path) -> list[str]:
     lines = [f"{second.name}: tensor {name} missing" for name in ours if name not in theirs]
     lines += [f"{second.name}: tensor {name} is not in {first.name}" for name in theirs if name not in ours]
     with first.open("rb") as one, second.open("rb") as other:
-        a, b = (memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) for file in (one, other))
         for name in ours.keys() & theirs.keys():
             x, y = ours[name], theirs[name]
             if (x.dtype, x.shape) != (y.dtype, y.shape):
                 lines.append(
                     f"{second.name}: tensor {name} is {y.dtype} {list(y.shape)}, not {x.dtype} {list(x.shape)}"
                 )
-            elif a[x.begin : x.begin + x.bytes] != b[y.begin : y.begin + y.bytes]:
+            elif not _same(one, x, other, y):
                 lines.append(f"{second.name}: tensor {name} has other values than in {first.name}")
     return sorted(lines)
+
+
+def _same(one: BinaryIO, x: Tensor, other: BinaryIO, y: Tensor) -> bool:
+    """Whether two tensors have the same bytes."""
+    one.seek(x.begin)
+    other.seek(y.begin)
+    for start in range(0, x.bytes, PIECE):
+        size = min(PIECE, x.bytes - start)
+        piece = one.read(size)
+        if len(piece) != size or piece != other.read(size):
+            return False
+    return x.bytes == y.bytes
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from trm_repro.digests import Digest, digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
 from trm_repro.provenance.checks import Context, Finding
+from trm_repro.provenance.keyless import NOBODY, Expected
 from trm_repro.publish.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
@@ -57,7 +58,7 @@ class Verdict:
         for finding in self.findings:
             first, *rest = finding.lines or ("",)
             lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
-        return "\n".join([*lines, f"{self.word}: {self.summary}"])
+        return "\n".join(map(_printable, [*lines, f"{self.word}: {self.summary}"]))
 
     @property
     def summary(self) -> str:
@@ -68,16 +69,26 @@ class Verdict:
         if self.word == CANNOT_TELL:
             return "; ".join(line for f in self.findings if f.outcome == "unknown" for line in f.lines)
         made = {finding.check for finding in self.findings if finding.outcome == "ok"}
-        vouched = "" if made & {"signature", "attested"} else "; nobody but the bundle itself vouches for it"
+        vouched = (
+            "" if made & {"signature", "sigstore", "attested"} else "; nobody but the bundle itself vouches for it"
+        )
         return f"{len(made)} checks, nothing found{vouched}"
 
 
-def verify(path: Path, *, signers: Path | None = None, attestation: Path | None = None) -> Verdict:
+def _printable(line: str) -> str:
+    """A line in which no file name and no text of a bundle can end the line, steer a terminal or break its encoding."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+
+
+def verify(
+    path: Path, *, signers: Path | None = None, expected: Expected = NOBODY, attestation: Path | None = None
+) -> Verdict:
     """Verifies a bundle.
 
     Args:
         path: a bundle's folder, or a zip or tar archive of one.
         signers: a file of allowed signers; the statement must then be signed by one of them.
+        expected: who must have signed the statement with sigstore.
         attestation: a folder of ``attestations/``; the bundle must then be the one it attests.
     """
     try:
@@ -91,9 +102,15 @@ def verify(path: Path, *, signers: Path | None = None, attestation: Path | None 
             files = check_files(folder, digests)
             if files.outcome != "ok":
                 return Verdict((files,))
-            return Verdict((files, *_checks(Context(folder, digests, signers=signers, attestation=attestation))))
+            return Verdict((files, *_checks(Context(folder, digests, signers, expected, attestation))))
     except MissingPrerequisite as error:
-        return _cannot_tell(str(error))
+        return _cannot_tell(_said(error))
+    except OSError as error:
+        return _cannot_tell(f"{path}: cannot be read: {error}")
+
+
+def _said(error: ReproError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)
 
 
 def _cannot_tell(why: str) -> Verdict:
@@ -106,11 +123,10 @@ def _checks(context: Context) -> Iterator[Finding]:
         try:
             outcome, lines = check(context)
         except MissingPrerequisite as error:
-            outcome, lines = "unknown", [str(error)]
+            outcome, lines = "unknown", [_said(error)]
         except ReproError as error:
-            outcome, lines = "wrong", [str(error)]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
-            # the file is what the manifest says, but not what this tool knows how to read
+            outcome, lines = "wrong", [_said(error)]
+        except Exception as error:  # what a stranger wrote into a file can make its reader raise anything
             outcome, lines = "unknown", [f"cannot be read: {type(error).__name__}: {error}"]
         yield Finding(name, outcome, tuple(lines))
         if name == "manifest" and outcome != "ok":
@@ -138,7 +154,7 @@ def opened(path: Path) -> Iterator[Path]:
             else:
                 with tarfile.open(path) as archive:
                     archive.extractall(folder, filter="data")
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
+        except Exception as error:  # every decompressor has errors of its own
             raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}") from None
         inside = list(folder.iterdir())
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
@@ -147,8 +163,8 @@ def opened(path: Path) -> Iterator[Path]:
 def check_files(folder: Path, digests: Mapping[str, Digest]) -> Finding:
     """Compares the files of a bundle with ``SHA256SUMS``, and Kaggle's two with ``kaggle.sha256`` where they are."""
     entries = {entry.name: entry for entry in folder.iterdir() if entry.name not in FURNITURE}
-    lines = [f"extra: {name}: a bundle has no folders" for name, entry in sorted(entries.items()) if entry.is_dir()]
     present = {name for name, entry in entries.items() if entry.is_file()}
+    lines = [f"extra: {name}: a bundle has files only" for name in sorted(entries.keys() - present)]
     listed = _listed(folder / SUMS, lines)
     settings = _listed(folder / KAGGLE_SUMS, lines) if KAGGLE_SUMS in present else {}
     for name in sorted(listed.keys() | present - {SUMS}):

@@ -37,6 +37,7 @@ CONTENTS = {
     "manifest.json": "what made these files: commands, inputs, outputs, versions, guards, deviations",
     "statement.json": "the manifest's in-toto statement (SLSA provenance)",
     "statement.json.sig": "an SSH signature of the statement",
+    "statement.json.sigstore.json": "a sigstore signature of the statement",
     "LICENSE.upstream": "the licence of the code that trained the weights",
     "README.md": "this card",
     KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",

@@ -103,7 +103,8 @@ def _first_line(manifest: Mapping[str, Any]) -> str:
 def _made(manifest: Mapping[str, Any]) -> str:
     run, upstream, tool = manifest["run"], manifest["upstream"], manifest["tool"]
     if run["engine"] == "upstream" and upstream:
-        source = f"[SamsungSAILMontreal/TinyRecursiveModels]({UPSTREAM}) at commit `{upstream['commit']}`, unmodified"
+        url = upstream["url"].removesuffix(".git")
+        source = f"[{'/'.join(url.split('/')[-2:])}]({url}) at commit `{upstream['commit']}`{_unmodified(manifest)}"
     else:
         source = f"trm-repro's reference engine, written from the description of [TRM]({UPSTREAM})"
     return (
@@ -112,6 +113,11 @@ def _made(manifest: Mapping[str, Any]) -> str:
         f"* Made by trm-repro {tool['version']}, commit `{tool['commit']}`\n"
         f"* Recipe digest: `{manifest['recipe']['sha256']}`"
     )
+
+
+def _unmodified(manifest: Mapping[str, Any]) -> str:
+    outcomes = {guard["outcome"] for guard in manifest["guards"] if guard["guard"] == "G-UPSTREAM-UNMODIFIED"}
+    return ", unmodified" if outcomes == {"holds"} else ""
 
 
 def _results(scores: Mapping[str, float]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from trm_repro.digests import digest_file
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
+from trm_repro.provenance.statement import SIGNED
 from trm_repro.publish.bundle import (
     COVER,
     KAGGLE_SUMS,
@@ -85,7 +86,7 @@ def package(
     try:
         _place_outputs(staging, manifest, repository, trm_dir)
         _place(manifest_path, staging / "manifest.json")
-        for name in ("statement.json", "statement.json.sig"):
+        for name in SIGNED:
             if (beside := manifest_path.with_name(name)).is_file():
                 _place(beside, staging / name)
         if trm_dir and manifest["run"]["engine"] == "upstream" and (trm_dir / "LICENSE").is_file():

@@ -81,9 +81,8 @@ def _gallery(facts: Facts) -> str:
     if not facts.gallery or not facts.solved:
         return ""
     right, total = facts.solved
-    intro = (
-        f"<p>{right} of {total} test inputs are right. Shown: some that are, and the wrong ones that come nearest.</p>"
-    )
+    shown = "some that are, and the wrong ones that come nearest" if right else "those that come nearest"
+    intro = f"<p>{right} of {total} test inputs are right. Shown: {shown}.</p>"
     return _section("Evaluation tasks", intro + "".join(map(_shown, facts.gallery)))
 
 
@@ -119,7 +118,9 @@ def _provenance(facts: Facts) -> str:
         for c in manifest["commands"]
     )
     environment = manifest["versions"]["training"] or manifest["versions"]["tool"]
-    installed = [(entry["name"], entry["version"]) for entry in environment["distributions"]]
+    installed = [
+        f"<li>{escape(entry['name'])} {escape(entry['version'])}</li>" for entry in environment["distributions"]
+    ]
     deviations = "".join(f"<li>{escape(d['id'])}: {escape(d['title'])}</li>" for d in manifest["deviations"])
     content = [
         _table(("what", "value"), words.provenance(facts), head=False),
@@ -128,7 +129,7 @@ def _provenance(facts: Facts) -> str:
         f"<h3>Commands</h3>{commands}",
         _details("Inputs", _table(("role", "path", "bytes", "SHA-256"), words.files(facts, "inputs"))),
         _details("Outputs", _table(("role", "path", "bytes", "SHA-256"), words.files(facts, "outputs"))),
-        _details(f"{len(installed)} installed packages", _table(("package", "version"), installed)),
+        _details(f"{len(installed)} installed packages", f'<ul class="packages">{"".join(installed)}</ul>'),
     ]
     return _section("Provenance", "".join(content)) + "</main>"
 

@@ -12,7 +12,7 @@ from trm_repro.report.published import TASKS, Published
 
 WIDTH, HEIGHT = 460, 230  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
-ACROSS, NAMED, VALUED = 640, 180, 70  # of the intervals: whole, for names, for values
+ACROSS, NAMED, VALUED = 470, 150, 58  # of the intervals: whole, for names, for values; legible on a phone
 DASHES = ("", "7 4", "2 4", "10 3 2 3", "1 3", "14 5")  # lines differ in more than colour
 # The colours in which ARC is always drawn: black, blue, red, green, yellow, grey, pink, orange, light blue, brown.
 COLOURS = (
@@ -51,7 +51,7 @@ def chart(drawn: Chart, number: int) -> str:
         parts.append(_curve(index, [(x(a), y(b)) for a, b in curve.points], dots=curve.dots))
     described = "; ".join(_described(curve, drawn.share) for curve in curves)
     legend = "".join(
-        f'<li><svg width="26" height="12" aria-hidden="true">{_curve(i, [(1, 6), (25, 6)], dots=curve.dots)}</svg> '
+        f'<li><svg width="26" height="12" aria-hidden="true">{_curve(i, [(4, 6), (22, 6)], dots=curve.dots)}</svg> '
         f"{escape(curve.name)}</li>"
         for i, curve in enumerate(curves)
     )

@@ -38,14 +38,15 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-bo
 th{font-weight:600}
 tr.ours td,tr.ours th{font-weight:700}
 code,pre{font:.85em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-td code{overflow-wrap:anywhere}
+td{overflow-wrap:anywhere;min-width:6.5rem}
+.packages{columns:15rem;padding:0;list-style:none;font-size:.92rem}
 pre{background:var(--card);padding:.7rem .9rem;border-radius:.4rem;overflow-x:auto;white-space:pre-wrap;
   overflow-wrap:anywhere}
 figure{margin:0}
 figcaption{font-weight:600;margin-bottom:.3rem}
 svg{display:block;max-width:100%;height:auto}
 svg text{fill:var(--quiet);font-size:13px;font-family:inherit}
-.intervals{max-width:46rem;margin:1rem 0}
+.intervals{max-width:38rem;margin:1rem 0}
 svg text.ours{fill:var(--ink);font-weight:700}
 svg .rule{stroke:var(--rule)}
 svg polyline{fill:none;stroke-width:2;stroke-linejoin:round}
