@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,15 @@ def staged(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_staged(folder: Path) -> None:
+    """Removes from below ``folder`` what processes that were killed had begun to write there."""
+    for leftover in sorted(folder.rglob(".*.part")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

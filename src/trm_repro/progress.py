@@ -41,10 +41,10 @@ def clock(seconds: float) -> str:
 class _Lines:
     """Progress as plain lines."""
 
-    def __init__(self, title: str, total: int, unit: str, file: TextIO) -> None:
+    def __init__(self, title: str, total: int, done: int, unit: str, file: TextIO) -> None:
         self._file = file
         self._title, self._total, self._unit = title, total, unit
-        self._done, self._note = 0, ""
+        self._before, self._done, self._note = done, done, ""
         self._began = time.monotonic()
         self._last = self._began
 
@@ -60,7 +60,8 @@ class _Lines:
 
     def write(self) -> None:
         gone = time.monotonic() - self._began
-        left = clock(gone / self._done * (self._total - self._done)) if self._done else "--:--:--"
+        here = self._done - self._before
+        left = clock(gone / here * (self._total - self._done)) if here else "--:--:--"
         share = 100 * self._done // max(1, self._total)
         note = f", {self._note}" if self._note else ""
         print(
@@ -71,12 +72,13 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def track(title: str, *, total: int, unit: str = "steps", quiet: bool = False) -> Iterator[Tracker]:
+def track(title: str, *, total: int, done: int = 0, unit: str = "steps", quiet: bool = False) -> Iterator[Tracker]:
     """Tracks work of ``total`` units.
 
     Args:
         title: what is being done.
         total: how many units there will be.
+        done: how many were done before; the time left is reckoned from the others.
         unit: what they are called.
         quiet: show nothing (for ranks other than the first).
     """
@@ -86,18 +88,22 @@ def track(title: str, *, total: int, unit: str = "steps", quiet: bool = False) -
         if quiet:
             pass
         elif sys.stderr.isatty():
-            parts.append(stack.enter_context(_bar(title, total, unit, sys.stderr)))
+            parts.append(stack.enter_context(_bar(title, total, done, unit, sys.stderr)))
         elif terminal and log:
-            parts.append(stack.enter_context(_bar(title, total, unit, stack.enter_context(Path(terminal).open("w")))))
-            parts.append(stack.enter_context(_lines(title, total, unit, stack.enter_context(Path(log).open("a")))))
+            parts.append(
+                stack.enter_context(_bar(title, total, done, unit, stack.enter_context(Path(terminal).open("w"))))
+            )
+            parts.append(
+                stack.enter_context(_lines(title, total, done, unit, stack.enter_context(Path(log).open("a"))))
+            )
         else:
-            parts.append(stack.enter_context(_lines(title, total, unit, sys.stderr)))
+            parts.append(stack.enter_context(_lines(title, total, done, unit, sys.stderr)))
         yield _Several(parts)
 
 
 @contextlib.contextmanager
-def _lines(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]:
-    lines = _Lines(title, total, unit, file)
+def _lines(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator[Tracker]:
+    lines = _Lines(title, total, done, unit, file)
     lines.write()
     try:
         yield lines
@@ -106,7 +112,7 @@ def _lines(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]
 
 
 @contextlib.contextmanager
-def _bar(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]:
+def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator[Tracker]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -127,7 +133,7 @@ def _bar(title: str, total: int, unit: str, file: TextIO) -> Iterator[Tracker]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(file=file, force_terminal=True)) as progress:
-        task = progress.add_task(title, total=total, note="")
+        task = progress.add_task(title, total=total, completed=done, note="")
 
         class Bar:
             def advance(self, amount: int = 1) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from engine_support import Golden, arguments, metrics, run, write_dataset
 
-from trm_repro.engine.checkpoint import steps_in
+from trm_repro.engine.checkpoint import TrainingStates
 from trm_repro.engine.world import World
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -29,8 +29,7 @@ def test_a_whole_run_and_its_resume(tmp_path):
     folder = tmp_path / "checkpoints/Toy-ACT-torch/run"
     run(tmp_path, args, torchrun=True)
     whole = metrics(folder)
-    *_, newest = steps_in(folder / "training_state").values()
-    shutil.rmtree(newest)
+    shutil.rmtree(TrainingStates(folder, keep=2).newest())
     run(tmp_path, [*args, "++resume=True"], torchrun=True)
     resumed = metrics(folder)
     assert [line["step"] for line in resumed] == [line["step"] for line in whole]

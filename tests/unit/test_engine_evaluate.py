@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import arc_support
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 import yaml
 from engine_support import ALONE, config, environment, metrics, write_dataset
+from hub_server import HubServer, Repository
 
 from trm_repro import cli
 from trm_repro.arc.builder import Options, build
 from trm_repro.arc.scoring import score_submission, wilson
+from trm_repro.arc.submission import problems
 from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain, scorecard
 from trm_repro.engine.data import Split
+from trm_repro.engine.evaluate import Predictions, save_predictions
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 
 SMALL = {"global_batch_size": 16, "evaluators": [{"name": "arc@ARC"}], "epochs": 2, "eval_interval": 1}
@@ -68,6 +72,29 @@ def test_evaluation_alone_repeats_the_one_during_training(data, trained, tmp_pat
     assert "the vote of all checkpoints together" in capsys.readouterr().out
 
 
+def test_the_votes_of_a_run_killed_between_an_evaluation_and_its_state_count_once(data, trained, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(*arguments):
+        save_predictions(*arguments)
+        raise Killed
+
+    folder, changes = tmp_path / "run", {**SMALL, "checkpoint_every_n_steps": 1, "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "save_predictions", save_and_die)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+    pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+    for name in sorted(path.name for path in trained.glob("evaluator_ARC_step_*")):
+        assert (folder / name / "votes.json").read_bytes() == (trained / name / "votes.json").read_bytes()
+    assert metrics(folder) == metrics(trained)
+    (folder / "training_state/votes/iteration_1.npz").unlink()
+    with pytest.raises(MissingPrerequisite, match="iteration_1"):
+        pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+
+
 def test_saved_predictions_give_the_same_numbers_without_the_model(data, trained, tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     call("--checkpoint", steps(trained)[1], "--dataset", data, "--output-dir", first, "--save-outputs")
@@ -79,36 +106,86 @@ def test_saved_predictions_give_the_same_numbers_without_the_model(data, trained
     assert (first / "submission.json").read_bytes() == (second / "submission.json").read_bytes()
 
 
-def perfect(data, folder, blunders=0):
-    """Saved predictions that are right but for the first few."""
+def perfect(data, folder):
+    """Saved predictions that are all right."""
     split = Split(data, "test")
-    preds = np.array(split.labels)
-    preds[:blunders] = 0
-    with (folder / "perfect.npz").open("wb") as file:
-        q = np.ones(len(preds), np.float32)
-        np.savez(file, examples=np.arange(len(preds)), preds=preds, q_halt_logits=q)
+    q = np.ones(len(split.labels), np.float32)
+    save_predictions(folder / "perfect.npz", [Predictions(np.arange(len(q)), np.array(split.labels), q)], split)
     return folder / "perfect.npz"
+
+
+def test_saved_predictions_are_scored_on_their_own_dataset_only(data, tmp_path, capsys):
+    saved, other = perfect(data, tmp_path), tmp_path / "other"
+    shutil.copytree(data, other)
+    inputs = np.load(other / "test/all__inputs.npy")
+    np.save(other / "test/all__inputs.npy", inputs[::-1])
+    assert call("--predictions", saved, "--dataset", other, "--output-dir", tmp_path / "out") == 4
+    assert "predictions of another dataset" in capsys.readouterr().err
+    assert call("--predictions", tmp_path / "none.npz", "--dataset", data, "--output-dir", tmp_path / "out") == 3
+    for content in (b"", b"nothing", saved.read_bytes()[:-200]):
+        saved.write_bytes(content)
+        assert call("--predictions", saved, "--dataset", data, "--output-dir", tmp_path / "out") == 4
+        assert "not saved predictions" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_intervals_are_over_tasks_and_pooled_is_called_pooled(data, tmp_path, capsys):
     call("--predictions", perfect(data, tmp_path), "--dataset", data, "--output-dir", tmp_path)
     vote = json.loads((tmp_path / "evaluation.json").read_text())["checkpoints"][0]["vote"]["pass"]["1"]
-    puzzles = json.loads((data / "test_puzzles.json").read_text())
-    tests = sum(len(task["test"]) for task in puzzles.values())
-    assert len(puzzles) < tests, "else the two could be confused"
+    tasks, tests = len(puzzles(data)), sum(len(task["test"]) for task in puzzles(data).values())
+    assert tasks < tests, "else the two could be confused"
     assert vote["over_tasks"] == vote["pooled_over_test_inputs"] == 1.0
-    assert vote["wilson_95_over_tasks"] == list(wilson(len(puzzles), len(puzzles)))
+    assert vote["wilson_95_over_tasks"] == list(wilson(tasks, tasks))
     assert vote["wilson_95_pooled"] == list(wilson(tests, tests))
     assert "pooled over test inputs" in capsys.readouterr().out
-    assert score_submission(json.loads((tmp_path / "submission.json").read_text()), puzzles)
+    submission = json.loads((tmp_path / "submission.json").read_text())
+    assert problems(submission, puzzles(data)) == []
+    assert score_submission(submission, puzzles(data)).pass_at == {1: 1.0, 2: 1.0}
 
 
-def test_one_batch(data, trained, tmp_path):
+def test_one_batch(data, trained, tmp_path, capsys):
     call(
         "--checkpoint", steps(trained)[0], "--dataset", data, "--output-dir", tmp_path, "--one-batch", "--batch-size", 5
     )
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert report["checkpoints"][0]["examples"] == 5 < report["examples_in_split"] and report["one_batch"]
+    found = json.loads((tmp_path / "submission.json").read_text())
+    missing = sum(len(task["test"]) - len(found[name]) for name, task in puzzles(data).items())
+    assert report["checkpoints"][0]["vote"]["test_inputs_without_answer"] == missing > 0
+    assert f"{missing} test inputs have no answer" in capsys.readouterr().out
+    whole = ["--checkpoint", steps(trained)[0], "--dataset", data, "--output-dir", tmp_path / "whole"]
+    call(*whole, "--one-batch", "--batch-size", report["examples_in_split"] + 1)
+    found = json.loads((tmp_path / "whole/submission.json").read_text())
+    assert problems(found, puzzles(data)) == [] and "no answer" not in capsys.readouterr().out
+
+
+def puzzles(data):
+    return json.loads((data / "test_puzzles.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--batch-size", 0),
+        ("--attempts", 0),
+        ("--max-augmentations", -1),
+        ("--arch", "L_cycles"),
+        ("--arch", "L_cycles=["),
+    ],
+)
+def test_a_wrong_call_is_a_wrong_call(data, trained, tmp_path, wrong):
+    arguments = ["--checkpoint", steps(trained)[0], "--dataset", data, "--output-dir", tmp_path / "out"]
+    assert call(*arguments, *wrong) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_checkpoint_has_no_score(data, trained, tmp_path, capsys):
+    weights = checkpoint.read_weights(steps(trained)[0])
+    weights["lm_head.weight"] = weights["lm_head.weight"] * torch.nan
+    checkpoint.save_weights(tmp_path / "step_1", weights)
+    shutil.copy(trained / "all_config.yaml", tmp_path)
+    assert call("--checkpoint", tmp_path / "step_1", "--dataset", data, "--output-dir", tmp_path / "out") == 1
+    assert "answers are not finite numbers" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_two_processes_evaluate_what_one_does(data, trained, tmp_path):
@@ -172,6 +249,17 @@ def test_sudoku_gets_an_interval_over_its_puzzles(tmp_path):
     )
 
 
+def test_the_loss_is_that_of_the_training_and_no_puzzle_vectors_need_no_check(tmp_path):
+    data = write_dataset(tmp_path / "toy", vocab_size=11)
+    changes = {"arch.loss": {"loss_type": "softmax_cross_entropy"}, "arch.puzzle_emb_ndim": 0, "arch.puzzle_emb_len": 0}
+    run = pretrain.Run(config(data, folder=tmp_path / "run", **changes), ALONE)
+    run.train()
+    call("--checkpoint", steps(tmp_path / "run")[-1], "--dataset", data, "--output-dir", tmp_path / "out")
+    result = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]
+    assert result["metrics"]["all.lm_loss"] == pytest.approx(metrics(tmp_path / "run")[-1]["all.lm_loss"], rel=1e-5)
+    assert result["puzzle_vectors_checked"] == "as there are none"
+
+
 def test_a_name_that_is_neither_here_nor_on_the_hub(monkeypatch):
     with pytest.raises(MissingPrerequisite, match="no such file"):
         scorecard.locate("./checkpoints/step_1")
@@ -182,16 +270,29 @@ def test_a_name_that_is_neither_here_nor_on_the_hub(monkeypatch):
         scorecard.locate("hf://nobody/nothing/step_1")
 
 
-def test_a_checkpoint_on_the_hub(trained, tmp_path, monkeypatch):
-    asked = []
-
-    def download(repo, file, revision=None):
-        asked.append((repo, file, revision))
-        return str(trained / file.split("/")[-1])
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert scorecard.locate("hf://user/repo/sub/step_9@v1") == trained / "step_9"
-    assert asked == [("user/repo", "sub/step_9", "v1"), ("user/repo", "sub/all_config.yaml", "v1")]
+@pytest.mark.parametrize(
+    "beside", [("all_config.yaml", "identifiers.sha256"), ("all_config.yaml", "identifiers.json"), ()]
+)
+def test_a_checkpoint_on_the_hub(data, trained, tmp_path, beside):
+    """The real client, as a user starts it; what lies beside the checkpoint is fetched as well."""
+    with HubServer() as hub:
+        hub.repositories["ada/trm"] = repository = Repository(private=False)
+        contents = {name: (trained if name != "identifiers.json" else data) / name for name in beside}
+        contents["step_1"] = Path(steps(trained)[0])
+        repository.commits.append({f"sub/{name}": path.read_bytes() for name, path in contents.items()})
+        output = tmp_path / "out"
+        arguments = ["--dataset", data, "--output-dir", output, "--one-batch", "--batch-size", "2"]
+        arguments += ["--config", trained / "all_config.yaml"] if not beside else []
+        name = f"hf://ada/trm/sub/step_1@{repository.oid(1)}"
+        found = subprocess.run(
+            [sys.executable, "-m", "trm_repro", "evaluate", "--checkpoint", name, *map(str, arguments)],
+            env=environment() | hub.environment(tmp_path),
+            capture_output=True,
+            text=True,
+        )
+        assert found.returncode == 0, found.stderr
+        how = "by the digest of identifiers.json" if beside else "by number only"
+        assert f"match the dataset {how}" in found.stdout
 
 
 # --- library ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The parts of the engine, each against its definition."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,6 +350,10 @@ def test_failures_of_the_machine_say_where_and_what_is_legitimate():
     assert "gradient_accumulation" in caught.value.hint and "not faithful" in caught.value.hint
     with pytest.raises(CommandFailed, match="step 4: another process is lost") as caught, explained("step 4"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer")
+    assert "resume=True" in caught.value.hint
+    failing = pytest.raises(CommandFailed, match=r"the state of step 5: .*No space left on device")
+    with failing as caught, explained("the state of step 5"), Path("/dev/full").open("wb") as full:
+        torch.save({"weights": torch.ones(1000)}, full)
     assert "resume=True" in caught.value.hint
     with pytest.raises(RuntimeError, match="a mistake of ours"), explained("step 5"):
         raise RuntimeError("a mistake of ours")

@@ -1,11 +1,15 @@
 """A run that was killed and resumed is the run that was never interrupted: bit for bit, metrics too."""
 
+import io
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 import torch
@@ -53,12 +57,14 @@ DROPOUT = {"arch.lora_rank": 2, "arch.lora_dropout": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("every", "changes"), [(1, {}), (3, {}), (None, {}), (3, DROPOUT)], ids=["1", "3", "intervals", "dropout"]
+    ("every", "changes"),
+    [(1, {}), (3, {}), (None, {}), (3, DROPOUT), (2, {"min_eval_interval": 1})],
+    ids=["1", "3", "intervals", "dropout", "late evaluation"],
 )
 def test_resumed_equals_uninterrupted(data, tmp_path, monkeypatch, every, changes):
     monkeypatch.setattr("trm_repro.engine.model.Q_HEAD_BIAS", 1.0)  # rows want to halt, so that exploration decides
     weights, log = finish(data, tmp_path / "whole", **changes)
-    assert len(weights) == 2 and len(log) > 8
+    assert len(weights) == 2 - changes.get("min_eval_interval", 0) and len(log) > 8
     for steps in (1, 4, 5, 7):
         folder = tmp_path / f"killed{steps}"
         changes = changes | {"checkpoint_every_n_steps": every}
@@ -104,15 +110,16 @@ def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
     folder = whole.with_name("killed")
     script = tmp_path / "kills_itself.py"
     script.write_text(KILLS_ITSELF)
-    for nth in (2, 4):  # a training state of the first steps; a later one, after a resume
+    for nth in (2, 4, 2):  # a training state of the first steps; a later one, after a resume; the exported weights
         command = [sys.executable, str(script), str(nth), *args, "++resume=True"]
         died = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
         assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
-        assert list((folder / "training_state").glob(".step_*.part/rank_0.pt")), "it was to die in the middle"
+        assert list(folder.rglob(".*.part")), "it was to die in the middle"
+    assert list(folder.glob(".step_*.part"))
     run(tmp_path, [*args, "++resume=True"])
     assert files(folder) == files(whole)
     assert metrics(folder) == metrics(whole)
-    assert not list((folder / "training_state").glob(".step_*"))
+    assert not list(folder.rglob(".*.part"))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -156,19 +163,42 @@ def children(pid):
     return [member for member in family if member in parents]
 
 
+@pytest.mark.parametrize("nth", [1, 4, 5, 6])
+def test_killed_while_it_removes_a_training_state(data, tmp_path, monkeypatch, nth):
+    """The only one that is kept, too: the fifth and sixth are those before and after the evaluation."""
+    changes = {"checkpoint_every_n_steps": 1, "keep_checkpoints": 1}
+    whole = finish(data, tmp_path / "whole", **changes)
+    removed = []
+
+    def killed(folder, **options):
+        if options:  # what another attempt left, before the first step
+            return
+        removed.append(folder)
+        if len(removed) == nth:
+            next(folder.iterdir()).unlink()
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(Killed):
+            finish(data, tmp_path / "run", **changes)
+    states = checkpoint.TrainingStates(tmp_path / "run", keep=1)
+    assert [path.name for path in states.newest().iterdir()] == ["rank_0.pt"]
+    assert finish(data, tmp_path / "run", resume=True, **changes) == whole
+
+
 def test_training_states_are_whole_or_absent_and_few(tmp_path):
     states = checkpoint.TrainingStates(tmp_path, keep=2)
-    for step in (1, 2, 3):
-        states.begin(step)
-        states.write(step, {"step": step})
-        assert states.newest() == (tmp_path / f"training_state/step_{step - 1}" if step > 1 else None)
-        states.commit(step)
-    assert [path.name for path in checkpoint.steps_in(states.folder).values()] == ["step_2", "step_3"]
-    states.begin(4)
-    states.write(4, {})
-    assert states.newest().name == "step_3"
-    checkpoint.TrainingStates(tmp_path, keep=2).begin(5)
-    assert sorted(path.name for path in states.folder.glob(".step_*")) == [".step_5.part"]
+    names = ["step_9.0", "step_10.0", "step_10.1"]
+    for done, name in enumerate(names):
+        states.begin(name)
+        states.write(name, {"name": name})
+        assert states.newest() == (states.folder / names[done - 1] if done else None)
+        states.commit(name)
+    assert [path.name for path in states.complete()] == names[1:]
+    states.begin("step_11.1")
+    states.write("step_11.1", {})
+    assert states.newest().name == "step_10.1"
 
 
 def test_a_folder_of_another_run_is_refused(data, tmp_path):
@@ -189,12 +219,49 @@ def test_no_training_state_is_written_when_none_is_wanted(data, tmp_path):
     assert not (tmp_path / "run/training_state").exists()
 
 
-def test_a_damaged_training_state_is_named(data, tmp_path):
+def one_bit_of_a_number(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    spot = largest.header_offset + largest.file_size // 2
+    return content[:spot] + bytes([content[spot] ^ 1]) + content[spot + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: b"", lambda content: content[:10], lambda content: content[:-1000], one_bit_of_a_number],
+    ids=["empty", "all but gone", "cut off", "one bit of a number"],
+)
+def test_a_damaged_training_state_is_named_and_the_one_before_it_can_be_resumed(data, tmp_path, damage):
+    whole = finish(data, tmp_path / "run")
+    newest = checkpoint.TrainingStates(tmp_path / "run", keep=2).newest()
+    part = newest / "rank_0.pt"
+    part.write_bytes(damage(part.read_bytes()))
+    with pytest.raises(InvariantBroken, match=r"rank_0.pt: not a readable checkpoint") as caught:
+        finish(data, tmp_path / "run", resume=True)
+    assert f"move {newest} away" in caught.value.hint
+    newest.rename(tmp_path / "away")
+    assert finish(data, tmp_path / "run", resume=True) == whole
+
+
+def test_what_cannot_be_resumed_is_left_alone(data, tmp_path):
+    whole = finish(data, tmp_path / "run")
+    shutil.move(tmp_path / "run/training_state", tmp_path / "away")
+    with pytest.raises(InvariantBroken, match="no training_state to go on from"):
+        finish(data, tmp_path / "run", resume=True)
+    assert (files(tmp_path / "run"), metrics(tmp_path / "run")) == whole
+    shutil.move(tmp_path / "away", tmp_path / "run/training_state")
+    log = tmp_path / "run/metrics.jsonl"
+    log.write_bytes(log.read_bytes()[:-1])
+    with pytest.raises(InvariantBroken, match=r"metrics\.jsonl: \d+ bytes; the training state was written when it had"):
+        finish(data, tmp_path / "run", resume=True)
+
+
+def test_a_dataset_that_was_built_anew_is_refused(tmp_path):
+    data = write_dataset(tmp_path / "toy")
     finish(data, tmp_path / "run")
-    part = next((tmp_path / "run/training_state").glob("step_*/rank_0.pt"))
-    for part in (tmp_path / "run/training_state").glob("step_*/rank_0.pt"):
-        part.write_bytes(part.read_bytes()[:1000])
-    with pytest.raises(InvariantBroken, match=r"rank_0.pt: not a readable checkpoint"):
+    names = json.loads((data / "identifiers.json").read_text())
+    (data / "identifiers.json").write_text(json.dumps([names[0], *reversed(names[1:])]))
+    with pytest.raises(InvariantBroken, match=r"is not the one that the run in .* began with"):
         finish(data, tmp_path / "run", resume=True)
 
 

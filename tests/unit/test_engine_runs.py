@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +32,7 @@ from trm_repro.engine import checkpoint, lora, pretrain, train
 from trm_repro.engine.checkpoint import read_weights
 from trm_repro.engine.config import read_arch
 from trm_repro.engine.log import wandb_run
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
+from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,10 @@ def test_two_processes_are_one(data, tmp_path):
 
 def test_a_lost_process_ends_the_run_with_its_step(data, tmp_path):
     args = arguments(data, "lost", epochs=4000, eval_interval=4000)
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29677", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     ranks = [
         subprocess.Popen(
             command(args),
@@ -193,15 +198,24 @@ def test_batches_beyond_the_schedule_change_no_parameter(data, tmp_path):
     assert not torch.equal(average, training.average.average)
 
 
-@pytest.mark.parametrize("changes", [{"gradient_accumulation": 4}, {"activation_checkpointing": True}])
+ACCUMULATED, CHECKPOINTED = {"gradient_accumulation": 3}, {"activation_checkpointing": True}
+
+
+@pytest.mark.parametrize("changes", [ACCUMULATED, CHECKPOINTED, ACCUMULATED | CHECKPOINTED])
 def test_memory_savers_change_rounding_only(changes):
     golden = Golden("attention_rope")
-    settings = {"gradient_accumulation": 3} if "gradient_accumulation" in changes else changes
-    training = golden.training(**settings)
+    training = golden.training(**changes)
     for step, expected in enumerate(golden.facts["train_metrics"]):
         found = training.train_step(golden.batch(step))
         assert found["train/lm_loss"] * 6 == pytest.approx(expected["lm_loss"], rel=1e-5)
         assert training.carry.halted.int().tolist() == expected["halted"]
+
+
+@pytest.mark.parametrize("changes", [{"global_batch_size": 4000}, {"global_batch_size": 30, "eval_interval": 1}])
+def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, changes):
+    with pytest.raises(UsageError, match="fill no batch of"):
+        finish(data, tmp_path / "run", **changes)
+    assert not checkpoint.steps_in(tmp_path / "run")
 
 
 def test_accumulation_must_divide_the_batch():
@@ -244,6 +258,17 @@ def test_a_table_of_another_size(data, base, tmp_path, capsys):
     assert tables["normal"].std(0).mean() == pytest.approx(old.std(0).mean().item(), rel=0.3)
 
 
+def test_a_table_of_as_many_other_puzzles(data, base, tmp_path, capsys):
+    other = shutil.copytree(data, tmp_path / "other")
+    names = json.loads((other / "identifiers.json").read_text())
+    (other / "identifiers.json").write_text(json.dumps([names[0], *reversed(names[1:])]))
+    with pytest.raises(InvariantBroken, match="40 puzzle vectors, the dataset 40 identifiers, and they are others"):
+        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+    changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": "mean"}
+    started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+    assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[checkpoint.TABLE].mean(0).expand(40, -1))
+
+
 def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
     with pytest.raises(InvariantBroken) as caught:
         changes = {"load_checkpoint": str(base), "arch.mlp_t": True}
@@ -253,14 +278,27 @@ def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path)
 
 
 def test_nothing_is_unpickled(tmp_path):
-    torch.save({"model.inner.H_init": Path("a")}, tmp_path / "step_1")
-    with pytest.raises(InvariantBroken, match="not a readable checkpoint"):
-        read_weights(tmp_path / "step_1")
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    for modern in (True, False):
+        torch.save({"model.inner.H_init": Evil()}, tmp_path / "step_1", _use_new_zipfile_serialization=modern)
+        with pytest.raises(InvariantBroken, match="holds more than data; nothing of it was run"):
+            read_weights(tmp_path / "step_1")
+    assert not (tmp_path / "ran").exists()
     torch.save({"weights": torch.ones(1)}, tmp_path / "step_2")
     with pytest.raises(InvariantBroken, match="not a TRM checkpoint"):
         read_weights(tmp_path / "step_2")
     with pytest.raises(MissingPrerequisite):
         read_weights(tmp_path / "step_3")
+    with pytest.raises(InvariantBroken, match="not a readable checkpoint"):
+        read_weights(tmp_path)
+
+
+def test_checkpoints_from_before_the_zip_format_are_read(tmp_path):
+    torch.save({"model.inner.H_init": torch.ones(3)}, tmp_path / "step_1", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_weights(tmp_path / "step_1")["H_init"], torch.ones(3))
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
@@ -291,6 +329,14 @@ def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
     with pytest.raises(InvariantBroken, match="not adapters of this model"):
         other = {**changes, "arch.lora_rank": 3, "load_adapters": str(exported)}
         pretrain.Run(config(data, folder=tmp_path / "other", **other), ALONE)
+
+
+def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tmp_path):
+    changes = {"load_checkpoint": str(base), "lora_export": "adapters", "freeze_weights": True, **ADAPTED}
+    finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
+    frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
+    assert read_weights(frozen).keys() == read_weights(trained).keys() > {checkpoint.TABLE}
+    pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 
 def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path):
@@ -379,6 +425,8 @@ def test_all_problems_of_a_configuration_at_once():
         assert part in str(caught.value)
     with pytest.raises(UsageError, match="must divide epochs"):
         pretrain.parse(compose("epochs=10", "eval_interval=3"))
+    with pytest.raises(UsageError, match="min_eval_interval 2 leaves none of 2 iterations to save"):
+        pretrain.parse(compose("epochs=10", "eval_interval=5", "min_eval_interval=2"))
 
 
 def test_a_problem_ends_the_command_with_its_code(tmp_path):
@@ -411,7 +459,7 @@ def test_metrics_go_where_the_steps_ask(data, tmp_path, monkeypatch):
 
 def test_weights_and_biases_only_when_asked_and_never_a_prompt(monkeypatch):
     started = []
-    fake = types.SimpleNamespace(init=lambda **settings: started.append(settings["mode"]) or "a run")
+    fake = types.SimpleNamespace(init=lambda **settings: started.append(settings["mode"]) or "a run", Error=OSError)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     about = {"project": "p", "name": "n", "entity": None, "config": {}}
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
@@ -427,11 +475,28 @@ def test_weights_and_biases_only_when_asked_and_never_a_prompt(monkeypatch):
     assert started[-1] == "online"
     assert wandb_run(False, **about) is None and len(started) == 3
 
+    def refuses(**_):
+        raise OSError("Timed out while retrying: connection refused\nConsider")
+
+    fake.init = refuses
+    with pytest.raises(
+        CommandFailed, match="Weights & Biases: Timed out while retrying: connection refused$"
+    ) as caught:
+        wandb_run(True, **about)
+    assert "WANDB_MODE=offline" in caught.value.hint
+
 
 def test_a_run_that_breaks_stops_at_its_step(data, tmp_path):
     with pytest.raises(ReproError, match=r"step \d+: the loss is not finite"):
         finish(data, tmp_path / "run", lr=1e30)
     assert all(math.isfinite(value) for line in metrics(tmp_path / "run") for value in line.values())
+
+
+def test_a_run_that_breaks_right_before_an_evaluation_stops_there(data, tmp_path):
+    changes = {"lr": 1e30, "lr_warmup_steps": 0, "global_batch_size": 40, "eval_interval": 2}
+    with pytest.raises(ReproError, match=r"answers are not finite numbers: all\.lm_loss"):
+        finish(data, tmp_path / "run", **changes)
+    assert not checkpoint.steps_in(tmp_path / "run")
 
 
 def test_test_data_of_other_puzzles_is_refused(data, tmp_path):

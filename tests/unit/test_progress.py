@@ -35,3 +35,16 @@ def test_a_step_draws_on_its_terminal_and_writes_to_its_log(tmp_path, monkeypatc
 
 def test_the_clock_counts_hours():
     assert progress.clock(3 * 3600 + 4 * 60 + 5.9) == "03:04:05"
+
+
+def test_the_time_left_is_that_of_what_is_done_here(capsys, monkeypatch):
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with progress.track("training", total=100, done=90) as bar:
+        now = 9.0
+        bar.advance(1)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("training: 90/100 steps, 90 %") and "--:--:-- left" in first
+    assert last.startswith("training: 91/100 steps, 91 %, 00:00:09 gone, 00:01:21 left")

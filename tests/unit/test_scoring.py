@@ -190,6 +190,8 @@ def test_predictions_are_refused_that_cannot_be_scored(splits):
     for number in (-1, len(split.names)):
         with pytest.raises(InvariantBroken, match=f"identifier {number}: there are {len(split.names)}"):
             votes.add(np.array([number]), split.inputs[:1], split.inputs[:1], q)
+    with pytest.raises(InvariantBroken, match="1 of 1 q_halt logits are not numbers"):
+        votes.add(split.identifiers[:1], split.inputs[:1], split.inputs[:1], q * np.nan)
     with pytest.raises(InvariantBroken, match="unequal shape"):
         votes.add(split.identifiers[:1], split.inputs[:1], split.inputs[:2], q)
     for name in (

@@ -85,7 +85,7 @@ class Votes:
             q_halt_logits: (n,).
 
         Raises:
-            InvariantBroken: the shapes disagree, or an identifier is out of range or cannot be read.
+            InvariantBroken: the shapes disagree, a logit is not a number, or an identifier is out of range or unreadable.
         """
         n = len(puzzle_identifiers)
         if inputs.shape != (n, CELLS) or preds.shape != (n, CELLS) or q_halt_logits.shape != (n,):
@@ -93,6 +93,8 @@ class Votes:
                 f"predictions of unequal shape: {n} identifiers, inputs {inputs.shape}, predictions {preds.shape}, "
                 f"logits {q_halt_logits.shape}"
             )
+        if np.isnan(q_halt_logits).any():
+            raise InvariantBroken(f"{int(np.isnan(q_halt_logits).sum())} of {n} q_halt logits are not numbers")
         inputs, preds = np.ascontiguousarray(inputs, np.uint8), np.ascontiguousarray(preds, np.uint8)
         numbers = np.asarray(puzzle_identifiers, np.int64)
         self._parse(numbers)

@@ -3,8 +3,9 @@
 ``step_<N>`` is a ``torch.save`` of the state dict, each key behind ``model.inner.``, and behind ``_orig_mod.`` before that
 when the model was compiled. It holds the weights only (the averaged ones, where there is an average).
 
-``training_state/step_<N>/`` holds what goes on from step N: one file a rank, put under its name by renaming a folder whose
-files are complete and flushed, so that a folder of that name is whole or absent.
+``training_state/step_<N>.<I>/`` holds what goes on after N steps, when I iterations are finished: one file a rank. A folder
+gets its name when its files are complete and flushed, loses it before they are deleted, and no name is given twice, so that
+a folder of that name is whole or absent.
 
 Nothing is ever unpickled: ``torch.load`` runs with ``weights_only=True``.
 """
@@ -15,6 +16,7 @@ import os
 import pickle
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trm_repro.digests import digest_file
 from trm_repro.engine.layers import truncated_normal
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import staged
@@ -31,19 +34,36 @@ COMPILED = "_orig_mod."
 TABLE = "puzzle_emb.weights"
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path, device: torch.device | str = "cpu", *, every_byte: bool = False) -> dict[str, Any]:
     """What ``torch.save`` wrote, if it is data only.
+
+    Args:
+        path: the file.
+        device: where to put tensors.
+        every_byte: compare all of it with the checksums that ``torch.save`` wrote: damaged numbers look like others.
 
     Raises:
         MissingPrerequisite: no such file.
         InvariantBroken: it is damaged, or holds more than data.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=True, mmap=True)  # type: ignore[no-any-return]
+        is_zip = zipfile.is_zipfile(path)  # what torch.save wrote before version 1.6 is not, and cannot be mapped
+        if every_byte and is_zip:
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
+        return torch.load(path, map_location=device, weights_only=True, mmap=is_zip)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise MissingPrerequisite(f"{path}: no such file") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise InvariantBroken(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except pickle.UnpicklingError:  # whose message recommends weights_only=False
+        raise InvariantBroken(
+            f"{path}: not a readable checkpoint: it is damaged, or holds more than data; nothing of it was run"
+        ) from None
+    except Exception as error:  # whatever the reader stumbles over in a damaged file
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvariantBroken(f"{path}: not a readable checkpoint: {reason}") from None
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], *, compiled: bool = False) -> None:
@@ -68,8 +88,27 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {prefix.sub("", key, count=1): value for key, value in saved.items()}
 
 
+def know_same_puzzles(folder: Path, dataset: Path) -> bool | None:
+    """Whether the puzzle vectors of a checkpoint in ``folder`` belong to the dataset's identifiers.
+
+    Returns:
+        None where nothing tells: the dataset has no identifiers.json, or the folder neither identifiers.sha256 nor
+        identifiers.json.
+    """
+    here, record, copy = dataset / "identifiers.json", folder / "identifiers.sha256", folder / "identifiers.json"
+    if not here.exists() or not (record.exists() or copy.exists()):
+        return None
+    recorded = record.read_text().partition(" ")[0] if record.exists() else digest_file(copy).sha256
+    return recorded == digest_file(here).sha256
+
+
 def load_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], *, source: str, table_policy: str = "refuse"
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    table_policy: str = "refuse",
+    same_puzzles: bool = True,
 ) -> list[str]:
     """Puts ``weights`` into the model; adapters that the checkpoint lacks keep their initial values.
 
@@ -77,8 +116,9 @@ def load_weights(
         model: a TRM.
         weights: from :func:`read_weights`.
         source: the checkpoint's name, for messages.
-        table_policy: when the puzzle tables differ in size: ``refuse``, or fill the model's with the mean of the
-            checkpoint's rows (``mean``) or with a normal of their mean and standard deviation (``normal``).
+        table_policy: when the puzzle table is of another size, or of other puzzles: ``refuse``, or fill the model's with
+            the mean of the checkpoint's rows (``mean``) or with a normal of their mean and standard deviation (``normal``).
+        same_puzzles: False: the checkpoint's puzzles are known to be others.
 
     Returns:
         What was done beyond plain loading, one sentence each.
@@ -87,11 +127,12 @@ def load_weights(
         InvariantBroken: keys or shapes do not match.
     """
     own, weights, said = model.state_dict(), dict(weights), []
-    if TABLE in weights and TABLE in own and weights[TABLE].shape[0] != own[TABLE].shape[0]:
-        rows, wanted = weights[TABLE].shape[0], own[TABLE].shape[0]
+    rows, wanted = (len(table[TABLE]) if TABLE in table else 0 for table in (weights, own))
+    if rows and wanted and (rows != wanted or not same_puzzles):
         if table_policy == "refuse":
             raise InvariantBroken(
-                f"{source} has {rows} puzzle vectors, the dataset {wanted} identifiers",
+                f"{source} has {rows} puzzle vectors, the dataset {wanted} identifiers"
+                + (", and they are others" if rows == wanted else ""),
                 hint="to adapt to new puzzles, ask for puzzle_emb_reinit_strategy=mean (or normal)",
             )
         weights[TABLE] = _new_table(weights[TABLE], wanted, table_policy)
@@ -123,16 +164,10 @@ def _new_table(old: Tensor, rows: int, policy: str) -> Tensor:
     return mean + truncated_normal((rows, old.shape[1]), std=1.0) * old.std(0, keepdim=True)
 
 
-def step_of(path: Path) -> int | None:
-    """N of a name ``step_<N>``; None for other names."""
-    match = re.fullmatch(r"step_(\d+)", path.name)
-    return int(match[1]) if match else None
-
-
 def steps_in(folder: Path) -> dict[int, Path]:
     """What is named ``step_<N>`` in ``folder``, by N, ascending."""
-    found = {step: path for path in folder.glob("step_*") if (step := step_of(path)) is not None}
-    return dict(sorted(found.items()))
+    names = ((re.fullmatch(r"step_(\d+)", path.name), path) for path in folder.glob("step_*"))
+    return dict(sorted((int(match[1]), path) for match, path in names if match))
 
 
 class TrainingStates:
@@ -147,35 +182,38 @@ class TrainingStates:
     def __init__(self, folder: Path, *, keep: int, rank: int = 0) -> None:
         self.folder, self.keep, self.rank = folder / "training_state", keep, rank
 
+    def complete(self) -> list[Path]:
+        """The complete states, the oldest first."""
+        names = ((re.fullmatch(r"step_(\d+)\.(\d+)", path.name), path) for path in self.folder.glob("step_*"))
+        return [path for _, _, path in sorted((int(match[1]), int(match[2]), path) for match, path in names if match)]
+
     def newest(self) -> Path | None:
         """The newest complete state."""
-        return next(reversed(steps_in(self.folder).values()), None)
+        return next(reversed(self.complete()), None)
 
-    def begin(self, step: int) -> None:
-        """Rank 0: makes the staging folder, and removes what a killed run left."""
-        for leftover in self.folder.glob(".step_*.part"):
-            shutil.rmtree(leftover)
-        self._staging(step).mkdir(parents=True)
+    def begin(self, name: str) -> None:
+        """Rank 0: makes the folder in which ``name`` is written."""
+        self._hidden(name).mkdir(parents=True)
 
-    def write(self, step: int, state: dict[str, Any]) -> None:
+    def write(self, name: str, state: dict[str, Any]) -> None:
         """Every rank, after rank 0 began: writes its part and flushes it to the disk."""
-        path = self._staging(step) / f"rank_{self.rank}.pt"
-        with path.open("wb") as file:
+        with staged(self._hidden(name) / f"rank_{self.rank}.pt") as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
 
-    def commit(self, step: int) -> None:
+    def commit(self, name: str) -> None:
         """Rank 0, after all wrote: gives the folder its name, and removes the oldest."""
-        final = self.folder / f"step_{step}"
-        if final.exists():
-            shutil.rmtree(final)
-        self._staging(step).rename(final)
-        directory = os.open(self.folder, os.O_RDONLY)
-        os.fsync(directory)
-        os.close(directory)
-        for old in list(steps_in(self.folder).values())[: -self.keep]:
-            shutil.rmtree(old)
+        _flush_names(self._hidden(name))
+        self._hidden(name).rename(self.folder / name)
+        _flush_names(self.folder)
+        for old in self.complete()[: -self.keep]:
+            old.rename(self._hidden(old.name))
+            shutil.rmtree(self._hidden(old.name))
 
-    def _staging(self, step: int) -> Path:
-        return self.folder / f".step_{step}.part"
+    def _hidden(self, name: str) -> Path:
+        return self.folder / f".{name}.part"
+
+
+def _flush_names(folder: Path) -> None:
+    directory = os.open(folder, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)

@@ -157,6 +157,10 @@ class PretrainConfig(_Strict):
     def _defaults(self) -> PretrainConfig:
         if self.epochs % self.interval:
             raise ValueError(f"eval_interval {self.interval} must divide epochs {self.epochs}")
+        if self.min_eval_interval >= self.iterations:
+            raise ValueError(
+                f"min_eval_interval {self.min_eval_interval} leaves none of {self.iterations} iterations to save"
+            )
         if self.freeze_weights_epochs and not self.freeze_weights:
             raise ValueError("freeze_weights_epochs needs freeze_weights=True")
         if self.freeze_weights and not self.arch.puzzle_emb_ndim:
@@ -175,6 +179,11 @@ class PretrainConfig(_Strict):
     def interval(self) -> int:
         """Epochs an iteration covers."""
         return self.eval_interval or self.epochs
+
+    @property
+    def iterations(self) -> int:
+        """How many there are."""
+        return self.epochs // self.interval
 
     @property
     def folder(self) -> Path:
@@ -197,6 +206,27 @@ def parse(values: Mapping[str, Any]) -> PretrainConfig:
         return PretrainConfig(**values)
     except pydantic.ValidationError as error:
         raise UsageError(f"the configuration is not valid:\n{_problems(error)}") from None
+
+
+MAY_CHANGE = {"resume", "checkpoint_every_n_steps", "keep_checkpoints", "device", "threads", "wandb", "entity"}
+
+
+def same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Checks that a run is resumed with the configuration it was started with.
+
+    Raises:
+        UsageError: keys other than those of :data:`MAY_CHANGE` differ.
+    """
+    changed = [
+        f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise UsageError(
+            "this is not the run that the training state belongs to:\n  " + "\n  ".join(changed),
+            hint="resume with the same configuration, or start another run under another +run_name",
+        )
 
 
 def read_arch(path: Path) -> ArchConfig:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trm_repro.digests import digest_file
 from trm_repro.engine.act import Batch
 from trm_repro.engine.loss import IGNORE
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
@@ -87,6 +88,10 @@ class Split:
             raise MissingPrerequisite(f"{path}: no such file", hint="build the dataset first") from None
         except ValueError as error:
             raise InvariantBroken(f"{path}: not a complete array: {error}", hint="build the dataset again") from None
+
+    def inputs_sha256(self) -> str:
+        """The digest of the file with the inputs: what tells this split from others."""
+        return digest_file(self.folder / self.name / "all__inputs.npy").sha256
 
     def batch(self, examples: Indices, size: int) -> Batch:
         """The given examples as a batch of ``size`` rows, padded with blank rows, labels to ignore turned to −100."""

@@ -5,6 +5,7 @@ Every batch starts from a fresh carry and runs for exactly halt_max_steps superv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from trm_repro.engine.data import Indices, Split
 from trm_repro.engine.loss import METRICS, loss_and_metrics
 from trm_repro.engine.model import TRM, State
 from trm_repro.engine.world import World
-from trm_repro.errors import InvariantBroken
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import read_json, staged, write_json
 
 Think = Callable[[TRM, State, Tensor], State]
@@ -70,6 +71,10 @@ def evaluate(
 
     Returns:
         The metrics over all processes, ``all.<name>``, and this process's predictions.
+
+    Raises:
+        InvariantBroken: there is nothing to evaluate.
+        ReproError: the model's answers are not finite.
     """
     was_training = model.training
     model.eval()
@@ -91,6 +96,11 @@ def evaluate(
     named = dict(zip(METRICS, world.sum(sums).tolist(), strict=True))
     count = max(named.pop("count"), 1.0)
     metrics = {f"all.{name}": value / count for name, value in sorted(named.items())}
+    if broken := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        raise ReproError(
+            f"the model's answers are not finite numbers: {', '.join(broken)}",
+            hint="the weights are not either, or overflow: an earlier checkpoint may be whole; forward_dtype=float32 is wider",
+        )
     return metrics, Predictions(np.concatenate(examples), np.concatenate(preds), np.concatenate(q_logits))
 
 
@@ -137,7 +147,7 @@ class ArcEvaluator:
         return {f"ARC/pass@{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
 
 
-def save_predictions(path: Path, parts: list[Predictions]) -> None:
+def save_predictions(path: Path, parts: list[Predictions], split: Split) -> None:
     """Writes the predictions of all processes, in rank order, as a compressed npz, so that a number can be recomputed."""
     with staged(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -145,10 +155,24 @@ def save_predictions(path: Path, parts: list[Predictions]) -> None:
             examples=np.concatenate([part.examples for part in parts]),
             preds=np.concatenate([part.preds for part in parts]),
             q_halt_logits=np.concatenate([part.q_halt_logits for part in parts]),
+            inputs_sha256=split.inputs_sha256(),
         )
 
 
-def read_predictions(path: Path) -> Predictions:
-    """What :func:`save_predictions` wrote."""
-    with np.load(path) as arrays:
-        return Predictions(arrays["examples"], arrays["preds"], arrays["q_halt_logits"])
+def read_predictions(path: Path, split: Split) -> Predictions:
+    """What :func:`save_predictions` wrote.
+
+    Raises:
+        MissingPrerequisite: no such file.
+        InvariantBroken: it is damaged, something else, or belongs to another dataset.
+    """
+    try:
+        with np.load(path) as arrays:
+            saved = {name: arrays[name] for name in ("examples", "preds", "q_halt_logits", "inputs_sha256")}
+    except FileNotFoundError:
+        raise MissingPrerequisite(f"{path}: no such file") from None
+    except Exception as error:  # whatever the reader stumbles over
+        raise InvariantBroken(f"{path}: not saved predictions: {error}") from None
+    if saved.pop("inputs_sha256") != split.inputs_sha256():
+        raise InvariantBroken(f"{path}: predictions of another dataset than {split.folder}")
+    return Predictions(**saved)

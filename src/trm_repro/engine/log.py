@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trm_repro.errors import CommandFailed, InvariantBroken
 from trm_repro.files import utc_now
 
 
@@ -42,10 +43,17 @@ class MetricsLog:
         return self._file.tell()
 
     def rewind(self, position: int) -> None:
-        """Forgets what was logged after ``position``: the steps that a resumed run does again."""
-        if position < self._file.tell():
-            self._file.truncate(position)
-            self._file.seek(position)
+        """Forgets what was logged after ``position``: the steps that a resumed run does again.
+
+        Raises:
+            InvariantBroken: the file is shorter.
+        """
+        if position > self._file.tell():
+            raise InvariantBroken(
+                f"{self.path}: {self._file.tell()} bytes; the training state was written when it had {position}",
+                hint="put the run's metrics back at this place (TRM_REPRO_METRICS names it)",
+            )
+        self._file.truncate(position)
 
     def close(self) -> None:
         """Ends the log."""
@@ -59,6 +67,9 @@ def wandb_run(asked: bool | None, *, project: str, name: str, entity: str | None
 
     It is wanted when ``asked``, or when not forbidden and WANDB_API_KEY is set. Without a key it is kept offline, so that
     nothing is ever asked at a prompt. WANDB_MODE overrides.
+
+    Raises:
+        CommandFailed: the service refuses the key, or cannot be reached.
     """
     key = os.environ.get("WANDB_API_KEY")
     if asked is False or (asked is None and not key):
@@ -66,4 +77,10 @@ def wandb_run(asked: bool | None, *, project: str, name: str, entity: str | None
     import wandb
 
     mode: Any = (os.environ.get("WANDB_MODE") or "online") if key else "offline"
-    return wandb.init(project=project, name=name, entity=entity, config=dict(config), mode=mode)
+    try:
+        return wandb.init(project=project, name=name, entity=entity, config=dict(config), mode=mode)
+    except wandb.Error as error:
+        raise CommandFailed(
+            f"Weights & Biases: {str(error).splitlines()[0]}",
+            hint="WANDB_MODE=offline logs on this machine, wandb=False not at all",
+        ) from None

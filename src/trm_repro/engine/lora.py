@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trm_repro.engine.checkpoint import TABLE
 from trm_repro.engine.layers import Linear
 from trm_repro.errors import InvariantBroken, UsageError
 
 LAYERS = ("lm_head", "q_head", "qkv_proj", "o_proj", "gate_up_proj", "down_proj")
-TABLE = "puzzle_emb.weights"
 
 
 class LoraLinear(Linear):
@@ -29,15 +29,18 @@ class LoraLinear(Linear):
         rank: inner width of the adapter.
         alpha: the adapter's output is multiplied by alpha / rank.
         dropout: share of the adapter's inputs that training sets to 0.
+        frozen: which of its parameters do not train.
     """
 
-    def __init__(self, base: Linear, *, rank: int, alpha: float, dropout: float) -> None:
+    def __init__(self, base: Linear, *, rank: int, alpha: float, dropout: float, frozen: Collection[str]) -> None:
         nn.Module.__init__(self)
         outputs, inputs = base.weight.shape
         self.weight, self.bias = base.weight, base.bias
         self._lora_A = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, inputs), a=math.sqrt(5)))
         self._lora_B = nn.Parameter(torch.zeros(outputs, rank))
-        self.scale, self.dropout = alpha / rank, dropout
+        self.scale, self.dropout, self.frozen = alpha / rank, dropout, frozen
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in frozen)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) to (…, outputs)."""
@@ -71,20 +74,20 @@ def adapt(
     """
     if unknown := set(layers or ()) - set(LAYERS):
         raise UsageError(f"lora_modules: no layer is called {', '.join(sorted(unknown))}; {', '.join(LAYERS)} are")
+    frozen = [name for name, trains in (("weight", train_base), ("bias", train_bias)) if not trains]
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, Linear) and (layers is None or name in layers):
-                adapted = LoraLinear(layer, rank=rank, alpha=alpha, dropout=dropout).to(layer.weight.device)
-                adapted.weight.requires_grad_(train_base)
-                if adapted.bias is not None:
-                    adapted.bias.requires_grad_(train_bias)
-                setattr(parent, name, adapted)
+                adapted = LoraLinear(layer, rank=rank, alpha=alpha, dropout=dropout, frozen=frozen)
+                setattr(parent, name, adapted.to(layer.weight.device))
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """What training an adapted model changes: its trainable parameters and the puzzle vectors. Small without the latter."""
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return {key: value for key, value in model.state_dict().items() if key in trainable or key == TABLE}
+    """What training an adapted model changes: all but the frozen parameters, and the puzzle vectors. Small without them."""
+    adapted = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLinear)]
+    frozen = {f"{name}.{parameter}" for name, layer in adapted for parameter in layer.frozen}
+    trained = {name for name, _ in model.named_parameters()} - frozen | {TABLE}
+    return {key: value for key, value in model.state_dict().items() if key in trained}
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:

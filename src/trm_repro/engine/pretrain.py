@@ -22,8 +22,9 @@ from trm_repro import progress
 from trm_repro.digests import digest_file
 from trm_repro.engine import checkpoint, lora, loss
 from trm_repro.engine import model as model_source
+from trm_repro.engine.act import Batch
 from trm_repro.engine.checkpoint import TrainingStates
-from trm_repro.engine.config import PretrainConfig, parse
+from trm_repro.engine.config import PretrainConfig, parse, same_run
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
 from trm_repro.engine.log import MetricsLog, wandb_run
@@ -31,8 +32,8 @@ from trm_repro.engine.model import TRM
 from trm_repro.engine.train import Training
 from trm_repro.engine.watch import check_loss, explained
 from trm_repro.engine.world import World, join
-from trm_repro.errors import InvariantBroken, ReproError, UsageError
-from trm_repro.files import write_text
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
+from trm_repro.files import remove_staged, staged, write_text
 
 
 class Run:
@@ -85,8 +86,13 @@ class Run:
             source = Path(config.load_checkpoint)
             self._say(f"loading {source}")
             weights = checkpoint.read_weights(source)
-            policy = config.puzzle_emb_reinit_strategy
-            for sentence in checkpoint.load_weights(self.model, weights, source=str(source), table_policy=policy):
+            for sentence in checkpoint.load_weights(
+                self.model,
+                weights,
+                source=str(source),
+                table_policy=config.puzzle_emb_reinit_strategy,
+                same_puzzles=checkpoint.know_same_puzzles(source.parent, self.data.folder) is not False,
+            ):
                 self._say(sentence)
         if config.load_adapters:
             self._say(f"loading the adapters {config.load_adapters}")
@@ -100,41 +106,48 @@ class Run:
         if self.log and not resumed:
             self.log.write(0, {"num_params": sum(p.numel() for p in self.model.parameters())})
         title = f"training {config.run_name}"
-        iterations = config.epochs // config.interval
-        total = self.sampler.count(iterations) or training.total_steps  # upstream's estimate, within a percent
-        with progress.track(title, total=total, quiet=not self.world.leads) as bar:
-            bar.advance(training.step)
-            for iteration in range(self.iterations_done + 1, iterations + 1):
+        batches = self.sampler.count(config.iterations)
+        if batches == 0:
+            raise UsageError(
+                f"nothing to train: {config.interval} epochs of {self.data.folder} fill no batch of {config.global_batch_size}",
+                hint="a smaller global_batch_size, or a larger eval_interval: what does not fill a batch is dropped",
+            )
+        total = batches or training.total_steps  # upstream's estimate, within a percent
+        with progress.track(title, total=total, done=training.step, quiet=not self.world.leads) as bar:
+            for iteration in range(self.iterations_done + 1, config.iterations + 1):
                 if self.sampler.iteration != iteration:
                     self.sampler.begin(iteration)
                 while (batch := self.sampler.next()) is not None:
                     with explained(f"step {training.step + 1}"):
-                        metrics = training.train_step(batch.to(self.world.device))
-                    if metrics:
-                        check_loss(metrics, training.step, self.data.metadata.vocab_size)
-                        if self.log:
-                            self.log.write(training.step, metrics)
-                        bar.note(f"loss {metrics['train/lm_loss']:.4f}, exact {metrics['train/exact_accuracy']:.3f}")
-                    bar.advance()
+                        self._step(batch, bar)
                     every = config.checkpoint_every_n_steps
                     if every and training.step % every == 0:
                         self.save_state()
                 if iteration > config.min_eval_interval:
-                    self._finish_iteration(iteration, bar)
+                    with explained(f"the evaluation at step {training.step}"):
+                        self._evaluate_and_save(iteration, bar)
+                self.iterations_done = iteration
+                self.save_state()
         if self.log:
             self.log.close()
 
-    def _finish_iteration(self, iteration: int, bar: progress.Tracker) -> None:
-        """Evaluates with the averaged weights and saves them; then saves the training state."""
+    def _step(self, batch: Batch, bar: progress.Tracker) -> None:
+        metrics, step = self.training.train_step(batch.to(self.world.device)), self.training.step
+        if metrics:
+            check_loss(metrics, step, self.data.metadata.vocab_size)
+            if self.log:
+                self.log.write(step, metrics)
+            bar.note(f"loss {metrics['train/lm_loss']:.4f}, exact {metrics['train/exact_accuracy']:.3f}")
+        bar.advance()
+
+    def _evaluate_and_save(self, iteration: int, bar: progress.Tracker) -> None:
+        """Evaluates with the averaged weights, and writes them."""
         config, average = self.config, self.training.average
         with average.applied() if average else contextlib.nullcontext():
-            with explained(f"the evaluation at step {self.training.step}"):
-                if self.test:
-                    self._evaluate(self.test, bar)
-            if self.world.leads and (config.checkpoint_every_eval or iteration == config.epochs // config.interval):
+            if self.test:
+                self._evaluate(self.test, iteration, bar)
+            if self.world.leads and (config.checkpoint_every_eval or iteration == config.iterations):
                 self._save_weights(config.folder / f"step_{self.training.step}")
-        self.iterations_done = iteration
-        self.save_state()
 
     def _save_weights(self, path: Path) -> None:
         checkpoint.save_weights(path, self.model.state_dict(), compiled=self.compiled)
@@ -142,7 +155,7 @@ class Run:
             state = lora.adapter_state(self.model) if export == "adapters" else lora.merged_state(self.model)
             checkpoint.save_weights(path.with_name(f"{path.name}_{export}"), state, compiled=self.compiled)
 
-    def _evaluate(self, test: Split, bar: progress.Tracker) -> None:
+    def _evaluate(self, test: Split, iteration: int, bar: progress.Tracker) -> None:
         config, world, step = self.config, self.world, self.training.step
         batches = evaluation_batches(
             test, config.global_batch_size, world.rank, world.size, config.eval_max_augmentations
@@ -170,7 +183,7 @@ class Run:
                 self.evaluator.add(part)
             metrics |= self.evaluator.result(config.folder / f"evaluator_ARC_step_{step}")
             if config.keep_checkpoints and self.evaluator.config.aggregated_voting:
-                save_predictions(self._votes_folder / f"step_{step}", parts)
+                save_predictions(self._votes(iteration), parts, test)
         if self.log:
             self.log.write(step, metrics)
         if config.eval_save_outputs:
@@ -187,13 +200,14 @@ class Run:
             "q_halt_logits": torch.from_numpy(predictions.q_halt_logits),
         }
         path = self.config.folder / f"step_{self.training.step}_all_preds.{self.world.rank}"
-        torch.save({name: arrays[name] for name in self.config.eval_save_outputs}, path)
+        with staged(path) as temporary:
+            torch.save({name: arrays[name] for name in self.config.eval_save_outputs}, temporary)
 
     # --- files -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _votes_folder(self) -> Path:
-        return self.states.folder / "votes"
+    def _votes(self, iteration: int) -> Path:
+        """The predictions of an iteration's evaluation, for the votes of a resumed run."""
+        return self.states.folder / f"votes/iteration_{iteration}.npz"
 
     def _say(self, text: str) -> None:
         if self.world.leads:
@@ -202,18 +216,24 @@ class Run:
     def _prepare_folder(self) -> bool:
         """Resumes if asked to and possible; else starts a folder that holds no other run. Returns whether it resumed."""
         config, world = self.config, self.world
-        folder = config.folder
-        newest = world.agree(str(self.states.newest() or "")) if config.resume else ""
-        if not config.resume and (checkpoint.steps_in(folder) or self.states.newest()):
+        folder, exported, newest = config.folder, checkpoint.steps_in(config.folder), self.states.newest()
+        if not config.resume and (exported or newest):
             raise InvariantBroken(
                 f"{folder} holds the checkpoints of a run already",
                 hint="resume=True goes on with it; else choose another +run_name, or move the folder away",
             )
-        world.wait()
+        if exported and not self.states.folder.exists():
+            raise InvariantBroken(
+                f"{folder} holds the checkpoints of a run, and no training_state to go on from",
+                hint="choose another +run_name, or move the folder away",
+            )
+        newest = world.agree(newest)
+        world.wait()  # nobody looks at the folder any more
         if world.leads:
+            remove_staged(folder)
             self._start_log()
         if newest:
-            self._resume(Path(newest))
+            self._resume(newest)
         elif world.leads:
             self._describe_run()
             self._say(f"training from the start in {folder}")
@@ -239,6 +259,8 @@ class Run:
         shutil.rmtree(self.states.folder, ignore_errors=True)  # of a run killed before its first training state
         assert self.log is not None
         self.log.rewind(0)
+        if self.config.keep_checkpoints:
+            self.states.folder.mkdir(parents=True)  # a folder without one cannot be resumed, and is never begun again
         write_text(folder / "all_config.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
         for module, name in ((model_source, "trm.py"), (loss, "losses.py")):
             shutil.copyfile(str(module.__file__), folder / name)
@@ -251,6 +273,7 @@ class Run:
         if not self.config.keep_checkpoints:
             return
         step, world = self.training.step, self.world
+        name = f"step_{step}.{self.iterations_done}"
         state = self.training.state_dict() | {"torch_generator": torch.get_rng_state()}
         if world.device.type == "cuda":
             state["cuda_generator"] = torch.cuda.get_rng_state()
@@ -263,22 +286,32 @@ class Run:
                 "sampler": self.sampler.state_dict(),
                 "metrics_position": self.log.position(),
             }
-        if world.leads:
-            self.states.begin(step)
-        world.wait()
-        self.states.write(step, state)
-        world.wait()
-        if world.leads:
-            self.states.commit(step)
+        with explained(f"the training state of step {step}"):
+            if world.leads:
+                self.states.begin(name)
+            world.wait()
+            self.states.write(name, state)
+            world.wait()
+            if world.leads:
+                self.states.commit(name)
 
     def _resume(self, folder: Path) -> None:
-        own = checkpoint.load(folder / f"rank_{self.world.rank}.pt")
-        shared = checkpoint.load(folder / "rank_0.pt")["shared"]
-        same_run(shared["config"], self.config.model_dump(mode="json"))
-        if shared["world_size"] != self.world.size:
-            raise UsageError(
-                f"{folder} was written by {shared['world_size']} processes, this run has {self.world.size}",
-                hint="resume with the same number of processes",
+        mine, first = (folder / f"rank_{rank}.pt" for rank in (self.world.rank, 0))
+        try:
+            shared = checkpoint.load(first, every_byte=mine == first)["shared"]
+            same_run(shared["config"], self.config.model_dump(mode="json"))
+            if shared["world_size"] != self.world.size:
+                raise UsageError(
+                    f"{folder} was written by {shared['world_size']} processes, this run has {self.world.size}",
+                    hint="resume with the same number of processes",
+                )
+            own = checkpoint.load(mine, every_byte=mine != first)
+        except (InvariantBroken, MissingPrerequisite) as error:
+            raise InvariantBroken(str(error), hint=f"move {folder} away: the state before it is resumed then") from None
+        if checkpoint.know_same_puzzles(self.config.folder, self.data.folder) is False:
+            raise InvariantBroken(
+                f"{self.data.folder / 'identifiers.json'} is not the one that the run in {self.config.folder} began with",
+                hint="resume with the same dataset, built the same way",
             )
         self.training.load_state_dict(own, shared)
         self.sampler.load_state_dict(shared["sampler"])
@@ -289,31 +322,9 @@ class Run:
         if self.log:
             self.log.rewind(shared["metrics_position"])
         if self.evaluator and self.evaluator.config.aggregated_voting:
-            for step, path in checkpoint.steps_in(self._votes_folder).items():
-                if step <= self.training.step:
-                    self.evaluator.add(read_predictions(path))
+            for iteration in range(self.config.min_eval_interval + 1, self.iterations_done + 1):
+                self.evaluator.add(read_predictions(self._votes(iteration), self.evaluator.split))
         self._say(f"resuming after step {self.training.step} from {folder}")
-
-
-MAY_CHANGE = {"resume", "checkpoint_every_n_steps", "keep_checkpoints", "device", "threads", "wandb", "entity"}
-
-
-def same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Checks that a run is resumed with the configuration it was started with.
-
-    Raises:
-        UsageError: keys other than those of :data:`MAY_CHANGE` differ.
-    """
-    changed = [
-        f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in MAY_CHANGE and before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise UsageError(
-            "this is not the run that the training state belongs to:\n  " + "\n  ".join(changed),
-            hint="resume with the same configuration, or start another run under another +run_name",
-        )
 
 
 def compiles(config: PretrainConfig, world: World) -> bool:
@@ -327,7 +338,9 @@ def run(values: Mapping[str, Any]) -> None:
     """Trains as the composed configuration says."""
     config = parse(values)
     with join(config.device, config.threads) as world:
-        Run(config, world).train()
+        with explained("before the first step"):
+            begun = Run(config, world)
+        begun.train()
 
 
 @hydra.main(config_path=str(Path(__file__).with_name("config")), config_name="cfg_pretrain", version_base="1.3")  # type: ignore[untyped-decorator]

@@ -7,6 +7,7 @@ exact accuracy there. Sudoku and Maze have one example a puzzle, and exact accur
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import yaml
 
 from trm_repro import progress
 from trm_repro.arc.scoring import wilson
-from trm_repro.digests import digest_file
+from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
@@ -29,7 +30,7 @@ from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
 
-HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w.-]+))?")
+HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
 CONFIG_NAME = "all_config.yaml"
 
 
@@ -57,12 +58,19 @@ class Request:
     pass_ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
     max_augmentations: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("submission_k", 1), ("max_augmentations", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} is {value}; it must be at least {least}")
 
-def locate(name: str) -> Path:
+
+def locate(name: str, *, configured: bool = False) -> Path:
     """A checkpoint on this machine: ``name`` if there is such a file, else fetched from the Hugging Face hub.
 
     Args:
-        name: a path, or ``[hf://]USER/REPO/FILE[@REVISION]``; the configuration beside FILE is fetched too.
+        name: a path, or ``[hf://]USER/REPO/FILE[@REVISION]``; what lies beside FILE and tells of it is fetched too.
+        configured: the configuration is known, and need not lie there.
 
     Raises:
         MissingPrerequisite: there is no such file, here or there.
@@ -75,10 +83,19 @@ def locate(name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    folder = str(Path(match["file"]).parent / CONFIG_NAME)
+    def fetch(file: str) -> Path:
+        return Path(
+            hf_hub_download(match["repo"], str(Path(match["file"]).with_name(file)), revision=match["revision"])
+        )
+
     try:
-        path = Path(hf_hub_download(match["repo"], match["file"], revision=match["revision"]))
-        hf_hub_download(match["repo"], folder, revision=match["revision"])
+        path = fetch(Path(match["file"]).name)
+        if not configured:
+            fetch(CONFIG_NAME)
+        for identifiers in ("identifiers.sha256", "identifiers.json"):
+            with contextlib.suppress(EntryNotFoundError):
+                fetch(identifiers)
+                break
     except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise MissingPrerequisite(
             f"{name}: neither a file here nor to be had from the hub: {str(error).splitlines()[0]}"
@@ -94,13 +111,17 @@ def check_arch(arch: ArchConfig, expected: Mapping[str, str]) -> None:
         expected: key → value, as typed.
 
     Raises:
-        UsageError: a key is unknown, or a value differs.
+        UsageError: a key is unknown, a value unreadable, or another one.
     """
     have = arch.model_dump()
     for key, text in expected.items():
         if key not in have:
             raise UsageError(f"arch has no key {key!r}")
-        if yaml.safe_load(text) != have[key]:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"arch.{key}: {text!r} is no value") from None
+        if value != have[key]:
             raise UsageError(
                 f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG_NAME}, you expect {text}",
                 hint="cycle counts leave no trace in a checkpoint; its configuration is believed, so drop the option",
@@ -113,24 +134,19 @@ def check_identifiers(checkpoint: Path, model: TRM, split: Split) -> str:
     Raises:
         InvariantBroken: they do not.
     """
+    if not model.config.puzzle_emb_ndim:
+        return "as there are none"
     rows, wanted = model.config.num_puzzle_identifiers, split.metadata.num_puzzle_identifiers
     foreign = "its puzzle vectors belong to another dataset"
     hint = "evaluate on the dataset that the checkpoint was trained with, built the same way"
     if rows != wanted:
         raise InvariantBroken(f"{checkpoint}: {rows} puzzle vectors, {wanted} identifiers: {foreign}", hint=hint)
-    here = split.folder / "identifiers.json"
-    if not here.exists():
-        return "by number"
-    record, copy = checkpoint.parent / "identifiers.sha256", checkpoint.parent / "identifiers.json"
-    if record.exists():
-        recorded = record.read_text().split()[0]
-    elif copy.exists():
-        recorded = digest_file(copy).sha256
-    else:
-        return "by number only: there is no identifiers.json or identifiers.sha256 beside the checkpoint"
-    if recorded != digest_file(here).sha256:
+    same = know_same_puzzles(checkpoint.parent, split.folder)
+    if same is False:
         raise InvariantBroken(f"{checkpoint}: identifiers.json of {split.folder} differs: {foreign}", hint=hint)
-    return "by the digest of identifiers.json"
+    if same:
+        return "by the digest of identifiers.json"
+    return "by number only: there is no identifiers.json or identifiers.sha256 beside the checkpoint"
 
 
 def run(
@@ -152,15 +168,16 @@ def run(
     evaluations = []
     parts: list[Predictions] = []
     for name in checkpoints:
-        path = locate(name)
-        check_arch(read_arch(config or path.parent / CONFIG_NAME), arch)
+        path = locate(name, configured=config is not None)
+        trained = read_arch(config or path.parent / CONFIG_NAME)
+        check_arch(trained, arch)
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
         if model.config.vocab_size != split.metadata.vocab_size:
             raise InvariantBroken(
                 f"{path} has a vocabulary of {model.config.vocab_size}, the dataset of {split.metadata.vocab_size}"
             )
         known = check_identifiers(path, model, split)
-        metrics, own = _evaluate(model, split, request, world, path.name)
+        metrics, own = _evaluate(model, trained.loss.loss_type, split, request, world, path.name)
         parts = world.collect(own)
         evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, "metrics": metrics, "parts": parts})
     return finish(request, split, evaluations) if world.leads else {}
@@ -169,7 +186,9 @@ def run(
 def rescore(request: Request, files: Sequence[Path]) -> dict[str, Any]:
     """The same from saved predictions, without a model."""
     split = Split(request.dataset, "test")
-    return finish(request, split, [{"checkpoint": str(file), "parts": [read_predictions(file)]} for file in files])
+    return finish(
+        request, split, [{"checkpoint": str(file), "parts": [read_predictions(file, split)]} for file in files]
+    )
 
 
 def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -189,7 +208,7 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
                 together.add(part)
             result["vote"] = _vote(alone, request, folder)
         if request.save_outputs:
-            save_predictions(folder / "predictions.npz", parts)
+            save_predictions(folder / "predictions.npz", parts, split)
         results.append(result)
     report: dict[str, Any] = {
         "dataset": str(request.dataset),
@@ -204,7 +223,7 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
 
 
 def _evaluate(
-    model: TRM, split: Split, request: Request, world: World, name: str
+    model: TRM, loss_type: str, split: Split, request: Request, world: World, name: str
 ) -> tuple[dict[str, float], Predictions]:
     examples = len(split.evaluation_examples(request.max_augmentations))
     size = min(request.batch_size, -(-examples // world.size) * world.size)  # a small split is not padded to a batch
@@ -216,7 +235,7 @@ def _evaluate(
         progress.track(f"evaluating {name}", total=total, unit="batches", quiet=not world.leads) as bar,
         explained(f"the evaluation of {name}"),
     ):
-        return evaluate(model, batches, world, loss_type="stablemax_cross_entropy", after_batch=bar.advance)
+        return evaluate(model, batches, world, loss_type=loss_type, after_batch=bar.advance)
 
 
 def _evaluator(request: Request, split: Split) -> ArcEvaluator:
@@ -253,7 +272,12 @@ def _accuracies(split: Split, parts: Sequence[Predictions], *, independent: bool
 def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
     """pass@K over tasks and pooled over test inputs, with their intervals; writes the submission."""
     evaluator.result(folder)
-    scores: dict[str, Any] = {"submission": str(folder / "submission.json"), "pass": {}}
+    puzzles, answered = evaluator.test_puzzles, evaluator.votes.submission(1)
+    scores: dict[str, Any] = {
+        "submission": str(folder / "submission.json"),
+        "test_inputs_without_answer": sum(len(puzzles[task]["test"]) - len(answered[task]) for task in puzzles),
+        "pass": {},
+    }
     for k in request.pass_ks:
         right = evaluator.votes.right(k)
         over_tasks = sum(float(np.mean(answers)) for answers in right.values())
@@ -294,6 +318,8 @@ def _vote_lines(vote: Mapping[str, Any] | None, title: str) -> list[str]:
         tasks = f"{score['over_tasks']:.4f}{_span(score['wilson_95_over_tasks'])}"
         pooled = f"{score['pooled_over_test_inputs']:.4f}{_span(score['wilson_95_pooled'])}"
         lines.append(f"    pass@{k:5}{tasks:30}{pooled}")
+    if unanswered := vote["test_inputs_without_answer"]:
+        lines.append(f"    {unanswered} test inputs have no answer: they score 0, and the submission lacks them")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 from collections.abc import Iterator, Mapping
 
@@ -39,11 +40,18 @@ def explained(where: str) -> Iterator[None]:
     """Turns the failures of devices and processes into errors that say where, and what is legitimate to change.
 
     Raises:
-        CommandFailed: out of memory, or another process is lost.
+        CommandFailed: out of memory, no room on the disk, or another process is lost.
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if full := _disk_full(error):
+            raise CommandFailed(
+                f"{where}: {full}",
+                hint="free some room; the same command with resume=True goes on from the newest training state",
+            ) from error
+        if isinstance(error, OSError):
+            raise
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
             raise CommandFailed(
@@ -58,3 +66,12 @@ def explained(where: str) -> Iterator[None]:
                 "from the newest training state",
             ) from error
         raise
+
+
+def _disk_full(error: BaseException | None) -> OSError | None:
+    """What the system said of a full disk, if that is behind ``error``: torch.save complains of its own cut-off file."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__context__
+    return None
