@@ -24,6 +24,7 @@ from trm_repro.engine import checkpoint, lora, loss
 from trm_repro.engine import model as model_source
 from trm_repro.engine.act import Batch
 from trm_repro.engine.checkpoint import TrainingStates
+from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse, same_run
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
@@ -53,6 +54,7 @@ class Run:
             self.test = Split(Path((config.data_paths_test or config.data_paths)[0]), "test")
             if self.test.metadata.num_puzzle_identifiers != self.data.metadata.num_puzzle_identifiers:
                 raise InvariantBroken("the training and the test data do not have the same puzzle identifiers")
+        check_alike(world, config.model_dump(), [self.data, *([self.test] if self.test else [])])
         self.evaluator: ArcEvaluator | None = None
         if self.test and config.evaluators and world.leads:
             self.evaluator = ArcEvaluator(self.test, config.evaluators[0])
@@ -102,7 +104,8 @@ class Run:
     def train(self) -> None:
         """Trains from the start, or from the newest training state, to the end."""
         config, training = self.config, self.training
-        resumed = self._prepare_folder()
+        with explained("the start"):
+            resumed = self._prepare_folder()
         if self.log and not resumed:
             self.log.write(0, {"num_params": sum(p.numel() for p in self.model.parameters())})
         title = f"training {config.run_name}"
@@ -216,28 +219,36 @@ class Run:
     def _prepare_folder(self) -> bool:
         """Resumes if asked to and possible; else starts a folder that holds no other run. Returns whether it resumed."""
         config, world = self.config, self.world
-        folder, exported, newest = config.folder, checkpoint.steps_in(config.folder), self.states.newest()
+        folder = config.folder
+        # rank 0 alone looks: other nodes may not see its folder
+        newest, exported, stateful = world.agree(self._found() if world.leads else None)
         if not config.resume and (exported or newest):
             raise InvariantBroken(
                 f"{folder} holds the checkpoints of a run already",
                 hint="resume=True goes on with it; else choose another +run_name, or move the folder away",
             )
-        if exported and not self.states.folder.exists():
+        if exported and not stateful:
             raise InvariantBroken(
                 f"{folder} holds the checkpoints of a run, and no training_state to go on from",
                 hint="choose another +run_name, or move the folder away",
             )
-        newest = world.agree(newest)
-        world.wait()  # nobody looks at the folder any more
         if world.leads:
             remove_staged(folder)
             self._start_log()
+            if not newest:
+                self._describe_run()
+        if config.keep_checkpoints:
+            check_shared(world, self.states.folder)
         if newest:
-            self._resume(newest)
-        elif world.leads:
-            self._describe_run()
+            self._resume(self.states.folder / newest)
+        else:
             self._say(f"training from the start in {folder}")
         return bool(newest)
+
+    def _found(self) -> tuple[str | None, bool, bool]:
+        """What is there: the newest training state's name, whether checkpoints are, whether training states were kept."""
+        newest = self.states.newest()
+        return newest and newest.name, bool(checkpoint.steps_in(self.config.folder)), self.states.folder.exists()
 
     def _start_log(self) -> None:
         config = self.config
