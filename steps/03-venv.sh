@@ -50,8 +50,8 @@ install_locked() {
   locks=("${LOCKS[@]}")
   note "${locks[*]}: $LOCK_WHY; GPUs of compute capability $LOCK_ARCHITECTURES"
   run pip install --require-hashes --no-deps -r "${locks[0]}" || failed "the locked packages could not be installed"
+  ((${#locks[@]} == 1 && ! ENVIRONMENT_COMPILER)) || cuda_compiler
   if ((${#locks[@]} > 1)); then
-    cuda_compiler
     export TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
     run pip install --require-hashes --no-deps --no-build-isolation --no-cache-dir --force-reinstall -r "${locks[1]}" ||
       failed "adam-atan2 could not be built" "it needs a C++ compiler and Python's headers (Debian: g++ python3.10-dev)"
@@ -67,6 +67,8 @@ install_locked() {
 
 # Seed 000, step 3, in the order that works: torch, then adam-atan2 against that torch, then the rest (deviation D-04).
 install_unlocked() {
+  ((ENVIRONMENT_UNLOCKED)) ||
+    die "$EXIT_USAGE" "ENV_LOCK=none: without a lock, no commands are known that make the environment of $RECIPE" "leave ENV_LOCK at locks"
   run pip install --upgrade pip wheel setuptools || failed "pip could not be upgraded"
   run pip install --pre --upgrade torch torchvision torchaudio --index-url "$TORCH_INDEX_URL" ||
     failed "torch could not be installed" "choose the TORCH_INDEX_URL for your CUDA"

@@ -60,7 +60,9 @@ def test_as_many_steps_are_known_as_there_are_evaluations(name):
 
 def test_a_batch_of_another_size_is_counted_with_the_schedule_of_upstreams_file():
     held = record("trelis-arc2-small-batch", outputs=counted(1280, 1_191_729, 5_163_277))
-    assert step_problems(held, [30_000_000]) == []  # 100,000 epochs × 1280 groups × 4.33 examples / 16, less what is cut off
+    assert (
+        step_problems(held, [30_000_000]) == []
+    )  # 100,000 epochs × 1280 groups × 4.33 examples / 16, less what is cut off
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("samsung-arc2-")])
@@ -68,7 +70,11 @@ def test_another_architecture_is_held_to_its_command_and_to_no_other_architectur
     recipe = read_recipe(RECIPES, name)
     expected = expected_config(record(name))
     assert "hidden_size" not in expected.get("arch", {})
-    found = {**expected, "run_name": recipe.run_name, "arch": {"name": f"recursive_reasoning.{name}@Model", "H_layers": 8}}
+    found = {
+        **expected,
+        "run_name": recipe.run_name,
+        "arch": {"name": f"recursive_reasoning.{name}@Model", "H_layers": 8},
+    }
     assert config_problems(expected, found) == []
     assert config_problems(expected, {**found, "ema": False}) == ["ema: expected True, found False"]
     assert not is_trm(found["arch"])

@@ -225,7 +225,7 @@ def submission(context: Context) -> Outcome:
     if puzzles is None:
         return "skipped", ["not scored again: the answers of this dataset are not in the tool"]
     held = read_json(context.folder / "submission.json")
-    if found := problems(held, puzzles):
+    if found := problems(held, puzzles, context.manifest["recipe"]["resolved"]["expected"].get("attempts", 2)):
         return "unknown", [f"submission.json cannot be scored: {line}" for line in found]
     score = score_submission(held, puzzles)
     low, high = score.interval(2)

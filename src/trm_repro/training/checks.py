@@ -65,7 +65,7 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
         made.append(_check("sources", lines, "the copies of the model's and the loss's code are what they must be"))
     if recipe.expected.submission:
         for path in submissions(place.folder):
-            lines = problems(read_json(path), puzzles)
+            lines = problems(read_json(path), puzzles, recipe.expected.attempts)
             made.append(_check(path.parent.name, lines, "an entry for every test input"))
         if not submissions(place.folder):
             made.append(Check("submission", "broken", ("there is none",)))
