@@ -83,7 +83,7 @@ try_imports() {
   local listed='' modules words='import torch' name
   ((DRY_RUN)) || listed=$(repro environment imports "$TRM_DIR/$WORK") || exit
   read -ra modules <<<"${listed//$'\n'/ }"
-  for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ $name == torch ]] || words+=", $name"; done
+  for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ ", ${words#import }, " == *", $name, "* ]] || words+=", $name"; done
   run python -c "$words" ||
     failed "not all that upstream imports can be imported" "adam_atan2_backend is adam-atan2's CUDA part: it needs an nvcc of torch's CUDA version when it is installed"
   [[ $NEEDS_GPU == 1 ]] && (($(gpu_count) > 0)) || return 0

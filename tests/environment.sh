@@ -8,7 +8,7 @@
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=$PWD/.repro/test-env
+work=$PWD/.repro/test-env-${1:-cu130}
 
 main() {
   local family

@@ -139,7 +139,8 @@ class Train(_Part):
 class Expected(_Part):
     """What is known of the result: what is left behind, the checkpoint steps that are known, and the published number.
 
-    ``attempts`` is how many answers the submission has for a test input. ``metrics``: forwarded from what upstream logs (``tap``), read from its output (``stdout``), or nowhere (``none``).
+    ``attempts``: how many answers a submission has for a test input. ``metrics``: forwarded from what upstream logs
+    (``tap``), read from its output (``stdout``), or nowhere (``none``).
     """
 
     checkpoints: bool = True

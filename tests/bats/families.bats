@@ -78,7 +78,7 @@ PYTHON
     kaggle datasets download cpmpml/arc-prize-trm-evaluation-data --path arc-prize-trm-evaluation-data --unzip
   run_all nvarc-eval-k-10 235 nvarc_eval_k_10
   assert_output --partial 'scores                         1 of 1 are on record, and equal ours'
-  assert_in_file attempt_10 upstream/NVARC/TRM/kaggle_dataset_arc2_nvarc_eval_k_10/submission.json
+  assert_in_file attempt_10 upstream/NVARC/kaggle_dataset_arc2_nvarc_eval_k_10/submission.json
 }
 
 @test "Trelis' LoRA: the configuration is a file of upstream's, the checkpoints hold adapters" {
