@@ -9,7 +9,7 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-upstream test-env locks
+.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-seeds test-upstream test-env locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
 .PHONY: $(STEP_N)
@@ -79,11 +79,14 @@ bats: .venv/ready ## the steps and guards, against a stand-in upstream
 
 test: lint bats unit ## everything
 
+test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test
+	@$(TOOL)/python tests/seeds.py "$(SEEDS)"
+
 test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned and its builder run, digests compared; not part of test
 	@tests/upstream.sh
 
-test-env: .venv/ready ## step 3 for real with the lock cu130; minutes, 6 GB, no GPU needed; not part of test
-	@tests/environment.sh
+test-env: .venv/ready ## step 3 for real with LOCK=cu130 (cu130-trelis …); minutes, 6 GB, no GPU needed; not part of test
+	@tests/environment.sh $(LOCK)
 
 locks: .venv/ready ## locks/*.txt from locks/*.in (UPGRADE=1: the newest versions)
 	@lib/locks.sh

@@ -224,10 +224,11 @@ g_kaggle_names() {
     broken "${problem//$'\n'/; }" "choose another RUN_NAME or KAGGLE_DATASET_SLUG"
 }
 
-# If the run is to be uploaded, or begins with a download from Kaggle, whoever does it is known and can.
+# If the run is to be uploaded, or is to begin with a download from Kaggle, whoever does it is known and can.
 g_kaggle_credentials() {
   local problem remote=''
-  [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 || " ${BUILDER[0]} ${FETCH_WEIGHTS[0]-} " == *' kaggle '* ]] || return 0
+  [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]] ||
+    [[ $STEP == 01-sanity && " ${BUILDER[0]} ${FETCH_WEIGHTS[0]-} " == *' kaggle '* ]] || return 0
   [[ $CHECK_REMOTE != 1 ]] || remote=1
   problem=$(repro publish credentials ${remote:+--remote} 2>&1 >/dev/null) ||
     broken "${problem//$'\n'/; }" "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"

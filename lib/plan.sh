@@ -4,7 +4,7 @@
 # Reads: the knobs, the recipe, the machine. With --measure also the environment and the dataset (steps 2 to 4).
 # Writes: nothing; --measure trains under a scratch name until two windows of SECONDS (20) agree, and removes what that left.
 # Environment: MAX_GPUS_TO_USE GPU_HOUR_USD
-# Exit: 0 done · 3 --measure before step 4 · 5 the training ended while it was timed
+# Exit: 0 done · 3 --measure before step 4 · 4 --measure would write into checkpoints that are there · 5 the training ended while it was timed
 
 source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
 
@@ -26,20 +26,26 @@ main() {
 
 # The recipe's own training command, named apart, started and stopped.
 measure() {
-  local scratch=measure_scratch rendered left
+  local scratch=measure_scratch rendered left cwd
   rendered=$(RUN_NAME=$scratch repro recipe render --processes "$(process_count)") || exit
   # shellcheck source=/dev/null
   source /dev/stdin <<<"$rendered"
   [[ -d $TRM_DIR/$DATASET_FOLDER ]] || die "$EXIT_PREREQUISITE" "there is no dataset in $TRM_DIR/$DATASET_FOLDER" "make step-4"
   use_environment
-  left=$TRM_DIR/$CHECKPOINT_FOLDER
-  rm -rf -- "$left"
+  # the compiler is where step 3 put it
+  ((! ENVIRONMENT_COMPILER)) || DRY_RUN=1 cuda_compiler
+  left=$TRM_DIR/$CHECKPOINT_FOLDER cwd=$(realpath -m "$TRM_DIR/$WORK")
+  if [[ $left == */"$scratch" ]]; then
+    rm -rf -- "$left"
+  elif [[ -e $left ]]; then
+    die "$EXIT_INVARIANT" "the recipe $RECIPE puts its checkpoints into $(short "$left"), whatever the run is called, and it is there" "move it away first"
+  fi
   # shellcheck disable=SC2064 # as it is now
   trap "rm -rf -- ${left@Q}" EXIT
   unset WANDB_API_KEY
   export PYTHONHASHSEED=0 WANDB_MODE=disabled
-  printf -- '-> (cd %s) %s\n' "${TRM_DIR@Q}" "$(shell_words "${TRAIN[@]}")" >&2
-  repro measure --cwd "$TRM_DIR" --window "$1" -- "${TRAIN[@]}"
+  printf -- '-> (cd %s) %s\n' "${cwd@Q}" "$(shell_words "${TRAIN[@]}")" >&2
+  repro measure --cwd "$cwd" --window "$1" -- "${TRAIN[@]}"
 }
 
 main "$@"

@@ -47,7 +47,8 @@ complete_upstream() {
   local path link
   for path in "${UPSTREAM_SUBMODULES[@]}"; do
     [[ -e $TRM_DIR/$path/.git ]] || patiently git -C "$TRM_DIR" submodule --quiet update --init --depth 1 -- "$path" ||
-      die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" "check the network; what was fetched before works without"
+      die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" \
+        "check the network, or let git take it from a local copy (git config url.COPY.insteadOf URL); what was fetched before works without"
   done
   for link in "${UPSTREAM_LINKS[@]}"; do
     run ln -sfnT "${link#*=}" "$TRM_DIR/${link%%=*}"

@@ -50,8 +50,8 @@ install_locked() {
   locks=("${LOCKS[@]}")
   note "${locks[*]}: $LOCK_WHY; GPUs of compute capability $LOCK_ARCHITECTURES"
   run pip install --require-hashes --no-deps -r "${locks[0]}" || failed "the locked packages could not be installed"
+  ((${#locks[@]} == 1 && ! ENVIRONMENT_COMPILER)) || cuda_compiler
   if ((${#locks[@]} > 1)); then
-    cuda_compiler
     export TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
     run pip install --require-hashes --no-deps --no-build-isolation --no-cache-dir --force-reinstall -r "${locks[1]}" ||
       failed "adam-atan2 could not be built" "it needs a C++ compiler and Python's headers (Debian: g++ python3.10-dev)"
@@ -67,6 +67,8 @@ install_locked() {
 
 # Seed 000, step 3, in the order that works: torch, then adam-atan2 against that torch, then the rest (deviation D-04).
 install_unlocked() {
+  ((ENVIRONMENT_UNLOCKED)) ||
+    die "$EXIT_USAGE" "ENV_LOCK=none: without a lock, no commands are known that make the environment of $RECIPE" "leave ENV_LOCK at locks"
   run pip install --upgrade pip wheel setuptools || failed "pip could not be upgraded"
   run pip install --pre --upgrade torch torchvision torchaudio --index-url "$TORCH_INDEX_URL" ||
     failed "torch could not be installed" "choose the TORCH_INDEX_URL for your CUDA"
@@ -81,7 +83,7 @@ try_imports() {
   local listed='' modules words='import torch' name
   ((DRY_RUN)) || listed=$(repro environment imports "$TRM_DIR/$WORK") || exit
   read -ra modules <<<"${listed//$'\n'/ }"
-  for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ $name == torch ]] || words+=", $name"; done
+  for name in "${modules[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do [[ ", ${words#import }, " == *", $name, "* ]] || words+=", $name"; done
   run python -c "$words" ||
     failed "not all that upstream imports can be imported" "adam_atan2_backend is adam-atan2's CUDA part: it needs an nvcc of torch's CUDA version when it is installed"
   [[ $NEEDS_GPU == 1 ]] && (($(gpu_count) > 0)) || return 0

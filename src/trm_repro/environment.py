@@ -41,13 +41,14 @@ class Choice:
     nvcc_flags: str
 
 
-def choose(gpus: Sequence[Gpu], compilers: Sequence[Nvcc], *, wanted: str = "auto") -> Choice:
+def choose(gpus: Sequence[Gpu], compilers: Sequence[Nvcc], *, wanted: str = "auto", compiles: bool = True) -> Choice:
     """The lock for a machine with these GPUs and CUDA compilers.
 
     Args:
         gpus: the GPUs found; without any, the lock of a new machine is taken.
         compilers: the machine's own CUDA compilers.
         wanted: CUDA_LOCK: ``auto``, or the lock to take whatever the driver.
+        compiles: whether CUDA code will be compiled in the environment.
 
     Raises:
         UsageError: there is no such lock.
@@ -69,7 +70,7 @@ def choose(gpus: Sequence[Gpu], compilers: Sequence[Nvcc], *, wanted: str = "aut
             )
         why = f"driver {driver}, and {lock} needs {dotted(DRIVERS[lock])}"
     home = ""
-    if lock == "cu126":
+    if lock == "cu126" and compiles:
         twelve = [nvcc for nvcc in compilers if nvcc.version[0] == 12]
         if not twelve:
             seen = ", ".join(dotted(nvcc.version) for nvcc in compilers) or "none"

@@ -85,7 +85,11 @@ def measure(recipe: Recipe, environ: Mapping[str, str]) -> Facts:
     locks: list[Path] = []
     if environ["ENV_LOCK"] == "locks":
         with contextlib.suppress(ReproError):  # a line of its own says that no lock fits
-            locks = lock_files(Path("locks"), choose(gpus(), compilers(), wanted=environ["CUDA_LOCK"]).lock, recipe)
+            locks = lock_files(
+                Path("locks"),
+                choose(gpus(), compilers(), wanted=environ["CUDA_LOCK"], compiles=recipe.compiles).lock,
+                recipe,
+            )
     return Facts(
         gpus=gpus(),
         compilers=compilers(),
@@ -210,13 +214,18 @@ def _gpu_lines(recipe: Recipe, facts: Facts) -> list[Line]:
 
 
 def _build_lines(recipe: Recipe, facts: Facts) -> list[Line]:
+    if facts.environ.get("ENV_LOCK") == "none" and not recipe.environment.unlocked:
+        why = "without a lock, no commands are known that make this recipe's environment"
+        return [Line("CUDA", "ENV_LOCK=none", "ENV_LOCK=locks", why, "leave ENV_LOCK alone", "problem")]
     if facts.environ.get("ENV_LOCK") == "none":
         seen = "nvcc " + (", ".join(dotted(nvcc.version) for nvcc in facts.compilers) or "none")
         remedy = "install that CUDA toolkit, or leave ENV_LOCK alone"
         why = "ENV_LOCK=none: adam-atan2 is compiled by it"
         return [Line("CUDA", seen, "nvcc of torch's CUDA", why, remedy, _state(bool(facts.compilers), "warning"))]
     try:
-        choice = choose(facts.gpus, facts.compilers, wanted=facts.environ.get("CUDA_LOCK", "auto"))
+        choice = choose(
+            facts.gpus, facts.compilers, wanted=facts.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles
+        )
         compiler = f"nvcc 12 in {choice.cuda_home}" if choice.cuda_home else "which brings its own nvcc"
         found = [Line("CUDA", f"{choice.lock}, {compiler}", "", choice.why)]
     except ReproError as error:

@@ -57,7 +57,7 @@ class Environment(_Part):
     """Where commands run: ``tool`` is our own environment, ``training`` is upstream's.
 
     ``imports`` must succeed in it. ``editable``: upstream is a package, and its checkout is installed. ``compiler``: its
-    programs compile CUDA code when they run.
+    programs compile CUDA code when they run. ``unlocked``: seed 000's commands would make it, too (ENV_LOCK=none).
     """
 
     name: Literal["tool", "training"]
@@ -65,6 +65,7 @@ class Environment(_Part):
     imports: list[str] = []
     editable: bool = False
     compiler: bool = False
+    unlocked: bool = False
 
 
 class Tasks(_Part):
@@ -138,11 +139,13 @@ class Train(_Part):
 class Expected(_Part):
     """What is known of the result: what is left behind, the checkpoint steps that are known, and the published number.
 
-    ``metrics``: forwarded from what upstream logs (``tap``), read from its output (``stdout``), or nowhere (``none``).
+    ``attempts``: how many answers a submission has for a test input. ``metrics``: forwarded from what upstream logs
+    (``tap``), read from its output (``stdout``), or nowhere (``none``).
     """
 
     checkpoints: bool = True
     submission: bool = True
+    attempts: int = 2
     metrics: Literal["tap", "stdout", "none"] = "tap"
     steps: list[int] = []
     metric: str = "ARC/pass@2"
@@ -239,6 +242,11 @@ class Recipe(_Part):
                 hint="use DATASET_BUILDER=exact",
             )
         return ["trm-repro", "dataset", "arc", *self.dataset.arguments]
+
+    @property
+    def compiles(self) -> bool:
+        """Whether CUDA code is compiled in the training environment: adam-atan2 when it is installed, or by the programs."""
+        return self.environment.compiler or "adam_atan2_backend" in self.environment.imports
 
     @property
     def weights_command(self) -> list[str]:

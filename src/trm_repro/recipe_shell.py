@@ -32,6 +32,7 @@ def render_shell(recipe: Recipe, *, available: int, run_name: str, environ: Mapp
         "ENVIRONMENT_PYTHON": recipe.environment.python,
         "ENVIRONMENT_EDITABLE": int(recipe.environment.editable),
         "ENVIRONMENT_COMPILER": int(recipe.environment.compiler),
+        "ENVIRONMENT_UNLOCKED": int(recipe.environment.unlocked),
         "TASKS_SOURCE": recipe.tasks.source,
         "TASKS_FOLDER": recipe.tasks.folder,
         "TASKS_SELECTION": recipe.tasks.selection,

@@ -3,14 +3,15 @@
 A sweep is a YAML file in ``recipes/sweeps/``: its ``recipes`` are run one after the other by the steps, which skip what is
 fresh; then each final checkpoint is evaluated by the reference engine with the architecture keys of each entry of
 ``evaluations``. An evaluation that was made of the same checkpoint with the same keys is not made again. One table at the
-end has a line for each evaluation, that of the training itself first.
+end has a line for each evaluation, that of the training itself first, and what ``compare`` says of each run beside the
+first. A recipe whose run is not finished has a line that says so.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,26 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
+from trm_repro.provenance.compare import compare
 from trm_repro.recipe import Recipe, read_recipe
 
 CYCLES = ("H_cycles", "L_cycles", "halt_max_steps")
+SCORES = ("ARC/pass@1", "ARC/pass@2", "all.exact_accuracy")
+COLUMNS = (
+    "recipe",
+    "trained with",
+    "evaluated with",
+    "faithful",
+    "votes of",
+    "pass@1",
+    "pass@2 (95 % interval)",
+    "exact accuracy",
+)
+NOTHING = "–"
+VOTES = (
+    "*votes of*: how many checkpoints vote. A training's own evaluation is the vote of all that it evaluated so far; the "
+    "others are the last checkpoint alone, and compare with each other only."
+)
 
 
 class Sweep(BaseModel):
@@ -75,6 +93,11 @@ class Run:
     recipe: Recipe
     manifest: Mapping[str, Any]
 
+    @property
+    def folder(self) -> Path:
+        """Its artifacts."""
+        return self.repository / "artifacts" / self.recipe.run_name
+
     @classmethod
     def read(cls, repository: Path, name: str) -> Run:
         """Reads it.
@@ -95,13 +118,12 @@ class Run:
 
 
 def evaluate(sweep: Sweep, repository: Path) -> None:
-    """Makes the sweep's evaluations, those that are not there yet.
+    """Makes the sweep's evaluations of the runs that are finished, those that are not there yet.
 
     Raises:
         CommandFailed: one of them failed.
     """
-    for name in sweep.recipes:
-        run = Run.read(repository, name)
+    for run in filter(None, (_finished(repository, name) for name in sweep.recipes)):
         checkpoint, sha256 = run.output("final-checkpoint")
         trained = yaml.safe_load(run.output("config")[0].read_text())
         for pairs in sweep.evaluations:
@@ -121,38 +143,59 @@ def evaluate(sweep: Sweep, repository: Path) -> None:
             write_json(folder / "made.json", made)
 
 
-def rows(sweep: Sweep, repository: Path) -> Iterator[tuple[str, str, str, str]]:
-    """The table: recipe, cycles in training, cycles at evaluation, results."""
-    for name in sweep.recipes:
-        run = Run.read(repository, name)
-        arch = yaml.safe_load(run.output("config")[0].read_text())["arch"]
-        trained = " ".join(f"{key}={arch[key]}" for key in CYCLES)
-        logged = {key: value for key, value in run.manifest["metrics"].items() if key != "step"}
-        yield name, trained, "as in training", _results(logged)
-        for pairs in sweep.evaluations:
-            path = _folder(run, pairs) / "evaluation.json"
-            if path.is_file():
-                yield name, trained, " ".join(pairs), _results(_scores(read_json(path)["checkpoints"][0]))
-
-
 def markdown(sweep: Sweep, repository: Path) -> str:
     """The table as Markdown."""
+    runs = [_finished(repository, name) for name in sweep.recipes]
     lines = [f"# {sweep.title}", "", f"Source: {sweep.source}.", ""]
-    lines += ["| recipe | trained with | evaluated with | result |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(sweep, repository)]
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for name, run in zip(sweep.recipes, runs, strict=True):
+        found = rows(sweep, run) if run else [(name, "not finished", *[NOTHING] * (len(COLUMNS) - 2))]
+        lines += ["| " + " | ".join(row) + " |" for row in found]
+    lines += ["", VOTES]
+    first, *others = [run for run in runs if run] or [None]
+    if first and others:
+        lines += ["", f"Beside `{first.recipe.name}`, by `trm-repro compare`:", ""]
+    for other in others:
+        assert first and other
+        comparison = compare(first.manifest, other.manifest)
+        lines.append(f"* `{other.recipe.name}`: {comparison.word}: {comparison.why}")
     return "\n".join(lines) + "\n"
 
 
+def rows(sweep: Sweep, run: Run) -> Iterator[tuple[str, ...]]:
+    """The lines of one run: that of its training's own last evaluation, and one for each evaluation with other cycles."""
+    name, manifest = run.recipe.name, run.manifest
+    arch = yaml.safe_load(run.output("config")[0].read_text())["arch"]
+    trained = " ".join(f"{key}={arch[key]}" for key in CYCLES)
+    last = (read_json(run.folder / "verdict.json")["evaluations"] or [{}])[-1]
+    faithful = "yes" if manifest["faithful"] else "no"
+    votes = str(last.get("votes", NOTHING))
+    yield name, trained, "as in training", faithful, votes, *_scores(manifest["metrics"], last.get("interval"))
+    for pairs in sweep.evaluations:
+        path = _folder(run, pairs) / "evaluation.json"
+        if path.is_file():
+            result = read_json(path)["checkpoints"][0]
+            passes = result.get("vote", {}).get("pass", {})
+            scores = {f"ARC/pass@{k}": entry["over_tasks"] for k, entry in passes.items()}
+            scores["all.exact_accuracy"] = result["exact_accuracy"]
+            interval = passes.get("2", {}).get("wilson_95_over_tasks")
+            yield name, trained, " ".join(pairs), NOTHING, "1", *_scores(scores, interval)
+
+
+def _finished(repository: Path, name: str) -> Run | None:
+    try:
+        return Run.read(repository, name)
+    except MissingPrerequisite:
+        return None
+
+
 def _folder(run: Run, pairs: list[str]) -> Path:
-    return run.repository / "artifacts" / run.recipe.run_name / "evaluations" / "_".join(pairs).replace("=", "")
+    return run.folder / "evaluations" / "_".join(pairs).replace("=", "")
 
 
-def _scores(result: Mapping[str, Any]) -> dict[str, float]:
-    """Names and values of an evaluation, as a training's evaluation would have logged them."""
-    passes = {f"ARC/pass@{k}": entry["over_tasks"] for k, entry in result.get("vote", {}).get("pass", {}).items()}
-    return {"all.exact_accuracy": result["exact_accuracy"], **passes}
-
-
-def _results(scores: Mapping[str, float]) -> str:
-    wanted = ("ARC/pass@1", "ARC/pass@2", "all.exact_accuracy")
-    return ", ".join(f"{name} {100 * scores[name]:.2f} %" for name in wanted if name in scores) or "not evaluated"
+def _scores(scores: Mapping[str, float], interval: Sequence[float] | None) -> tuple[str, ...]:
+    """The cells of the scores: pass@1, pass@2 with its interval over tasks, exact accuracy over examples."""
+    cells = [f"{100 * scores[name]:.2f} %" if name in scores else NOTHING for name in SCORES]
+    if interval and "ARC/pass@2" in scores:
+        cells[1] += f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    return tuple(cells)

@@ -52,6 +52,22 @@ bar() {
   refute_file "$left"
 }
 
+@test "make plan MEASURE=1 never trains into checkpoints that are there, where a recipe names their folder itself" {
+  mkdir -p upstream/NVARC/TRM/arc-prize-trm-training-data upstream/NVARC/TRM/checkpoint
+  touch upstream/NVARC/TRM/checkpoint/step_220708
+  answer 'pwd >"$STUBS/measured-in"; exit 1' 'torchrun *'
+  make_venv upstream/NVARC/.venv
+  in_runbook RECIPE=nvarc-pretrain lib/plan.sh --measure 1
+  assert_failure 4
+  assert_output --partial 'upstream/NVARC/TRM/checkpoint'
+  assert_file upstream/NVARC/TRM/checkpoint/step_220708
+  refute_file "$STUBS/measured-in"
+  mv upstream/NVARC/TRM/checkpoint upstream/NVARC/TRM/kept
+  in_runbook RECIPE=nvarc-pretrain lib/plan.sh --measure 1
+  assert_failure 5
+  assert_equal "$(<"$STUBS/measured-in")" "$RUNBOOK/upstream/NVARC/TRM"
+}
+
 @test "make plan MEASURE=1 shows why a training ended by itself" {
   built
   answer 'echo "torch.OutOfMemoryError: CUDA out of memory" >&2; exit 1' 'torchrun *'

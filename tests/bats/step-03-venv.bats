@@ -157,6 +157,13 @@ nvcc_is() {
   assert_failure 2
 }
 
+@test "ENV_LOCK=none is refused where the seed's commands would not make the environment" {
+  in_runbook RECIPE=nvarc-pretrain ENV_LOCK=none steps/03-venv.sh
+  assert_failure 2
+  assert_output --partial 'ENV_LOCK=none: without a lock, no commands are known that make the environment of nvarc-pretrain'
+  refute_called 'pip install'
+}
+
 @test "USE_VENV=0 makes no venv, and does not mind what else is installed" {
   make_venv "$BATS_TEST_TMPDIR/user"
   local site=$BATS_TEST_TMPDIR/site

@@ -17,8 +17,13 @@ real_python() { PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$STANDIN_SITE "$STANDIN_PY
 # real_torchrun WORDS…: starts the processes that torchrun starts, and fails as it does when one of them fails.
 real_torchrun() {
   local count rank pid code=0 pids=()
-  [[ $1 == --nproc-per-node ]] && count=$2 && shift 2
-  while [[ $1 == --* ]]; do shift; done
+  while [[ $1 == --* ]]; do
+    case $1 in
+      --nproc-per-node) count=$2 && shift ;;
+      --nproc_per_node=*) count=${1#*=} ;;
+    esac
+    shift
+  done
   for ((rank = 0; rank < count; rank++)); do
     RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$count real_python "$@" &
     pids+=($!)

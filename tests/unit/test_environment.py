@@ -50,6 +50,14 @@ def test_cu126_needs_an_nvcc_of_its_major_version_and_says_what_was_found() -> N
     assert choose([gpu("580")], []).cuda_home == ""
 
 
+def test_cu126_needs_no_compiler_where_nothing_is_compiled() -> None:
+    """NVARC's optimiser is Python alone."""
+    assert choose([gpu("550")], [], compiles=False).lock == "cu126"
+    compiled = {"arc2-paper": True, "trelis-arc2": True, "alphaxiv-arc1": True, "nvarc-pretrain": False}
+    for name, expected in compiled.items():
+        assert read_recipe(Path("recipes"), name).compiles is expected, name
+
+
 def test_gpus_newer_than_cuda_12_are_refused_with_cu126() -> None:
     with pytest.raises(MissingPrerequisite, match=r"10\.0 need CUDA 13"):
         choose([gpu("570", (10, 0))], [NVCC_12])

@@ -17,6 +17,7 @@ import torch
 
 from trm_repro.metrics import evaluations, read_metrics
 from trm_repro.recipe import read_recipe
+from trm_repro.sweep import Sweep, evaluate, markdown
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TOY = [
@@ -215,3 +216,29 @@ def test_evaluation_alone(work, pretrained):
     report = json.loads((work / "evaluation" / "evaluation.json").read_text())
     assert report["one_batch"] and report["checkpoints"][0]["examples"] == 4
     assert 0 <= report["checkpoints"][0]["vote"]["pass"]["2"]["over_tasks"] <= 1
+
+
+def test_a_sweep_evaluates_checkpoints_with_other_cycles_once(work, pretrained, tmp_path):
+    recipe = read_recipe(RECIPES, "arc2-paper")
+    (tmp_path / "recipes").symlink_to(RECIPES)
+    (tmp_path / recipe.trm_dir).parent.mkdir()
+    (tmp_path / recipe.trm_dir).symlink_to(work)
+    artifacts = tmp_path / "artifacts" / recipe.run_name
+    artifacts.mkdir(parents=True)
+    outputs = [
+        {"role": role, "path": f"$TRM_DIR/{path.relative_to(work)}", "sha256": role}
+        for role, path in (
+            ("final-checkpoint", pretrained / f"step_{steps(pretrained)[-1]}"),
+            ("config", pretrained / "all_config.yaml"),
+        )
+    ]
+    metrics = {"step": steps(pretrained)[-1], "ARC/pass@2": 0.0}
+    (artifacts / "manifest.json").write_text(json.dumps({"outputs": outputs, "metrics": metrics, "faithful": True}))
+    (artifacts / "verdict.json").write_text(json.dumps({"evaluations": []}))
+    sweep = Sweep(title="t", source="s", recipes=["arc2-paper"], evaluations=[["H_cycles=1", "L_cycles=1"]])
+    evaluate(sweep, tmp_path)
+    (folder,) = (artifacts / "evaluations").iterdir()
+    made = (folder / "evaluation.json").stat().st_mtime_ns
+    evaluate(sweep, tmp_path)
+    assert (folder / "evaluation.json").stat().st_mtime_ns == made
+    assert "| H_cycles=1 L_cycles=1 | – | 1 | " in markdown(sweep, tmp_path)

@@ -74,6 +74,11 @@ def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: 
     assert (found.state, bool(found.remedy)) == (state, True)
 
 
+def test_no_lock_is_a_problem_where_the_seeds_commands_would_not_make_the_environment() -> None:
+    found = line("CUDA", read_recipe(Path("recipes"), "nvarc-pretrain"), environ=with_environ(ENV_LOCK="none"))
+    assert (found.state, bool(found.remedy)) == ("problem", True)
+
+
 @pytest.mark.parametrize(
     ("what", "changes"),
     [

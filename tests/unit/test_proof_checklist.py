@@ -13,6 +13,7 @@ from trm_repro.cli import main
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance.checklist import Box, checklist
 from trm_repro.provenance.deviations import applying
+from trm_repro.provenance.summary import summary
 from trm_repro.recipe import read_recipe
 from trm_repro.stamps import Run
 
@@ -105,6 +106,18 @@ def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     ):
         assert words in said, said
     assert "report: artifacts/tiny/report.html" in said and "`make plan`" in said
+
+
+def test_the_summary_invents_no_loss(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NVARC's training logs none; its evaluation prints scores alone."""
+    manifest = the_manifest(run)
+    metrics = run.repository / "scores.jsonl"
+    write_text(metrics, '{"step": 3, "ARC/pass@2": 0.5}\n')
+    manifest["outputs"] = [{"role": "metrics", "path": "scores.jsonl"}]
+    write_json(run.repository / "artifacts/tiny/manifest.json", manifest)
+    assert "training loss: not on record" in summary(run, lambda path: run.repository / path)
 
 
 def test_deviations_are_those_of_the_runs_kind(tmp_path: Path) -> None:

@@ -16,8 +16,12 @@ from trm_repro.cli import main
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.publish.bundle import COVER, METADATA, card_body, read_bundle, write_sums
+from trm_repro.publish.card import card
 from trm_repro.publish.names import kaggle_license, names
 from trm_repro.publish.package import package
+from trm_repro.recipe import read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +186,21 @@ def test_card_of_a_faithful_run(made: Path) -> None:
     assert found == {"ARC/pass@2": 0.078, "all.exact_accuracy": 0.05}
     assert "| ARC/pass@2 | 7.80 % |" in card.text
     assert "torchrun for one GPU" in card.text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "repository"), [("trelis-arc2", "TrelisResearch/TinyRecursiveModels"), ("nvarc-pretrain", "1ytic/NVARC")]
+)
+def test_card_names_the_code_base_that_trained_and_its_license(tmp_path: Path, recipe: str, repository: str) -> None:
+    resolved = read_recipe(RECIPES, recipe)
+    path = write_run(tmp_path, engine="upstream")
+    assert resolved.upstream
+    manifest = read_json(path)
+    manifest["recipe"]["resolved"] = resolved.model_dump(exclude={"name"})
+    manifest["upstream"] = resolved.upstream.model_dump(include={"url", "commit", "tree"})
+    text = card(manifest, title="t", license="CC-BY-4.0", files=[])
+    assert f"[{repository}](https://github.com/{repository}) at commit `{resolved.upstream.commit}`" in text
+    assert ("no license file, so all rights are its authors'" in text) == (recipe == "nvarc-pretrain")
 
 
 def test_card_of_an_unfaithful_run_says_so_first(tmp_path: Path) -> None:

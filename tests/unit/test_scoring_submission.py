@@ -63,6 +63,12 @@ def test_each_problem_is_named_exactly(change, complaint):
     assert line.startswith(complaint)
 
 
+def test_as_many_attempts_are_asked_for_as_the_run_makes():
+    three = {task: [{**entry, "attempt_3": [[1]]} for entry in entries] for task, entries in GOOD.items()}
+    assert problems(three, TASKS, 3) == []
+    assert "task a: test input 0: attempt_3 missing" in problems(GOOD, TASKS, 3)
+
+
 def test_all_problems_are_told_at_once():
     def ruin(submission):
         del submission["b"]

@@ -17,7 +17,8 @@ from trm_repro.recipe_shell import render_shell
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 ARRAYS = {"builder": "BUILDER", "weights": "FETCH_WEIGHTS", "train": "TRAIN"}
-COMMANDS = yaml.safe_load((ROOT / "tests/fixtures/seed-commands.yaml").read_text())
+ENTRIES = yaml.safe_load((ROOT / "tests/fixtures/seed-commands.yaml").read_text())
+COMMANDS = [entry for entry in ENTRIES if "recipe" in entry]
 
 
 def transcribed(entry):
@@ -60,12 +61,37 @@ def test_each_difference_is_a_deviation_of_the_recipes_runs(entry):
     assert set(entry.get("differences", {})) <= known
 
 
-def test_every_recipe_of_an_upstream_has_a_transcribed_command():
-    transcripts = {entry["recipe"] for entry in COMMANDS if entry["command"] == "train"}
-    for name in list_recipes(RECIPES):
-        recipe = read_recipe(RECIPES, name)
-        if recipe.engine == "upstream" and recipe.faithful:
-            assert name in transcripts
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
+def test_every_command_of_a_faithful_recipe_is_compared(name):
+    recipe = read_recipe(RECIPES, name)
+    compared = {entry["command"] for entry in COMMANDS if entry["recipe"] == name}
+    if recipe.faithful:
+        assert compared == {"builder", "train", *(["weights"] if recipe.weights else [])}
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in ENTRIES if "recipe" not in entry], ids=lambda entry: entry["text"][:40]
+)
+def test_a_command_that_no_recipe_runs_is_a_deviation_of_its_documents_runs(entry):
+    family = {"000": "samsung", "001": "trelis", "002": "nvarc", "003": "samsung", "004": "alphaxiv"}[entry["document"]]
+    recipes = [recipe for name in list_recipes(RECIPES) if (recipe := read_recipe(RECIPES, name)).upstream]
+    known = [
+        {deviation["id"] for deviation in applying(recipe, ROOT / "docs/deviations.md")}
+        for recipe in recipes
+        if recipe.upstream.name == family
+    ]
+    assert any(entry["instead"] in numbers for numbers in known)
+
+
+def test_hydra_refuses_the_seeds_resume_and_takes_ours():
+    """Seed 003's ``load_checkpoint=`` names a key that upstream's file does not have; the engine's file is like upstream's."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import ConfigCompositionException
+
+    with initialize_config_dir(str(ROOT / "src/trm_repro/engine/config"), version_base=None):
+        with pytest.raises(ConfigCompositionException, match="load_checkpoint"):
+            compose("cfg_pretrain", overrides=["load_checkpoint=checkpoints/my_project/my_run/step_10000"])
+        assert compose("cfg_pretrain", overrides=["++load_checkpoint=step_10000"]).load_checkpoint == "step_10000"
 
 
 def test_every_recipe_names_its_seed_and_paragraph():

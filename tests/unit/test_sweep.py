@@ -46,7 +46,10 @@ def repository(tmp_path):
         folder = tmp_path / "artifacts" / recipe.run_name
         folder.mkdir(parents=True)
         metrics = {"step": 9, "ARC/pass@2": 0.25, "all.exact_accuracy": 0.125}
-        (folder / "manifest.json").write_text(json.dumps({"outputs": outputs, "metrics": metrics}))
+        manifest = {"outputs": outputs, "metrics": metrics, "faithful": not number}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        evaluations = [{"votes": 1, "interval": [0, 1]}, {"votes": 2, "interval": [0.05, 0.7]}]
+        (folder / "verdict.json").write_text(json.dumps({"evaluations": evaluations}))
     return tmp_path, sweep
 
 
@@ -58,22 +61,26 @@ def evaluations(monkeypatch):
     def run(command, **_):
         options = dict(word.removeprefix("--").split("=", 1) for word in command if word.startswith("--"))
         started.append(options)
-        report = {"checkpoints": [{"exact_accuracy": 0.5, "vote": {"pass": {"2": {"over_tasks": 0.75}}}}]}
+        passes = {"2": {"over_tasks": 0.75, "wilson_95_over_tasks": [0.3, 0.95]}}
+        report = {"checkpoints": [{"exact_accuracy": 0.5, "vote": {"pass": passes}}]}
         (Path(options["output-dir"]) / "evaluation.json").write_text(json.dumps(report))
         return type("Done", (), {"returncode": 0})
 
     monkeypatch.setattr(module.subprocess, "run", run)
+    said = type("Said", (), {"word": "COMPARED", "why": "the second with the first"})
+    monkeypatch.setattr(module, "compare", lambda first, second: said)
     return started
 
 
 def test_each_checkpoint_is_evaluated_once_with_the_cycles_asked_for(repository, evaluations):
     root, sweep = repository
     evaluate(sweep, root)
-    assert [options["checkpoint"] for options in evaluations] == [f"{root}/.repro/work/step_{i}" for i in (0, 1)]
+    checkpoints = [options["checkpoint"] for options in evaluations]
+    assert checkpoints == [f"{root}/.repro/work/step_{i}" for i in (0, 1) for _ in sweep.evaluations]
     arch = yaml.safe_load(Path(evaluations[1]["config"]).read_text())["arch"]
-    assert arch == {"H_cycles": 1, "L_cycles": 2, "halt_max_steps": 4}
+    assert arch == {"H_cycles": 3, "L_cycles": 6, "halt_max_steps": 4}
     evaluate(sweep, root)
-    assert len(evaluations) == 2, "what is done is not done again"
+    assert len(evaluations) == 4, "what is done is not done again"
 
 
 def test_another_checkpoint_is_evaluated_again(repository, evaluations):
@@ -82,16 +89,30 @@ def test_another_checkpoint_is_evaluated_again(repository, evaluations):
     path = root / "artifacts" / "arc2_rehearsal" / "manifest.json"
     path.write_text(path.read_text().replace('"sha256": "0"', '"sha256": "new"'))
     evaluate(sweep, root)
-    assert len(evaluations) == 3
+    assert len(evaluations) == 4 + len(sweep.evaluations)
 
 
 def test_the_table_has_a_line_for_each_training_and_each_evaluation(repository, evaluations):
     root, sweep = repository
     evaluate(sweep, root)
-    lines = [line for line in markdown(sweep, root).splitlines() if line.startswith("| arc2")]
-    assert len(lines) == 4
-    assert "| H_cycles=3 L_cycles=4 halt_max_steps=4 | as in training | ARC/pass@2 25.00 %" in lines[0]
-    assert "| H_cycles=1 L_cycles=2 | ARC/pass@2 75.00 %, all.exact_accuracy 50.00 % |" in lines[3]
+    text = markdown(sweep, root)
+    lines = [line for line in text.splitlines() if line.startswith("| arc2")]
+    assert len(lines) == 2 + 2 * len(sweep.evaluations)
+    trained = "| arc2-rehearsal | H_cycles=3 L_cycles=4 halt_max_steps=4 |"
+    assert lines[0] == f"{trained} as in training | yes | 2 | – | 25.00 % (5.0 to 70.0) | 12.50 % |"
+    assert lines[1] == f"{trained} H_cycles=3 L_cycles=4 | – | 1 | – | 75.00 % (30.0 to 95.0) | 50.00 % |"
+    assert "as in training | no | 2 |" in lines[3]
+    assert "* `arc2-rehearsal-h3l6`: COMPARED: the second with the first" in text
+
+
+def test_a_run_that_is_not_finished_has_a_line_and_the_others_their_evaluations(repository, evaluations):
+    root, sweep = repository
+    (root / "artifacts" / "arc2_rehearsal" / "manifest.json").unlink()
+    evaluate(sweep, root)
+    assert len(evaluations) == len(sweep.evaluations)
+    text = markdown(sweep, root)
+    assert "| arc2-rehearsal | not finished | – |" in text
+    assert "COMPARED" not in text
 
 
 def test_a_recipe_that_has_not_been_run_is_named(repository):

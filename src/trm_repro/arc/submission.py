@@ -58,12 +58,13 @@ def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def problems(submission: Any, puzzles: Mapping[str, Any]) -> list[str]:
+def problems(submission: Any, puzzles: Mapping[str, Any], attempts: int = ATTEMPTS) -> list[str]:
     """All that is wrong with a submission, one line each; empty if nothing is.
 
     Args:
         submission: what its file holds.
         puzzles: {task: {"test": [{"input": grid}, …]}} that it must answer.
+        attempts: how many times each test input must be answered; the competition takes two.
     """
     if not isinstance(submission, dict):
         return ["not a JSON object of tasks"]
@@ -78,14 +79,14 @@ def problems(submission: Any, puzzles: Mapping[str, Any]) -> list[str]:
             lines.append(f"task {task}: {count} for {len(puzzle['test'])} test inputs")
             continue
         for i, entry in enumerate(entries):
-            lines += _entry_problems(entry, f"task {task}: test input {i}")
+            lines += _entry_problems(entry, attempts, f"task {task}: test input {i}")
     return lines
 
 
-def _entry_problems(entry: Any, where: str) -> list[str]:
+def _entry_problems(entry: Any, attempts: int, where: str) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{where}: not an object of attempts"]
-    expected = [f"attempt_{i}" for i in range(1, ATTEMPTS + 1)]
+    expected = [f"attempt_{i}" for i in range(1, attempts + 1)]
     lines = [f"{where}: {key} missing" for key in expected if key not in entry]
     lines += [f"{where}: {key} unknown" for key in entry if key not in expected]
     for key in expected:

@@ -59,7 +59,7 @@ def _environment_choose(arguments: argparse.Namespace) -> None:
     from trm_repro.machine import compilers, gpus
 
     recipe = _recipe()
-    choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"))
+    choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles)
     locks = lock_files(Path("locks"), choice.lock, recipe)
     print(f"LOCKS=({shlex.join(map(str, locks))})")
     print(f"LOCK_WHY={shlex.quote(choice.why)}")

@@ -6,6 +6,7 @@ the recipe classes of today, so that it goes on working on the manifests of yest
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ NECESSARY = (
     *("G-BUILDER-COMMAND", "G-TRAIN-COMMAND", "G-NO-ARC1", "G-ENVIRONMENT", "G-PROCESSES"),
 )
 BUILD, TRAIN = "04-dataset", "05-train"
-PROCESSES = "--nproc-per-node"
+PROCESSES = re.compile(r"--nproc[-_]per[-_]node(?:=(\d+))?")
 
 
 def reasons(manifest: Mapping[str, Any]) -> list[str]:
@@ -76,8 +77,8 @@ def fast_builder(manifest: Mapping[str, Any]) -> bool:
 
 def processes(argv: Sequence[str]) -> int:
     """The number of training processes in a command of torchrun; 1 without one."""
-    words = list(argv)
-    try:
-        return int(words[words.index(PROCESSES) + 1])
-    except (ValueError, IndexError):
-        return 1
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if match := PROCESSES.fullmatch(word):
+            count = match[1] or following
+            return int(count) if count.isdecimal() else 1
+    return 1

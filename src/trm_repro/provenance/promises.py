@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePosixPath
 from typing import Any
 
 from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
@@ -27,24 +29,39 @@ SLACK = 0.05  # of the planned number of steps; upstream's own plan is 0.3 % bel
 def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the training configuration must hold: the command's words, on top of the defaults where those are known.
 
-    They are known for Samsung's code and ours, which has the same; forks have others, and some read another file.
+    They are known for Samsung's code and ours, which has the same; forks have others, and some read another file. Of
+    architectures, TRM's file is known.
     """
     from omegaconf import OmegaConf
 
-    overrides = [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
-    given = OmegaConf.from_dotlist([word for word in overrides if not word.startswith("arch=")])
+    words = _overrides(manifest)
+    given = OmegaConf.from_dotlist([word for word in words if not word.startswith("arch=")])
     layers: list[Any] = [given]
     recipe = manifest["recipe"]["resolved"]
     if not recipe["train"].get("config") and (recipe["upstream"] or {}).get("name", "samsung") == "samsung":
-        folder = files("trm_repro") / "engine/config"  # not through trm_repro.engine: that is PyTorch
-        arch = OmegaConf.create((folder / "arch/trm.yaml").read_text())
-        layers = [OmegaConf.create((folder / "cfg_pretrain.yaml").read_text()), OmegaConf.create({"arch": arch}), given]
+        layers.insert(0, _known("cfg_pretrain"))
+        if {word for word in words if word.startswith("arch=")} <= {"arch=trm"}:
+            layers.insert(1, OmegaConf.create({"arch": _known("arch/trm")}))
     merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
     assert isinstance(merged, dict)
     adapters = given.get("arch", {})  # upstream knows none; its forks write their keys only where they use them
-    merged["arch"] = {k: v for k, v in merged["arch"].items() if not k.startswith("lora_") or k in adapters}
-    wanted = {*UPSTREAM_KEYS, "arch", *(str(key) for key in given)}
-    return {str(key): value for key, value in merged.items() if key in wanted}
+    arch = {k: v for k, v in merged.get("arch", {}).items() if not k.startswith("lora_") or k in adapters}
+    wanted = {*UPSTREAM_KEYS, *(str(key) for key in given)}
+    return {str(key): value for key, value in merged.items() if key in wanted} | ({"arch": arch} if arch else {})
+
+
+def _overrides(manifest: Mapping[str, Any]) -> list[str]:
+    """The ``key=value`` words of the training command."""
+    return [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
+
+
+def _known(name: str) -> Any:
+    """One of the reference engine's configuration files on top of those it names. Not through the engine: that is PyTorch."""
+    from omegaconf import OmegaConf
+
+    file: Any = OmegaConf.create((files("trm_repro") / f"engine/config/{name}.yaml").read_text())
+    bases = [base for base in file.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    return OmegaConf.merge(*map(_known, bases), file)
 
 
 def training_command(manifest: Mapping[str, Any]) -> list[str]:
@@ -73,8 +90,13 @@ def _differences(where: str, expected: Any, found: Any) -> list[str]:
     return [] if expected == found else [f"{where}: expected {expected!r}, found {found!r}"]
 
 
+def is_trm(arch: Mapping[str, Any]) -> bool:
+    """Whether the part ``arch`` of a training configuration is TRM's; the tensors of others are not known here."""
+    return str(arch["name"]).partition("@")[0].endswith(".trm")
+
+
 def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The tensors of a checkpoint, by name without prefix: dtype and shape.
+    """The tensors of a checkpoint of TRM, by name without prefix: dtype and shape.
 
     Args:
         arch: the part ``arch`` of the training configuration.
@@ -116,6 +138,25 @@ def _swiglu(name: str, width: int, expansion: float) -> dict[str, tuple[str, tup
     }
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How often a training goes through its data, in batches of how many examples, and how often it is evaluated."""
+
+    batch: int
+    epochs: int
+    evaluations: int
+
+
+def schedule(manifest: Mapping[str, Any]) -> Schedule:
+    """What the training command says of it, or else upstream's file, whose schedule the engine has under the same name."""
+    words = dict(word.split("=", 1) for word in _overrides(manifest))
+    file = _known(PurePosixPath(manifest["recipe"]["resolved"]["train"].get("config") or "cfg_pretrain").stem)
+    batch, epochs, interval = (
+        int(words.get(key) or file[key]) for key in ("global_batch_size", "epochs", "eval_interval")
+    )
+    return Schedule(batch, epochs, epochs // interval)
+
+
 def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str]:
     """Whether checkpoints of these steps can come from this dataset with this command.
 
@@ -128,15 +169,15 @@ def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str
         lines = [f"step_{step}: the recipe's run writes none of that number" for step in steps if step not in known]
         return lines + ([f"step_{known[-1]}: the last one is missing"] if known[-1] not in steps else [])
     rows = {entry["path"].rpartition("/train/")[2]: entry.get("rows") or 0 for entry in manifest["outputs"]}
-    config = expected_config(manifest)
+    plan = schedule(manifest)
     groups = rows.get("all__group_indices.npy", 1) - 1
     puzzles, examples = rows.get("all__puzzle_identifiers.npy", 0), rows.get("all__inputs.npy", 0)
     if groups < 1 or not puzzles or not steps:
         return ["the manifest counts no training puzzles, or no checkpoints"]
-    batch, mean = config["global_batch_size"], examples / puzzles
-    drawn = config["epochs"] * groups * mean
-    intervals = config["epochs"] / config["eval_interval"]  # each drops its last, incomplete batch
-    least, most = (1 - SLACK) * drawn / (batch + 2 * mean) - intervals, (1 + SLACK) * drawn / batch
+    mean = examples / puzzles
+    drawn = plan.epochs * groups * mean
+    least, most = (1 - SLACK) * drawn / (plan.batch + 2 * mean), (1 + SLACK) * drawn / plan.batch
+    least -= plan.evaluations  # each interval drops its last, incomplete batch
     if not least <= steps[-1] <= most:
         return [f"step_{steps[-1]}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
     return []

@@ -46,6 +46,8 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
 def _losses(metrics: Path) -> str:
     """The training loss at both ends, as the mean of a tenth of the steps."""
     losses = [value for _, value in series(read_metrics(metrics), "train/lm_loss")]
+    if not losses:
+        return "training loss: not on record"
     tenth = max(1, len(losses) // 10)
     first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
     return f"training loss: {first:.3f} at first, {last:.3f} at last (means of {tenth} of {len(losses)} steps)"

@@ -57,7 +57,7 @@ def card(manifest: Mapping[str, Any], *, title: str, license: str, files: Iterab
             "## Results\n\n" + _results(scores),
             "## Use\n\n" + _use(),
             "## Differences\n\n" + _differences(manifest),
-            "## License\n\n" + _license(license),
+            "## License\n\n" + _license(manifest, license),
         ]
     )
     return f"---\n{front.to_yaml()}\n---\n\n{body}\n"
@@ -153,8 +153,11 @@ def _differences(manifest: Mapping[str, Any]) -> str:
     return "\n".join(lines) if lines else "None was recorded."
 
 
-def _license(license: str) -> str:
+def _license(manifest: Mapping[str, Any], license: str) -> str:
+    upstream = manifest["recipe"]["resolved"].get("upstream") or {}
+    used = upstream.get("license", "MIT")
     return (
         f"The weights are published under {license}. The code of the Tiny Recursive Model is © 2025 Samsung under the "
         "MIT License (`LICENSE.upstream` where the run used it); trm-repro is under the MIT License."
+        + (f" The code that trained them is {upstream['name']}'s, whose license is: {used}." if used != "MIT" else "")
     )

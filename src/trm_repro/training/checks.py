@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from trm_repro.arc.submission import problems
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.provenance.checkpoints import checkpoints, step_of
-from trm_repro.provenance.promises import config_problems, expected_config, expected_tensors, step_problems
+from trm_repro.provenance.promises import config_problems, expected_config, expected_tensors, is_trm, step_problems
 from trm_repro.provenance.tensors import Tensor, read_checkpoint
 from trm_repro.training.state import Place, configuration
 
@@ -47,22 +47,25 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
     """
     recipe, made = place.recipe, []
     if recipe.expected.checkpoints:
-        found = checkpoints(place.folder)
+        found, config = checkpoints(place.folder), configuration(place.folder)
+        shapes = "tensors as the configuration has them"
+        if config and not is_trm(config["arch"]):
+            shapes = f"readable; the tensors of {config['arch']['name']} are not known here"
         made.append(_steps(manifest, recipe.expected.steps, [step_of(path) for path in found]))
         for path in found:
             lines = list(tensor_problems(path, place, values=path == found[-1]))
             size = f"{path.stat().st_size:,} bytes"
-            made.append(_check(path.name, lines, f"{size}, tensors as the configuration has them"))
+            made.append(_check(path.name, lines, f"{size}, {shapes}"))
         if recipe.train.config:
             made.append(Check("configuration", "skipped", (f"it is upstream's {recipe.train.config}",)))
         else:
-            lines = config_problems(expected_config(manifest), configuration(place.folder))
+            lines = config_problems(expected_config(manifest), config)
             made.append(_check("configuration", lines, "every field is the recipe's or upstream's default"))
-        lines = list(source_problems(place, manifest))
+        lines = list(source_problems(place))
         made.append(_check("sources", lines, "the copies of the model's and the loss's code are what they must be"))
     if recipe.expected.submission:
         for path in submissions(place.folder):
-            lines = problems(read_json(path), puzzles)
+            lines = problems(read_json(path), puzzles, recipe.expected.attempts)
             made.append(_check(path.parent.name, lines, "an entry for every test input"))
         if not submissions(place.folder):
             made.append(Check("submission", "broken", ("there is none",)))
@@ -95,7 +98,7 @@ def submission_step(path: Path) -> int:
 
 
 def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
-    """Whether a checkpoint has the tensors that its configuration and dataset describe.
+    """Whether a checkpoint has the tensors that its configuration and dataset describe, where that is TRM's.
 
     Args:
         path: the checkpoint.
@@ -118,12 +121,13 @@ def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
     if config["arch"].get("lora_rank"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(("_lora_A", "_lora_B"))}
     identifiers = read_json(place.dataset / "train" / "dataset.json")["num_puzzle_identifiers"]
-    expected = expected_tensors(config["arch"], place.recipe.target_dataset, identifiers)
-    for name in sorted(expected.keys() | tensors.keys()):
-        one = expected.get(name)
-        other = (tensors[name].dtype, tensors[name].shape) if name in tensors else None
-        if one != other:
-            yield f"{name}: expected {_shown(one)}, found {_shown(other)}"
+    if is_trm(config["arch"]):
+        expected = expected_tensors(config["arch"], place.recipe.target_dataset, identifiers)
+        for name in sorted(expected.keys() | tensors.keys()):
+            one = expected.get(name)
+            other = (tensors[name].dtype, tensors[name].shape) if name in tensors else None
+            if one != other:
+                yield f"{name}: expected {_shown(one)}, found {_shown(other)}"
     for name, tensor in tensors.items() if values else ():
         if wrong := infinite(path, tensor):
             yield f"{name}: {wrong:,} numbers are not finite"
@@ -144,13 +148,14 @@ def infinite(path: Path, tensor: Tensor) -> int:
     )
 
 
-def source_problems(place: Place, manifest: Mapping[str, Any]) -> Iterator[str]:
+def source_problems(place: Place) -> Iterator[str]:
     """Whether the code that the training copied beside its checkpoints is the pinned one (or this engine's own)."""
     copies = sorted(place.folder.glob("*.py"))
     if not copies:
         yield "no copy of the model's code beside the checkpoints"
     if place.recipe.upstream:
-        pinned = pinned_blobs(place.work, place.recipe.upstream.commit)
+        upstream = place.recipe.upstream
+        pinned = pinned_blobs(place.work, upstream.commit, upstream.submodules)
     else:
         pinned = {blob(path) for path in (PACKAGE / "engine").glob("*.py")}
     for path in copies:
@@ -158,12 +163,18 @@ def source_problems(place: Place, manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path.name}: not a file of {'the pinned commit' if place.recipe.upstream else 'this engine'}"
 
 
-def pinned_blobs(clone: Path, commit: str) -> set[str]:
-    """The names git has for the contents of all files of a commit."""
+def pinned_blobs(clone: Path, commit: str, submodules: Sequence[str] = ()) -> set[str]:
+    """The names git has for the contents of all files of a commit; those in submodules, at the commits it names, too."""
     listed = subprocess.run(
-        ["git", "-C", str(clone), "ls-tree", "-r", commit], capture_output=True, text=True, check=False
+        ["git", "-C", str(clone), "ls-tree", "-r", "-z", commit], capture_output=True, text=True, check=False
     ).stdout
-    return {line.split()[2] for line in listed.splitlines()}
+    found: set[str] = set()
+    for mode, _, name, path in (re.split(r"[ \t]", line, maxsplit=3) for line in listed.split("\0")[:-1]):
+        if mode != "160000":
+            found.add(name)
+        elif path in submodules:
+            found |= pinned_blobs(clone / path, name)
+    return found
 
 
 def blob(path: Path) -> str:
