@@ -214,6 +214,18 @@ def test_a_run_that_goes_on_has_a_manifest_without_end_or_final_checkpoint(tmp_p
     parse_manifest(json.dumps(manifest).encode())
 
 
+def test_what_later_steps_noted_is_of_an_earlier_manifest(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    before = the_manifest(run)
+    last = {
+        name: json.loads((run.folder / name).read_text().splitlines()[-1])
+        for name in ("commands.jsonl", "guards.jsonl")
+    }
+    for name, entry in last.items():
+        append(run.folder / name, {**entry, "step": "07-publish"})
+    assert the_manifest(run) == before
+
+
 def test_a_run_that_has_not_begun_has_none(tmp_path: Path) -> None:
     run = make_run(tmp_path, until=3)
     for stamp in run.folder.glob("*.stamp"):

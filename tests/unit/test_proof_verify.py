@@ -379,6 +379,13 @@ def test_a_broken_archive(pristine: Path, tmp_path: Path, form: str) -> None:
     assert (verdict.word == CANNOT_TELL and "cannot be unpacked" in str(verdict)) or verdict.word == ALTERED
 
 
+def test_no_room_to_unpack(pristine: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "kaggle"), "zip", pristine)
+    words = ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", sys.executable, "-m", "trm_repro", "verify", archive]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "TMPDIR can name a place with more room" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_manifest_of_the_future(bundle: Path) -> None:
     replace(bundle / "manifest.json", "trm-repro/manifest/v1", "trm-repro/manifest/v2")
     verdict = reseal(bundle)

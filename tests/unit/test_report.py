@@ -305,7 +305,7 @@ def test_published_numbers_are_those_of_the_same_puzzles() -> None:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390)])
 def test_in_a_browser(facts: Facts, tmp_path: Path, scheme: str, width: int) -> None:
-    """It is laid out without errors, nothing is wider than the screen, and the scheme is followed."""
+    """Nothing is wider than the screen or too small to read, no table needs scrolling, and the scheme is followed."""
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
@@ -315,6 +315,9 @@ def test_in_a_browser(facts: Facts, tmp_path: Path, scheme: str, width: int) -> 
         "e.getBoundingClientRect().right>innerWidth+1).map(e=>e.tagName);"
         "document.title='PROBE '+JSON.stringify({wide,width:innerWidth,"
         "page:document.documentElement.scrollWidth,paper:s.backgroundColor,text:s.color,"
+        "scrolled:[...document.querySelectorAll('.scroll')].filter(e=>!e.closest('details')&&e.scrollWidth>e.clientWidth+1)"
+        ".map(e=>e.innerText),smallest:Math.min(...[...document.querySelectorAll('svg text')].map("
+        "e=>parseFloat(getComputedStyle(e).fontSize)*e.getScreenCTM().a)),"
         "charts:document.querySelectorAll('figure svg[role=img]').length})})</script></body>"
     )
     # a frame as wide as a phone: headless windows have a least width
@@ -337,6 +340,7 @@ def test_in_a_browser(facts: Facts, tmp_path: Path, scheme: str, width: int) -> 
     seen = json.loads(found[1].replace("&amp;", "&"))
     assert seen["width"] == width and seen["page"] <= width and not seen["wide"], seen
     assert seen["paper"] == ("rgb(13, 17, 23)" if scheme == "dark" else "rgb(255, 255, 255)"), seen
+    assert not seen["scrolled"] and seen["smallest"] >= 9, seen
     assert seen["charts"] >= 5 + 4 * 5
 
 

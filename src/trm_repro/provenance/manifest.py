@@ -31,7 +31,7 @@ from trm_repro.stamps import Run, Stamp, last_attempts, read_stamp
 
 FORMAT = "trm-repro/manifest/v1"
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
-ENVIRONMENT = "03-venv"
+ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
 
@@ -83,7 +83,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             for stamp in stamps
         ],
         "commands": commands,
-        "guards": last_attempts(run, "guards.jsonl"),
+        "guards": _records(run, "guards.jsonl"),
         "deviations": applying(recipe),
         "host": machine,
         "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
@@ -99,10 +99,15 @@ def _stamps(run: Run) -> list[Stamp]:
     return [stamp for step in run.steps if step <= TRAIN and (stamp := read_stamp(run.path(step)))]
 
 
+def _records(run: Run, name: str) -> list[dict[str, Any]]:
+    """What each step's last attempt noted, up to the step that writes the manifest; later ones are of an earlier manifest."""
+    return [entry for entry in last_attempts(run, name) if entry["step"] <= WRITES]
+
+
 def _commands(run: Run, scrubber: Scrubber) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The commands of each step's last attempt, and the machine that trained; this one while there is none."""
     commands, machine = [], host()
-    for entry in last_attempts(run, "commands.jsonl"):
+    for entry in _records(run, "commands.jsonl"):
         ran_on = entry.pop("host", machine)
         if entry["step"] == TRAIN and entry["exit_code"] == 0:
             machine = ran_on

@@ -155,7 +155,8 @@ def opened(path: Path) -> Iterator[Path]:
                 with tarfile.open(path) as archive:
                     archive.extractall(folder, filter="data")
         except Exception as error:  # every decompressor has errors of its own
-            raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}") from None
+            room = "TMPDIR can name a place with more room" if isinstance(error, OSError) and error.errno else None
+            raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}", hint=room) from None
         inside = list(folder.iterdir())
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 

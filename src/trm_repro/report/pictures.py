@@ -45,7 +45,7 @@ def chart(drawn: Chart, number: int) -> str:
         for t in _ticks(0, right)
         if t <= right
     ]
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">training steps</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">training steps</text>')
     curves = [curve for curve in drawn.curves if curve.points]
     for index, curve in enumerate(curves):
         parts.append(_curve(index, [(x(a), y(b)) for a, b in curve.points], dots=curve.dots))

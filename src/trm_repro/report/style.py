@@ -38,7 +38,8 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-bo
 th{font-weight:600}
 tr.ours td,tr.ours th{font-weight:700}
 code,pre{font:.85em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-td{overflow-wrap:anywhere;min-width:6.5rem}
+td code,td:last-child{overflow-wrap:anywhere}
+td:last-child{min-width:6rem}
 .packages{columns:15rem;padding:0;list-style:none;font-size:.92rem}
 pre{background:var(--card);padding:.7rem .9rem;border-radius:.4rem;overflow-x:auto;white-space:pre-wrap;
   overflow-wrap:anywhere}
@@ -46,7 +47,7 @@ figure{margin:0}
 figcaption{font-weight:600;margin-bottom:.3rem}
 svg{display:block;max-width:100%;height:auto}
 svg text{fill:var(--quiet);font-size:13px;font-family:inherit}
-.intervals{max-width:38rem;margin:1rem 0}
+.intervals{max-width:34rem;margin:1rem 0}
 svg text.ours{fill:var(--ink);font-weight:700}
 svg .rule{stroke:var(--rule)}
 svg polyline{fill:none;stroke-width:2;stroke-linejoin:round}
@@ -67,6 +68,7 @@ circle.theirs{fill:var(--quiet)}
 .empty{border:1px dashed var(--rule);padding:1.4rem;text-align:center;color:var(--quiet)}
 details{margin:.6rem 0}
 summary{cursor:pointer;font-weight:600}
+@media(max-width:30rem){th,td{padding-right:.5rem}td:last-child{min-width:5rem;padding-right:0}}
 @media print{
   :root{--ink:#000;--quiet:#444;--paper:#fff;--card:#fff;--rule:#bbb;--accent:#0550ae;--good:#116329;
     --bad:#a40e26;--c0:#0550ae;--c1:#bc4c00;--c2:#116329;--c3:#8250df;--c4:#a40e26;--c5:#57606a}
