@@ -9,13 +9,14 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-seeds test-upstream test-env locks
+.PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean test lint unit bats bench
+.PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
 .PHONY: $(STEP_N)
 
 help: ## this list
-	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
+	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
 .venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
@@ -53,6 +54,9 @@ report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
 
+evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint (a file or a Hugging Face id) alone; ARGS="--help" says how
+	@$(TOOL)/trm-repro evaluate --checkpoint "$(or $(CHECKPOINT),$(error CHECKPOINT=… is missing))" --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs
 
@@ -65,9 +69,10 @@ sweep: .venv/ready ## the recipes of SWEEP=… side by side, with one table at t
 clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only with DATA=1
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
-lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
+lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba* .ci/run
 	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
+	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
@@ -79,6 +84,9 @@ bats: .venv/ready ## the steps and guards, against a stand-in upstream
 
 test: lint bats unit ## everything
 
+bench: .venv/ready ## BENCH=engine, score, dataset, verify or agreement: side-by-side measurements; ARGS="…", --help among them
+	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
+
 test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test
 	@$(TOOL)/python tests/seeds.py "$(SEEDS)"
 
@@ -87,6 +95,15 @@ test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned and its b
 
 test-env: .venv/ready ## step 3 for real with LOCK=cu130 (cu130-trelis …); minutes, 6 GB, no GPU needed; not part of test
 	@tests/environment.sh $(LOCK)
+
+test-slurm: .venv/ready ## every job on a real Slurm of two nodes, here: pre-emption, a lost node; not part of test
+	@tests/slurm.sh
+
+test-container: .venv/ready ## machines/Dockerfile built and run, stopped and started again; not part of test
+	@tests/container.sh
+
+test-sky: .venv/ready ## every job for the clouds, read by the real SkyPilot; not part of test
+	@tests/sky.sh
 
 locks: .venv/ready ## locks/*.txt from locks/*.in (UPGRADE=1: the newest versions)
 	@lib/locks.sh

@@ -11,7 +11,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
-root=$PWD work=$PWD/.repro/test-container
+work=$PWD/.repro/test-container
 mounts=()
 for mount in ${MOUNTS-}; do mounts+=(--volume "$mount:ro"); done
 image=localhost/trm-test
@@ -65,7 +65,7 @@ build() {
   git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/context" -x
   git -C "$work/context" remote set-url origin https://planted-token@example.invalid/
   echo 'export HF_TOKEN=planted-token' >"$work/context/env.local.sh"
-  buildah bud --quiet --isolation chroot "${mounts[@]}" --file "$work/context/machines/Dockerfile" --tag "$image" \
+  buildah bud --quiet --layers --isolation chroot "${mounts[@]}" --file "$work/context/machines/Dockerfile" --tag "$image" \
     --build-arg BASE="$image-python:3.11" --build-arg PYTHON310="$image-python:3.10" "$work/context"
   [[ $(in_it id -u) == 1000 ]]
   in_it python3.10 -c 'import ctypes, ssl, sqlite3, venv; print("Python 3.10 works in it")'

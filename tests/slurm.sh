@@ -144,16 +144,19 @@ trains() {
   wait_for 1800 "attempt $1 to train" "grep -q 'attempt $1' $log 2>/dev/null && [[ \$(cat .repro/work/checkpoints/*/arc2_rehearsal/metrics.jsonl 2>/dev/null | wc -l) -gt 4 ]]"
 }
 
-# kill -9 of all that runs on a node: its slurmd, the daemons of its jobs, and their processes.
+# lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their processes.
 lose_node() {
-  local pids=("$(cat "$work/$1.pid")") pid
-  for pid in $(grep -lsz "^SLURMD_NODENAME=$1\$" /proc/[0-9]*/environ | cut -d/ -f3) $(pgrep slurmstepd); do pids+=("$pid"); done
+  local pids=("$(<"$work/$1.pid")") pid
+  for pid in $(pgrep -x slurmstepd); do
+    [[ -z $(find "/proc/$pid/fd" -lname "$work/$1.log") ]] || pids+=("$pid")
+  done
+  for pid in $(grep -lsz "^SLURMD_NODENAME=$1\$" /proc/[0-9]*/environ | cut -d/ -f3); do pids+=("$pid"); done
   kill -KILL "${pids[@]}"
 }
 
 # The line of docs/machines.md, on the rehearsal's data: as a whole; and with a node lost, and resumed.
 two_nodes() {
-  local train=(srun --quiet --partition both --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --mem 2G
+  local final train=(srun --quiet --partition both --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --mem 2G
     .venv/bin/torchrun --nnodes 2 --nproc-per-node 1 --rdzv_backend=c10d --rdzv_id=run --rdzv_endpoint=127.0.0.1:29533
     -m trm_repro.engine.pretrain arch=trm 'data_paths=[.repro/work/data/arc2-rehearsal-aug-8]' 'evaluators=[]' ema=True
     global_batch_size=8 epochs=2 eval_interval=2 arch.hidden_size=64 arch.num_heads=2 arch.L_cycles=2 arch.halt_max_steps=2
@@ -163,12 +166,12 @@ two_nodes() {
   wait_for 900 'two nodes to train' '[[ $(cat checkpoints/*/broken/metrics.jsonl 2>/dev/null | wc -l) -gt 4 ]]'
   lose_node node2
   ! wait "$!" || { echo "error: a node was lost, and the run ended well" >&2 && exit 1; }
-  grep -h 'another process is lost' broken.log
   slurmd -N node2
   wait_for 60 'the nodes' '[[ $(sinfo --noheader --partition both --states idle --format %D) == 2 ]]'
   "${train[@]}" +run_name=broken ++resume=True >resumed.log 2>&1 || { cat resumed.log >&2 && exit 1; }
   grep -h 'resuming after' resumed.log
-  cmp checkpoints/*/{whole,broken}/step_"$(ls checkpoints/*/whole | sed -n 's/^step_//p' | sort -n | tail -1)"
+  final=$(printf '%s\n' checkpoints/*/whole/step_* | sed -n 's/.*step_\([0-9]*\)$/\1/p' | sort -n | tail -1)
+  cmp checkpoints/*/{whole,broken}/"step_$final"
   echo "two nodes: a lost one ends the run, and the resumed run is the whole one, bit for bit"
 }
 

@@ -10,7 +10,10 @@ import time
 import pytest
 from engine_support import ALONE, arguments, config, environment, metrics, write_dataset
 
-from trm_repro.engine import checkpoint, pretrain
+from trm_repro.engine import checkpoint, cluster, pretrain
+from trm_repro.engine.data import Split
+from trm_repro.engine.world import World
+from trm_repro.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ class Nodes:
     """Two agents, each in the folder of its node; ``folder`` is one that both see.
 
     Args:
-        args: the words of the training, the same on both; or those of each.
+        args: the words of the training, the same on both.
         homes: the folder that each starts in.
     """
 
@@ -32,16 +35,15 @@ class Nodes:
             meeting = f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}"
         words = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=run", meeting]
         words += ["-m", "trm_repro.engine.pretrain"]
-        each = args if isinstance(args[0], list) else [args, args]
         self.agents = [
             subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", *words, *own],
+                [sys.executable, "-m", "torch.distributed.run", *words, *args],
                 cwd=home,
                 env=environment(),
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for own, home in zip(each, homes, strict=True)
+            for home in homes
         ]
 
     def end(self):
@@ -128,10 +130,31 @@ def test_without_training_states_they_need_share_none(data, homes):
     assert found[0].endswith("preds.0") and len({name[-1] for name in found}) == 2
 
 
-def test_nodes_that_do_not_do_the_same_are_told_so(data, homes, tmp_path):
-    other = write_dataset(tmp_path / "toy", seed=1)
-    each = [arguments(data, "run", keep_checkpoints=0), arguments(other, "run", keep_checkpoints=0, lr=0.02)]
-    codes, said = Nodes(each, homes).end()
-    assert 0 not in codes
-    for text in said:
-        assert "lr: rank 1 on " in text and "the train data: rank 1" in text
+class Pair(World):
+    """Rank 0 of two, of which the other says what it is made to say."""
+
+    def __init__(self, other):
+        super().__init__(0, 2, ALONE.device)
+        object.__setattr__(self, "other", other)
+
+    def collect(self, value):
+        return [value, ("elsewhere", self.other)]
+
+    def agree(self, value):
+        return value
+
+
+def test_nodes_that_do_not_do_the_same_are_told_so(data, tmp_path):
+    run = config(data).model_dump()
+    facts = {key: repr(value) for key, value in run.items() if key not in cluster.PER_NODE}
+    same = Split(data, "train")
+    alike = facts | {"the train data": cluster.fingerprint(same)}
+    cluster.check_alike(Pair(alike), run | {"threads": 9, "data_paths": ["elsewhere"]}, [same])
+    other = Split(write_dataset(tmp_path / "toy", seed=1), "train")
+    with pytest.raises(UsageError, match=r"lr: rank 1 on elsewhere has 0\.02, rank 0 on \S+ has 0\.01"):
+        cluster.check_alike(Pair(alike | {"lr": "0.02"}), run, [same])
+    with pytest.raises(UsageError, match="the train data: rank 1 on elsewhere has"):
+        cluster.check_alike(Pair(alike), run, [other])
+    (data / "identifiers.json").write_text("[]")
+    with pytest.raises(UsageError, match="the train data"):
+        cluster.check_alike(Pair(alike), run, [same])

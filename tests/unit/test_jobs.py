@@ -1,10 +1,15 @@
 """The job files and the scripts that run a recipe on other machines."""
 
+import base64
+import functools
+import http.server
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -40,9 +45,7 @@ def test_every_recipe_has_a_slurm_job_that_bash_and_sbatch_can_read(name):
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     found = directives(text)
     gpus = read_recipe(ROOT / "recipes", name).gpu_count
-    assert set(found) == SBATCH - (set() if gpus else {"gpus-per-node"}), (
-        "a cluster without GPUs takes no request for 0"
-    )
+    assert set(found) == SBATCH - (set() if gpus else {"gpus-per-node"})
     assert found["requeue"] == "" and found["open-mode"] == "append"
     assert int(found.get("gpus-per-node", 0)) == gpus
     assert "$" + "{" not in text.replace("${SLURM_SUBMIT_DIR:?", "").replace("${SLURM_RESTART_COUNT:-", "")
@@ -219,6 +222,67 @@ def test_tokens_come_from_files_and_stay_out_of_files_and_words(repository, prog
     assert kept == []
 
 
+def test_a_private_repository_is_cloned_with_a_token_that_nobody_writes_down(repository, programs, tmp_path):
+    """From a server that asks for it, as GitHub does; and never from a URL that holds it."""
+    folder, _ = repository
+    token = "planted-token-90cd"
+    for words in (
+        ["clone", "--quiet", "--bare", folder, tmp_path / "served"],
+        ["-C", tmp_path / "served", "update-server-info"],
+    ):
+        subprocess.run(["git", *words], env=programs, check=True)
+    expected = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
+
+    class Private(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.headers["Authorization"] == expected:
+                return super().do_GET()
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="private"')
+            self.end_headers()
+
+        def log_message(self, *said):
+            pass
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Private, directory=tmp_path / "served")
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}/"
+        refused = onstart(programs, tmp_path, REPRO_URL=f"http://{token}@{place}")
+        assert refused.returncode == 2 and "give it as GITHUB_TOKEN" in refused.stderr and token not in refused.stderr
+        assert onstart(programs, tmp_path, REPRO_URL=f"http://{place}", GITHUB_TOKEN="another").returncode == 128
+        for _ in range(2):  # cloned, then pulled
+            done = onstart(programs, tmp_path, REPRO_URL=f"http://{place}", GITHUB_TOKEN=token)
+            assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+        server.shutdown()
+    kept = [path for path in (tmp_path / "workspace").rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if token in path.read_text("latin-1")]
+
+
+def test_a_distribution_without_python_3_10_is_told_of_and_not_given_up(tmp_path):
+    """What apt-get would be asked for is what is missing, and can be had."""
+    (tmp_path / "bin").mkdir()
+    for name in ("bash", "env", "git", "ps", "python3"):
+        (tmp_path / "bin" / name).symlink_to(sys.executable if name == "python3" else shutil.which(name))
+    for name, text in {
+        "apt-get": f'echo "$*" >>{tmp_path}/asked',
+        "apt-cache": ":",
+        "sudo": 'shift; exec "$@"',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    done = subprocess.run(
+        [MACHINES / "packages.sh"], env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "python3\n"), done.stderr
+    assert "no Python 3.10" in done.stderr
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "update --quiet=2",
+        "install --yes --quiet=2 --no-install-recommends ca-certificates make g++",
+    ]
+
+
 def over_ssh(environ, folder, *words, **more):
     return subprocess.Popen(
         ["machines/ssh.sh", "127.0.0.1", *words],
@@ -246,9 +310,8 @@ def remote(repository, tmp_path):
     says = f'#!/bin/bash\necho "$*" >>{tmp_path}/words\n'
     program.touch(mode=0o755)
     if not server:
-        program.write_text(
-            f'{says}shift 3; cd {home}; HOME={home} exec env -u SSH -u RECIPE -u HF_TOKEN bash -c "$*"\n'
-        )
+        stands_for = f'shift 3; cd {home}; HOME={home} exec env -u SSH -u RECIPE -u HF_TOKEN bash -c "$*"\n'
+        program.write_text(says + stands_for)
         yield folder, environ, home / "trm-repro", children
         return
     with socket.socket() as free:
@@ -286,9 +349,11 @@ def test_a_run_over_ssh_takes_the_files_and_knobs_and_keeps_secrets_off_the_comm
 
 def test_a_run_over_ssh_outlives_the_connection_and_is_followed_not_doubled(remote):
     folder, environ, there, connections = remote
-    (folder / "Makefile").write_text("all:\n\t@echo begun >>begun; until [ -e go ]; do sleep 0.1; done; touch ended\n")
+    (folder / "Makefile").write_text(
+        "all:\n\t@echo begun | tee -a begun; until [ -e go ]; do sleep 0.1; done; touch ended\n"
+    )
     lost = over_ssh(environ, folder)
-    begun(there / "begun")
+    assert lost.stdout.readline() == "begun\n"  # it follows the log
     for connection in connections(lost):
         os.kill(connection, signal.SIGKILL)
     assert lost.wait(timeout=60) in (255, 128 + signal.SIGKILL)
