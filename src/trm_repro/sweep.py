@@ -152,12 +152,11 @@ def markdown(sweep: Sweep, repository: Path) -> str:
         found = rows(sweep, run) if run else [(name, "not finished", *[NOTHING] * (len(COLUMNS) - 2))]
         lines += ["| " + " | ".join(row) + " |" for row in found]
     lines += ["", VOTES]
-    first, *others = [run for run in runs if run] or [None]
-    if first and others:
-        lines += ["", f"Beside `{first.recipe.name}`, by `trm-repro compare`:", ""]
-    for other in others:
-        assert first and other
-        comparison = compare(first.manifest, other.manifest)
+    finished = [run for run in runs if run]
+    if len(finished) > 1:
+        lines += ["", f"Beside `{finished[0].recipe.name}`, by `trm-repro compare`:", ""]
+    for other in finished[1:]:
+        comparison = compare(finished[0].manifest, other.manifest)
         lines.append(f"* `{other.recipe.name}`: {comparison.word}: {comparison.why}")
     return "\n".join(lines) + "\n"
 
