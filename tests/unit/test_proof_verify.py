@@ -371,6 +371,14 @@ def test_something_else(tmp_path: Path) -> None:
     assert verify(tmp_path / "x.txt").word == CANNOT_TELL
 
 
+def test_the_artifacts_of_a_run_are_no_bundle(bundle: Path) -> None:
+    (bundle / "weights").mkdir()
+    assert verify(bundle).word == ALTERED
+    (bundle / "model.ckpt").rename(bundle / "weights/model.ckpt")
+    verdict = verify(bundle)
+    assert verdict.word == CANNOT_TELL and "not the bundle made of it" in str(verdict)
+
+
 @pytest.mark.parametrize("form", ["zip", "gztar", "bztar", "xztar"])
 def test_a_broken_archive(pristine: Path, tmp_path: Path, form: str) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), form, pristine))

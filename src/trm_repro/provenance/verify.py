@@ -96,6 +96,11 @@ def verify(
             names = {entry.name for entry in folder.iterdir()}
             if not names & {SUMS, MANIFEST}:
                 return _cannot_tell(f"{path}: not a bundle: neither {SUMS} nor {MANIFEST} is in it")
+            if "weights" in names and "model.ckpt" not in names:
+                return _cannot_tell(
+                    f"{path}: what a run leaves, not the bundle made of it; `make verify` checks that, and "
+                    f"`sha256sum -c {SUMS}` the files here"
+                )
             digests = {
                 path.name: digest for path, digest in digest_files(filter(Path.is_file, folder.iterdir())).items()
             }
