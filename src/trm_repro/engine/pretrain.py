@@ -23,6 +23,7 @@ from trm_repro.digests import digest_file
 from trm_repro.engine import checkpoint, lora, loss
 from trm_repro.engine import model as model_source
 from trm_repro.engine.checkpoint import TrainingStates
+from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
@@ -52,6 +53,7 @@ class Run:
             self.test = Split(Path((config.data_paths_test or config.data_paths)[0]), "test")
             if self.test.metadata.num_puzzle_identifiers != self.data.metadata.num_puzzle_identifiers:
                 raise InvariantBroken("the training and the test data do not have the same puzzle identifiers")
+        check_alike(world, config.model_dump(), [self.data, *([self.test] if self.test else [])])
         self.evaluator: ArcEvaluator | None = None
         if self.test and config.evaluators and world.leads:
             self.evaluator = ArcEvaluator(self.test, config.evaluators[0])
@@ -96,7 +98,8 @@ class Run:
     def train(self) -> None:
         """Trains from the start, or from the newest training state, to the end."""
         config, training = self.config, self.training
-        resumed = self._prepare_folder()
+        with explained("the start"):
+            resumed = self._prepare_folder()
         if self.log and not resumed:
             self.log.write(0, {"num_params": sum(p.numel() for p in self.model.parameters())})
         title = f"training {config.run_name}"
@@ -187,6 +190,7 @@ class Run:
             "q_halt_logits": torch.from_numpy(predictions.q_halt_logits),
         }
         path = self.config.folder / f"step_{self.training.step}_all_preds.{self.world.rank}"
+        path.parent.mkdir(parents=True, exist_ok=True)  # of a node that does not share rank 0's
         torch.save({name: arrays[name] for name in self.config.eval_save_outputs}, path)
 
     # --- files -------------------------------------------------------------------------------------------------------
@@ -203,19 +207,22 @@ class Run:
         """Resumes if asked to and possible; else starts a folder that holds no other run. Returns whether it resumed."""
         config, world = self.config, self.world
         folder = config.folder
-        newest = world.agree(str(self.states.newest() or "")) if config.resume else ""
-        if not config.resume and (checkpoint.steps_in(folder) or self.states.newest()):
+        found = self.states.newest() if world.leads else None
+        newest = world.agree(found and found.name)
+        if not config.resume and world.agree(bool(newest or (world.leads and checkpoint.steps_in(folder)))):
             raise InvariantBroken(
                 f"{folder} holds the checkpoints of a run already",
                 hint="resume=True goes on with it; else choose another +run_name, or move the folder away",
             )
-        world.wait()
         if world.leads:
             self._start_log()
+            if not newest:
+                self._describe_run()
+        if config.keep_checkpoints:
+            check_shared(world, self.states.folder)
         if newest:
-            self._resume(Path(newest))
-        elif world.leads:
-            self._describe_run()
+            self._resume(self.states.folder / newest)
+        else:
             self._say(f"training from the start in {folder}")
         return bool(newest)
 
@@ -263,13 +270,14 @@ class Run:
                 "sampler": self.sampler.state_dict(),
                 "metrics_position": self.log.position(),
             }
-        if world.leads:
-            self.states.begin(step)
-        world.wait()
-        self.states.write(step, state)
-        world.wait()
-        if world.leads:
-            self.states.commit(step)
+        with explained(f"the training state of step {step}"):
+            if world.leads:
+                self.states.begin(step)
+            world.wait()
+            self.states.write(step, state)
+            world.wait()
+            if world.leads:
+                self.states.commit(step)
 
     def _resume(self, folder: Path) -> None:
         own = checkpoint.load(folder / f"rank_{self.world.rank}.pt")
@@ -327,7 +335,9 @@ def run(values: Mapping[str, Any]) -> None:
     """Trains as the composed configuration says."""
     config = parse(values)
     with join(config.device, config.threads) as world:
-        Run(config, world).train()
+        with explained("the start"):
+            training_run = Run(config, world)
+        training_run.train()
 
 
 @hydra.main(config_path=str(Path(__file__).with_name("config")), config_name="cfg_pretrain", version_base="1.3")  # type: ignore[untyped-decorator]
