@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -18,9 +19,14 @@ TEMPLATES = {"slurm": "slurm.sh.in", "sky": "sky.yaml.in"}
 UNKNOWN_HOURS, MARGIN = 24.0, 1.5
 ANY_GPU = "L4"  # for a recipe that runs on any
 CORES_PER_GPU = 4  # one process a GPU, two data loaders each, and the system
+# Where a bucket can be mounted; Lambda has no spot machines. RunPod mounts no bucket, and has volumes of its own.
+BUCKET_CLOUDS = {"lambda": False, "aws": True, "gcp": True, "azure": True}
+VOLUME_CLOUDS = {"runpod": True}
 
 
-def job(kind: str, recipe: Recipe, *, run_name: str, bucket: str = "", folder: Path = Path("machines")) -> str:
+def job(
+    kind: str, recipe: Recipe, *, run_name: str, bucket: str = "", volume: str = "", folder: Path = Path("machines")
+) -> str:
     """The text of a job file.
 
     Args:
@@ -28,20 +34,24 @@ def job(kind: str, recipe: Recipe, *, run_name: str, bucket: str = "", folder: P
         recipe: what is run.
         run_name: RUN_NAME of the run.
         bucket: where SkyPilot keeps what the run makes; bucket names are shared by all the world.
+        volume: keep it on this RunPod network volume instead, and run on RunPod.
         folder: where the templates are.
     """
     gpus = recipe.gpu_count
+    gpu = recipe.needs.gpu if re.fullmatch(r"[A-Za-z0-9-]+", recipe.needs.gpu) else ANY_GPU
     hours = (recipe.needs.hours or UNKNOWN_HOURS) * MARGIN
     name = re.sub(r"[^a-z0-9]+", "-", run_name.lower()).strip("-")
     fields: dict[str, str | int] = {
         "d": "$",
         "title": recipe.title,
         "name": name,
-        "bucket": bucket or f"trm-repro-{name}",
+        "clouds": _clouds(VOLUME_CLOUDS if volume else BUCKET_CLOUDS),
+        "kept": _volume(volume) if volume else _bucket(bucket or f"trm-repro-{name}"),
         "recipe": recipe.name,
         "run_name": run_name,
-        "gpu": recipe.needs.gpu if re.fullmatch(r"[A-Za-z0-9-]+", recipe.needs.gpu) else ANY_GPU,
-        "gpus": gpus,
+        # neither Slurm without GPUs nor SkyPilot takes a request for none of them
+        "sky_gpus": f"  accelerators: {gpu}:{gpus}\n" if gpus else "",
+        "slurm_gpus": f"#SBATCH --gpus-per-node={gpus}\n" if gpus else "",
         "processes": recipe.max_gpus_to_use,
         "cpus": max(4, gpus * CORES_PER_GPU),
         "memory": max(recipe.needs.memory, 8 * gpus),
@@ -49,6 +59,18 @@ def job(kind: str, recipe: Recipe, *, run_name: str, bucket: str = "", folder: P
         "time": slurm_time(hours),
     }
     return Template((folder / TEMPLATES[kind]).read_text()).substitute(fields)
+
+
+def _clouds(spot: Mapping[str, bool]) -> str:
+    return "".join(f"    - infra: {cloud}\n      use_spot: {str(has).lower()}\n" for cloud, has in spot.items())
+
+
+def _bucket(name: str) -> str:
+    return f"file_mounts:\n  /kept:\n    name: {name}\n    mode: MOUNT_CACHED\n"
+
+
+def _volume(name: str) -> str:
+    return f"volumes:\n  /kept: {name}\n"
 
 
 def slurm_time(hours: float) -> str:

@@ -13,8 +13,12 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     job.add_argument("kind", choices=["slurm", "sky"])
     job.add_argument("--recipe", default=os.environ.get("RECIPE", "arc2-paper"))
     job.add_argument("--run-name", default=os.environ.get("RUN_NAME", ""), help="default: the recipe's")
-    job.add_argument(
+    kept = job.add_mutually_exclusive_group()
+    kept.add_argument(
         "--bucket", default="", help="sky: the bucket that outlives the machines; its name must be yours alone"
+    )
+    kept.add_argument(
+        "--volume", default="", help="sky: on RunPod, the network volume that outlives them (sky volumes apply)"
     )
     job.set_defaults(handler=_job)
     sweep = verbs.add_parser("sweep", help="recipes side by side (for make sweep)")
@@ -28,7 +32,8 @@ def _job(arguments: argparse.Namespace) -> None:
     from trm_repro.recipe import read_recipe
 
     recipe = read_recipe(Path("recipes"), arguments.recipe)
-    print(job(arguments.kind, recipe, run_name=arguments.run_name or recipe.run_name, bucket=arguments.bucket), end="")
+    run_name = arguments.run_name or recipe.run_name
+    print(job(arguments.kind, recipe, run_name=run_name, bucket=arguments.bucket, volume=arguments.volume), end="")
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
