@@ -9,13 +9,13 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 
-.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-upstream test-env locks
+.PHONY: help env recipes rehearse all plan status watch verify report attestations clean test lint unit bats bench test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
 .PHONY: $(STEP_N)
 
 help: ## this list
-	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
+	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
 .venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
@@ -65,9 +65,10 @@ sweep: .venv/ready ## the recipes of SWEEP=… side by side, with one table at t
 clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only with DATA=1
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
-lint: .venv/ready ## shellcheck, shfmt, ruff, mypy
+lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba* .ci/run
 	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
+	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
@@ -84,6 +85,15 @@ test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned and its b
 
 test-env: .venv/ready ## step 3 for real with the lock cu130; minutes, 6 GB, no GPU needed; not part of test
 	@tests/environment.sh
+
+test-slurm: .venv/ready ## every job on a real Slurm of two nodes, here: pre-emption, a lost node; not part of test
+	@tests/slurm.sh
+
+test-container: .venv/ready ## machines/Dockerfile built and run, stopped and started again; not part of test
+	@tests/container.sh
+
+test-sky: .venv/ready ## every job for the clouds, read by the real SkyPilot; not part of test
+	@tests/sky.sh
 
 locks: .venv/ready ## locks/*.txt from locks/*.in (UPGRADE=1: the newest versions)
 	@lib/locks.sh
