@@ -163,20 +163,20 @@ def children(pid):
     return [member for member in family if member in parents]
 
 
-@pytest.mark.parametrize("nth", [1, 4, 5, 6])
+@pytest.mark.parametrize("nth", [1, 5])
 def test_killed_while_it_removes_a_training_state(data, tmp_path, monkeypatch, nth):
-    """The only one that is kept, too: the fifth and sixth are those before and after the evaluation."""
+    """The only one that is kept, too: the fifth is the one from right before the evaluation."""
     changes = {"checkpoint_every_n_steps": 1, "keep_checkpoints": 1}
     whole = finish(data, tmp_path / "whole", **changes)
-    removed = []
+    real, removed = shutil.rmtree, []
 
     def killed(folder, **options):
-        if options:  # what another attempt left, before the first step
-            return
-        removed.append(folder)
+        if not options:  # it has some where it removes what another attempt left, before the first step
+            removed.append(folder)
         if len(removed) == nth:
             next(folder.iterdir()).unlink()
             raise Killed
+        real(folder, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", killed)
