@@ -150,7 +150,7 @@ lose_node() {
   for pid in $(pgrep -x slurmstepd); do
     [[ -z $(find "/proc/$pid/fd" -lname "$work/$1.log") ]] || pids+=("$pid")
   done
-  for pid in $(grep -lsz "^SLURMD_NODENAME=$1\$" /proc/[0-9]*/environ | cut -d/ -f3); do pids+=("$pid"); done
+  while read -r pid; do pids+=("$pid"); done < <(grep -lsz "^SLURMD_NODENAME=$1\$" /proc/[0-9]*/environ | cut -d/ -f3)
   kill -KILL "${pids[@]}"
 }
 
