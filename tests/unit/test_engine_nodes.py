@@ -37,13 +37,13 @@ class Nodes:
         words += ["-m", "trm_repro.engine.pretrain"]
         self.agents = [
             subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", *words, *args],
+                [sys.executable, "-m", "torch.distributed.run", f"--rdzv-conf=is_host={int(not node)}", *words, *args],
                 cwd=home,
                 env=environment(),
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for home in homes
+            for node, home in enumerate(homes)  # the first keeps the store, and is not the one that is lost
         ]
 
     def end(self):
