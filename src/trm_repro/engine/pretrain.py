@@ -248,7 +248,11 @@ class Run:
     def _found(self) -> tuple[str | None, bool, bool]:
         """What is there: the newest training state's name, whether checkpoints are, whether training states were kept."""
         newest = self.states.newest()
-        return newest.name if newest else None, bool(checkpoint.steps_in(self.config.folder)), self.states.folder.exists()
+        return (
+            newest.name if newest else None,
+            bool(checkpoint.steps_in(self.config.folder)),
+            self.states.folder.exists(),
+        )
 
     def _start_log(self) -> None:
         config = self.config
