@@ -32,7 +32,7 @@ main() {
   ((! DRY_RUN)) || return 0
   repro dataset verify "$dataset" --cache .repro/digests.json ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"} ||
     die "$EXIT_INVARIANT" "the dataset is not what it must be" "each difference stands above; nothing of it is trusted"
-  repro dataset info "$dataset" | tee "$ARTIFACTS/dataset.txt" >&2
+  repro dataset info "$dataset" --recipe "$RECIPE" | tee "$ARTIFACTS/dataset.txt" >&2
   step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}" "$dataset" ${WEIGHTS_FILE:+"$TRM_DIR/$WEIGHTS_FILE"}
 }
 

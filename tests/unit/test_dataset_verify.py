@@ -186,6 +186,22 @@ def test_info_tells_what_training_comes_to(dataset, capsys):
     assert f"{27_318_280 + 2048 * 128:,} bytes" in out
 
 
+def test_info_takes_the_schedule_of_a_recipe_and_of_the_file_that_it_names(dataset, capsys):
+    assert main(["dataset", "info", str(dataset), "--recipe", "trelis-lora-manual"]) == 0
+    assert "5,000 epochs, batches of 96, an evaluation every 1,000 epochs" in capsys.readouterr().out
+    assert main(["dataset", "info", str(dataset), "--recipe", "alphaxiv-eval-arc1"]) == 0
+    assert "epochs" not in capsys.readouterr().out, "an evaluation trains nothing"
+
+
+def test_info_of_a_dataset_whose_steps_cannot_be_told(dataset, capsys):
+    path = dataset / "train" / "all__puzzle_indices.npy"
+    indices = np.load(path)
+    indices[1] += 1
+    np.save(path, indices)
+    assert main(["dataset", "info", str(dataset)]) == 0
+    assert "10, of numbers that cannot be told beforehand" in capsys.readouterr().out
+
+
 def test_the_steps_are_those_of_the_batches_packed_one_by_one(built):
     split = read_split(built, "train")
     settings = outlook.Settings(epochs=30, eval_interval=10, global_batch_size=7, seed=3)

@@ -180,19 +180,26 @@ def _info(arguments: argparse.Namespace) -> None:
     from trm_repro.arc.layout import read_split
     from trm_repro.arc.outlook import Settings
 
-    settings = Settings()
+    settings: Settings | None = Settings()
     if arguments.recipe:
+        from trm_repro.provenance.promises import known_config
         from trm_repro.recipe import read_recipe
 
-        train = read_recipe(Path("recipes"), arguments.recipe).train
-        settings = Settings.from_overrides([*train.arguments, *train.scale])
+        recipe = read_recipe(Path("recipes"), arguments.recipe)
+        train = recipe.train
+        file = [f"{key}={value}" for key, value in known_config(train.config).items()]
+        settings = Settings.from_overrides([*file, *train.arguments, *train.scale, *train.variation])
+        if not recipe.expected.checkpoints:
+            settings = None
     splits = [read_split(arguments.folder, name) for name in ("train", "test") if (arguments.folder / name).exists()]
     for label, value in _facts(arguments.folder, splits, settings):
         print(f"{label:<22}{value}")
 
 
 def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
+    """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.arc.outlook import checkpoint_bytes, checkpoint_steps, planned_steps
+    from trm_repro.errors import InvariantBroken
 
     facts = []
     for split in splits:
@@ -200,17 +207,22 @@ def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, 
         facts.append((split.name, f"{counts}, {len(split.inputs):,} examples of {split.inputs.shape[1]} tokens"))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     identifiers, vocabulary = splits[0].metadata["num_puzzle_identifiers"], splits[0].metadata["vocab_size"]
-    steps = checkpoint_steps(splits[0], settings)
+    facts += [("identifiers", f"{identifiers:,}, with <blank>"), ("on disk", f"{size:,} bytes")]
+    if settings is None:
+        return facts
     bytes_each = checkpoint_bytes(identifiers, vocabulary, settings)
     training = f"{settings.epochs:,} epochs, batches of {settings.global_batch_size}, an evaluation every "
+    count = settings.epochs // settings.eval_interval
+    try:
+        named = ", ".join(f"step_{step}" for step in checkpoint_steps(splits[0], settings))
+    except InvariantBroken as error:
+        named = f"{count}, of numbers that cannot be told beforehand ({error})"
     return [
         *facts,
-        ("identifiers", f"{identifiers:,}, with <blank>"),
-        ("on disk", f"{size:,} bytes"),
         ("training", f"{training}{settings.eval_interval:,} epochs"),
         ("steps planned", f"{planned_steps(splits[0].metadata, settings):,}"),
-        ("checkpoints", ", ".join(f"step_{step}" for step in steps)),
-        ("a checkpoint", f"{bytes_each:,} bytes, {len(steps)} of them {len(steps) * bytes_each:,}"),
+        ("checkpoints", named),
+        ("a checkpoint", f"{bytes_each:,} bytes, {count} of them {count * bytes_each:,}"),
     ]
 
 

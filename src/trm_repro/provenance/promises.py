@@ -55,6 +55,11 @@ def _overrides(manifest: Mapping[str, Any]) -> list[str]:
     return [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
 
 
+def known_config(config: str | None) -> Any:
+    """The engine's file of the name of an upstream's configuration file: their schedules are the same."""
+    return _known(PurePosixPath(config or "cfg_pretrain").stem)
+
+
 def _known(name: str) -> Any:
     """One of the reference engine's configuration files on top of those it names. Not through the engine: that is PyTorch."""
     from omegaconf import OmegaConf
@@ -148,9 +153,9 @@ class Schedule:
 
 
 def schedule(manifest: Mapping[str, Any]) -> Schedule:
-    """What the training command says of it, or else upstream's file, whose schedule the engine has under the same name."""
+    """What the training command says of it, or else upstream's file."""
     words = dict(word.split("=", 1) for word in _overrides(manifest))
-    file = _known(PurePosixPath(manifest["recipe"]["resolved"]["train"].get("config") or "cfg_pretrain").stem)
+    file = known_config(manifest["recipe"]["resolved"]["train"].get("config"))
     batch, epochs, interval = (
         int(words.get(key) or file[key]) for key in ("global_batch_size", "epochs", "eval_interval")
     )
