@@ -20,11 +20,15 @@ main() {
     .venv/bin/trm-repro job sky --recipe "$recipe" --volume mine >"$work/jobs/$recipe-volume.yaml"
   done
   HOME=$work SKYPILOT_DISABLE_USAGE_COLLECTION=1 "$work/venv/bin/python" - "$work"/jobs/*.yaml <<'PYTHON'
+import subprocess
 import sys
 
 import sky
 from sky.data import storage_utils
 
+left_out = set(storage_utils.get_excluded_files("."))
+tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+assert {".venv", ".repro"} <= left_out and not left_out & set(tracked), left_out
 asked = 0
 for path in sys.argv[1:]:
     task = sky.Task.from_yaml(path)
