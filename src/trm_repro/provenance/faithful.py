@@ -6,6 +6,7 @@ the recipe classes of today, so that it goes on working on the manifests of yest
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,7 +78,7 @@ def fast_builder(manifest: Mapping[str, Any]) -> bool:
 
 def processes(argv: Sequence[str]) -> int:
     """The number of training processes in a command of torchrun; 1 without one."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*argv, ""]):
         if match := PROCESSES.fullmatch(word):
             count = match[1] or following
             return int(count) if count.isdecimal() else 1
