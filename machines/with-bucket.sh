@@ -27,7 +27,7 @@ main() {
   for step in 4 5 6 7 8; do
     keep_training "$folder" &
     KEEPER=$!
-    trap 'kill "$KEEPER" 2>/dev/null' EXIT
+    trap 'kill "$KEEPER" 2>/dev/null || true' EXIT
     make "step-$step"
     kill "$KEEPER" && wait "$KEEPER" || true
     copy "$TRM_DIR" "$folder/work" "$DATASET_FOLDER" ${WEIGHTS_FILE:+"$WEIGHTS_FILE"}
