@@ -38,7 +38,7 @@ def remove_staged(folder: Path) -> None:
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # gone, if it lay in such a folder
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
-from trm_repro.files import read_json, staged, write_json, write_text
+from trm_repro.files import read_json, remove_staged, staged, write_json, write_text
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -30,3 +30,13 @@ def test_reading_names_the_file(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InvariantBroken, match=r"bad\.json: not valid JSON"):
         read_json(tmp_path / "bad.json")
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    inner = tmp_path / "a" / ".step_2.0.part"
+    inner.mkdir(parents=True)
+    (inner / ".rank_0.pt.1.part").touch()  # a file of that kind in a folder of that kind
+    (tmp_path / ".step_2.1.part").touch()
+    (tmp_path / "a" / "kept").touch()
+    remove_staged(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "kept"]
