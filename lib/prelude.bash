@@ -106,7 +106,8 @@ end_orphans() {
   return 0
 }
 
-# From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py).
+# From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py). What writes
+# the log ends when there is nothing more to write, and by no signal that ends the step: how it ended must stand in it.
 open_log() {
   local folder=logs/$RUN_NAME
   mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
@@ -115,7 +116,7 @@ open_log() {
     TRM_REPRO_TERMINAL=$(tty <&2)
     export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
   fi
-  exec > >(exec tee -ia "$LOG" 9>&-) 2> >(exec tee -ia "$LOG" >&2 9>&-)
+  exec > >(trap '' INT TERM HUP && exec tee -a "$LOG" 9>&-) 2> >(trap '' INT TERM HUP && exec tee -a "$LOG" >&2 9>&-)
   STARTED=$(date -u +%FT%TZ)
   trap 'step_failed $?' EXIT
 }

@@ -132,16 +132,17 @@ rehearsal() {
   state=$(scontrol show job "$job" | grep -o 'JobState=[A-Z_]*')
   [[ $state == JobState=COMPLETED ]] || { echo "error: $state" >&2 && cat "$log" >&2 && exit 1; }
   grep -o 'node .*, attempt .*' "$log"
-  grep 'the last attempt at training did not finish: it was stopped (SIGTERM)' "$log"
+  # the warning and the pre-emption reach the training by two ways, and either may be first
+  grep 'the last attempt at training did not finish: it was stopped (SIG\(TERM\|INT\))' "$log"
   for step in 01-sanity 02-clone 03-venv 04-dataset; do
     [[ $(grep -c "^$step: fresh" "$log") == 2 ]] || { echo "error: $step was not fresh in attempts 2 and 3" >&2 && cat "$log" >&2 && exit 1; }
   done
   RECIPE=arc2-rehearsal make verify
 }
 
-# trains ATTEMPT: waits until that attempt is in the middle of training.
+# trains ATTEMPT: waits until that attempt is in the middle of training, as its own lines of the log say.
 trains() {
-  wait_for 1800 "attempt $1 to train" "grep -q 'attempt $1' $log 2>/dev/null && [[ \$(cat .repro/work/checkpoints/*/arc2_rehearsal/metrics.jsonl 2>/dev/null | wc -l) -gt 4 ]]"
+  wait_for 1800 "attempt $1 to train" "sed -n '/attempt $1\$/,\$p' $log 2>/dev/null | grep -q 'training arc2_rehearsal: [1-9]'"
 }
 
 # lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their processes.

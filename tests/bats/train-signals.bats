@@ -61,6 +61,17 @@ none_left() {
   assert_in_file '"state": "stopped"' .repro/runs/trm_arc2_paper_repro/training.json
 }
 
+@test "SIGTERM to every process at once, as Slurm sends it: the record and the log still say how it ended" {
+  half_way
+  grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -TERM
+  ended
+  none_left
+  assert_in_file '"state": "stopped"' .repro/runs/trm_arc2_paper_repro/training.json
+  assert_in_file '==> the training was stopped at step 361,957 of 723,914' logs/trm_arc2_paper_repro/05-train.*.log
+  in_runbook steps/05-train.sh
+  assert_output --partial 'the last attempt at training did not finish: it was stopped (SIGTERM) at step 361,957'
+}
+
 @test "while it trains, make watch says so" {
   half_way
   in_runbook bash -c 'source lib/prelude.bash; repro watch --once'

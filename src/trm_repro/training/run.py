@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -38,16 +39,25 @@ def train(place: Place, argv: Sequence[str]) -> Ending:
         return ending
     where = last_step(read_state(place))
     if ending.stopped:
+        # the record first: who reads what is said may have been ended by the same signal
         said = f"it was stopped ({ending.stopped.name}) at {where}"
-        print(f"==> the training was stopped at {where}", file=sys.stderr)
-        print(f"hint: {going_on()}", file=sys.stderr)
         write_attempt(place.state, attempt.ended("stopped", ending.exit_code, said))
+        tell(f"==> the training was stopped at {where}", f"hint: {going_on()}")
         return ending
     assert ending.diagnosis
-    print(f"error: the training failed at {where}\nerror: {ending.diagnosis.finding}", file=sys.stderr)
-    print(f"hint: {ending.diagnosis.remedy}", file=sys.stderr)
     write_attempt(place.state, attempt.ended("failed", ending.exit_code, ending.diagnosis.finding))
+    tell(
+        f"error: the training failed at {where}",
+        f"error: {ending.diagnosis.finding}",
+        f"hint: {ending.diagnosis.remedy}",
+    )
     return ending
+
+
+def tell(*lines: str) -> None:
+    """Says lines on stderr, if anybody still reads it."""
+    with contextlib.suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def going_on() -> str:
@@ -95,7 +105,7 @@ class DiskWatch:
             warning = f"the disk could not be looked at: {error}"
         if warning and now - self.warned >= REMIND:
             self.warned = now
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
+            tell(f"warning: {warning}")
 
 
 def last_whole_checkpoint(folder: Path) -> Path:
