@@ -101,6 +101,14 @@ downloads() {
   assert_output --partial 'a whole file as torch.save writes it, found 1000 bytes'
 }
 
+@test "a download that ends well and brings nothing is told of as such" {
+  plan 'mkdir -p checkpoint' kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
+  nvarc steps/02-clone.sh steps/04-dataset.sh
+  assert_failure 4
+  assert_output --partial 'checkpoint/step_220708: expected the checkpoint that the training starts from, found no such file'
+  assert_plan_done
+}
+
 @test "a plan of every recipe can be made on a bare machine, and says what it would fetch" {
   local recipe
   for recipe in trelis-lora-eval2 nvarc-pretrain alphaxiv-eval-arc1 samsung-sudoku-mlp; do

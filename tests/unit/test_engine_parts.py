@@ -42,7 +42,7 @@ def test_swiglu_rounds_its_width_up():
 def test_rotation_keeps_length_and_depends_on_distance_alone():
     rotary = layers.rotary_table(9, 4)
     q, k = torch.randn(2, 1, 1, 1, 4).unbind()
-    turned_q, turned_k = (layers.rotate(x.expand(1, 9, 1, 4), rotary)[0, :, 0] for x in (q, k))
+    turned_q, turned_k = (layers.rotate(x.expand(1, 1, 9, 4), rotary)[0, 0] for x in (q, k))
     assert torch.allclose(turned_q.norm(dim=-1), q.norm().expand(9), atol=1e-5)
     products = turned_q @ turned_k.t()
     assert torch.allclose(products[0, 3], products[4, 7], atol=1e-5)

@@ -350,7 +350,8 @@ def test_a_run_over_ssh_takes_the_files_and_knobs_and_keeps_secrets_off_the_comm
 def test_a_run_over_ssh_outlives_the_connection_and_is_followed_not_doubled(remote):
     folder, environ, there, connections = remote
     (folder / "Makefile").write_text(
-        "all:\n\t@echo begun | tee -a begun; until [ -e go ]; do sleep 0.1; done; touch ended\n"
+        # a minute at most: a test that fails leaves nothing that waits for ever
+        "all:\n\t@echo begun | tee -a begun; timeout 60 sh -c 'until [ -e go ]; do sleep 0.1; done' && touch ended\n"
     )
     lost = over_ssh(environ, folder)
     assert lost.stdout.readline() == "begun\n"  # it follows the log

@@ -150,12 +150,19 @@ def _recipe_check_weights(arguments: argparse.Namespace) -> None:
     weights = read_recipe(RECIPES, this_run().recipe).weights
     assert weights is not None
     path = arguments.trm_dir / weights.path
-    bytes = path.stat().st_size if path.is_file() else 0
-    if bytes != (weights.bytes or bytes) or not is_zipfile(path):
-        expected = f"{weights.bytes} bytes" if weights.bytes else "a whole file as torch.save writes it"
+    if not path.is_file():
         raise InvariantBroken(
-            f"{weights.path}: expected {expected}, found {bytes} bytes", hint="remove it and run the step again"
+            f"{weights.path}: expected the checkpoint that the training starts from, found no such file",
+            hint="its download stands above; run the step again, or put the file there",
         )
+    bytes = path.stat().st_size
+    wrong = None
+    if bytes != (weights.bytes or bytes):
+        wrong = f"expected {weights.bytes} bytes, found {bytes}"
+    elif not is_zipfile(path):
+        wrong = f"expected a whole file as torch.save writes it, found {bytes} bytes of something else"
+    if wrong:
+        raise InvariantBroken(f"{weights.path}: {wrong}", hint="remove it and run the step again")
     print(f"starts from {weights.path}, {bytes} bytes", file=sys.stderr)
 
 

@@ -85,11 +85,13 @@ def rotary_table(positions: int, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates heads (B, L, H, head_dim) by their positions, in float32."""
-    cos, sin = (table.unsqueeze(-2) for table in rotary)
+    """Rotates heads (B, H, L, head_dim) by their positions, in float32; each head of the result is contiguous."""
+    cos, sin = rotary
     wide = x.float()
     first, second = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+    turned = wide * cos + torch.cat((-second, first), dim=-1) * sin
+    # attention on a CPU reads the keys of a head faster from one place than from every H-th row; the cast writes anyway
+    return turned.to(x.dtype, memory_format=torch.contiguous_format)
 
 
 class Attention(nn.Module):
@@ -104,11 +106,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         """(B, L, D) to (B, L, D)."""
         batch, positions, width = x.shape
-        q, k, v = self.qkv_proj(x).view(batch, positions, 3 * self.heads, -1).split(self.heads, dim=2)
+        heads = self.qkv_proj(x).view(batch, positions, 3 * self.heads, -1).transpose(1, 2)
+        q, k, v = heads.split(self.heads, dim=1)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         attend = onednn.attention if onednn.suits_attention(x) else F.scaled_dot_product_attention
-        mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        mixed = attend(q, k, v)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, positions, width))  # type: ignore[no-any-return]
 
 
