@@ -157,16 +157,17 @@ lose_node() {
 
 # The line of docs/machines.md, on the rehearsal's data: as a whole; and with a node lost, and resumed.
 two_nodes() {
-  local final train=(srun --quiet --partition both --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --mem 2G
+  local final broken train=(srun --quiet --partition both --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --mem 2G
     .venv/bin/torchrun --nnodes 2 --nproc-per-node 1 --rdzv_backend=c10d --rdzv_id=run --rdzv_endpoint=127.0.0.1:29533
     -m trm_repro.engine.pretrain arch=trm 'data_paths=[.repro/work/data/arc2-rehearsal-aug-8]' 'evaluators=[]' ema=True
     global_batch_size=8 epochs=2 eval_interval=2 arch.hidden_size=64 arch.num_heads=2 arch.L_cycles=2 arch.halt_max_steps=2
     arch.forward_dtype=float32 ++checkpoint_every_n_steps=2)
   "${train[@]}" +run_name=whole >whole.log 2>&1 || { cat whole.log >&2 && exit 1; }
   "${train[@]}" +run_name=broken >broken.log 2>&1 &
+  broken=$!
   wait_for 900 'two nodes to train' '[[ $(cat checkpoints/*/broken/metrics.jsonl 2>/dev/null | wc -l) -gt 4 ]]'
   lose_node node2
-  ! wait "$!" || { echo "error: a node was lost, and the run ended well" >&2 && exit 1; }
+  ! wait "$broken" || { echo "error: a node was lost, and the run ended well" >&2 && exit 1; }
   slurmd -N node2
   wait_for 60 'the nodes' '[[ $(sinfo --noheader --partition both --states idle --format %D) == 2 ]]'
   "${train[@]}" +run_name=broken ++resume=True >resumed.log 2>&1 || { cat resumed.log >&2 && exit 1; }
