@@ -199,7 +199,8 @@ def test_two_processes_evaluate_what_one_does(data, trained, tmp_path):
         "--rdzv-endpoint=localhost:0",
     ]
     program = ["-m", "trm_repro", "evaluate", *arguments, str(tmp_path / "two")]
-    subprocess.run([sys.executable, *launcher, *program], env=environment(), check=True, capture_output=True)
+    done = subprocess.run([sys.executable, *launcher, *program], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / n / "evaluation.json").read_text())["checkpoints"][0] for n in ("one", "two"))
     assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-5)
     assert {k: v["over_tasks"] for k, v in one["vote"]["pass"].items()} == {
