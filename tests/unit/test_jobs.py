@@ -162,6 +162,23 @@ def test_a_preempted_slurm_job_goes_on_where_it_was(repository, blow):
     assert (folder / "second.done").exists()
 
 
+def test_a_slurm_job_warned_again_when_its_training_is_gone_ends_as_the_training_did(repository):
+    folder, environ = repository
+    (folder / "job.sh").write_text(made("slurm", "arc2-paper"))
+    # ends 0.3 s after the first warning; the job looks once a second
+    (folder / "Makefile").write_text(
+        "all:\n\t@trap 'sleep 0.3; exit 0' INT; touch second.begun; while :; do sleep 0.1; done\n"
+    )
+    job_ = start(folder, environ)
+    begun(folder / "second.begun")
+    worker = subprocess.run(["pgrep", "-n", "-P", str(job_.pid)], capture_output=True, text=True).stdout.strip()
+    os.kill(job_.pid, signal.SIGTERM)
+    while subprocess.run(["pgrep", "-r", "R,S,D", "-g", worker], capture_output=True).stdout:
+        time.sleep(0.02)
+    os.kill(job_.pid, signal.SIGTERM)
+    assert job_.wait(timeout=20) == 128 + signal.SIGINT
+
+
 def onstart(environ, tmp_path, *words, **more):
     command = ["bash", str(MACHINES / "onstart.sh"), *words]
     return subprocess.run(
