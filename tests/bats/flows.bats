@@ -101,6 +101,15 @@ downloads() {
   assert_output --partial 'a whole file as torch.save writes it, found 1000 bytes'
 }
 
+@test "a checkpoint of another size than the published one is not started from" {
+  sed -i 's/^  file: step_220708$/&\n  bytes: 5000/' recipes/nvarc-eval-k-10.yaml
+  downloads
+  nvarc steps/02-clone.sh steps/04-dataset.sh
+  assert_failure 4
+  assert_output --partial 'TRM/checkpoint/step_220708: expected 5000 bytes, found 114'
+  assert_output --partial 'hint: remove it and run the step again'
+}
+
 @test "a download that ends well and brings nothing is told of as such" {
   plan 'mkdir -p checkpoint' kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
   nvarc steps/02-clone.sh steps/04-dataset.sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -61,6 +62,18 @@ def test_an_untouched_bundle_is_verified(pristine: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "VERIFIED: 11 checks, nothing found; nobody but the bundle itself vouches for it" in said
     assert "pass@2 50.00 % of 4 tasks" in said
+
+
+def test_a_verdict_whose_reader_has_gone_is_no_success(bundle: Path) -> None:
+    """`trm-repro verify … | head -1` under pipefail: an altered bundle, told to nobody, must not end with 0."""
+    (bundle / "manifest.json").write_text("{}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-u", "-m", "trm_repro", "verify", str(bundle)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in done.stderr
 
 
 def test_moving_and_renaming_changes_nothing(pristine: Path, tmp_path: Path) -> None:
