@@ -83,6 +83,7 @@ in_it() { container --rm --network none --entrypoint "$1" "$image" "${@:2}"; }
 # Three containers on one volume, without a network: stopped, killed, and to the end.
 rehearsal() {
   local log=$work/rehearsal step
+  podman volume rm --force trm-test >/dev/null # of an earlier call with KEEP=1
   run_rehearsal "$log.1" &
   trains "$log.1"
   podman stop --time 90 trm-test >/dev/null
