@@ -32,9 +32,9 @@ import yaml
 
 from trm_repro.digests import digest_file
 from trm_repro.files import write_bytes, write_json, write_text
+from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.promises import expected_tensors
 from trm_repro.provenance.statement import make_statement
-from trm_repro.publish.bundle import write_sums
 from trm_repro.publish.package import write_twin
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}

@@ -13,17 +13,18 @@ from typing import Any
 
 from trm_repro.arc.builder import Options, build
 from trm_repro.arc.layout import read_split
-from trm_repro.arc.outlook import Settings, checkpoint_steps
 from trm_repro.arc.tasks import write_arc_agi_2
 from trm_repro.files import read_json, write_bytes, write_json, write_text
+from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.faithful import NECESSARY, reasons
 from trm_repro.provenance.manifest import build_manifest
 from trm_repro.provenance.statement import make_statement
-from trm_repro.publish.bundle import write_sums
 from trm_repro.publish.package import package
-from trm_repro.recipe import Recipe, read_recipe
-from trm_repro.records import append
-from trm_repro.stamps import Run
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.records import append
+from trm_repro.runs.schedule import Settings, checkpoint_steps
+from trm_repro.runs.stamps import Run
 
 HERE = Path(__file__).parents[2]
 RECIPE = "toy"  # a recipe of these tests' own, so that they do not depend on how large the rehearsal is

@@ -7,7 +7,7 @@ from typing import Any
 
 from trm_repro.digests import digest_file
 from trm_repro.files import write_json, write_text
-from trm_repro.publish.bundle import Bundle
+from trm_repro.provenance.bundle import Bundle
 from trm_repro.publish.package import package
 
 RUN = "tiny_run"

@@ -4,10 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
-from trm_repro.catalogue import print_catalogue
-from trm_repro.jobs import job
-from trm_repro.recipe import Recipe, read_recipe
-from trm_repro.recipe_files import list_recipes
+from trm_repro.machine.jobs import job
+from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.catalogue import print_catalogue
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.schema import Recipe
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "adding-a-recipe.md").read_text()
@@ -45,7 +46,9 @@ def test_the_pages_commands_exist(tmp_path):
 
 def test_the_page_names_every_part_of_a_recipe():
     parts = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
-    fields = {name for name, field in Recipe.model_fields.items() if "trm_repro.recipe" in str(field.annotation)}
+    fields = {
+        name for name, field in Recipe.model_fields.items() if "trm_repro.recipes.schema" in str(field.annotation)
+    }
     assert set(parts) == fields
     for part in parts:
         row = re.search(rf"^\| `{part}` \| (.+) \|$", TEXT, re.MULTILINE)[1]

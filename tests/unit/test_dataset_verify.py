@@ -8,13 +8,13 @@ import arc_support
 import numpy as np
 import pytest
 
-from trm_repro.arc import outlook
 from trm_repro.arc.builder import build
 from trm_repro.arc.grids import encode
 from trm_repro.arc.layout import digests, read_split
 from trm_repro.arc.picture import variants
 from trm_repro.arc.soundness import _first_bad_canvas, verify
 from trm_repro.cli import main
+from trm_repro.runs import schedule as outlook
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from trm_repro.engine import layers, onednn
 from trm_repro.engine.act import Batch, Carry, draw_minimum_steps, fresh_carry, halts, load_rows
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
+from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.loss import IGNORE, METRICS, log_stablemax, loss_and_metrics
 from trm_repro.engine.model import TRM, ModelConfig, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, learning_rate, sign_descent
-from trm_repro.engine.watch import check_loss, explained
 from trm_repro.engine.world import threads_per_process
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 

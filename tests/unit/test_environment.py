@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro.environment import canonical, check_installed, choose, imported_modules, lock_files, read_versions
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.machine import Gpu, Nvcc
-from trm_repro.recipe import read_recipe
+from trm_repro.machine.hardware import Gpu, Nvcc
+from trm_repro.machine.locks import canonical, check_installed, choose, imported_modules, lock_files, read_versions
+from trm_repro.recipes.read import read_recipe
 
 LOCKS = Path("locks")
 NVCC_12, NVCC_13 = Nvcc(Path("/cuda-12.6"), (12, 6)), Nvcc(Path("/cuda-13.0"), (13, 0))

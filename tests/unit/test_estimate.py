@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro import budget, measure
-from trm_repro.budget import GB, KNOWN
 from trm_repro.errors import CommandFailed
-from trm_repro.estimate import estimate, report
-from trm_repro.machine import Gpu
-from trm_repro.measure import Measured, Speed
-from trm_repro.recipe import read_recipe
+from trm_repro.machine import budget, measure
+from trm_repro.machine.budget import GB, KNOWN
+from trm_repro.machine.estimate import estimate, report
+from trm_repro.machine.hardware import Gpu
+from trm_repro.machine.measure import Measured, Speed
+from trm_repro.recipes.read import read_recipe
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
 ARC2, ARC1 = KNOWN["arc2concept-aug-1000"], KNOWN["arc1concept-aug-1000"]

@@ -8,9 +8,9 @@ from training_support import manifest
 
 from trm_repro.provenance.faithful import TRAIN, command_problems, processes
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, schedule, step_problems
-from trm_repro.recipe import read_recipe
-from trm_repro.recipe_files import list_recipes
-from trm_repro.training.checks import source_problems
+from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.read import read_recipe
+from trm_repro.training.inspection import source_problems
 from trm_repro.training.state import Place
 
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from trm_repro.metrics import evaluations, read_metrics
-from trm_repro.recipe import read_recipe
-from trm_repro.sweep import Sweep, evaluate, markdown
+from trm_repro.recipes.read import read_recipe
+from trm_repro.report.sweep import Sweep, evaluate, markdown
+from trm_repro.runs.metrics import evaluations, read_metrics
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TOY = [

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trm_repro.jobs import job, slurm_time
-from trm_repro.recipe import read_recipe
-from trm_repro.recipe_files import list_recipes
+from trm_repro.machine.jobs import job, slurm_time
+from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.read import read_recipe
 
 ROOT = Path(__file__).parents[2]
 MACHINES = ROOT / "machines"

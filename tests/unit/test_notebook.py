@@ -19,8 +19,8 @@ from trm_repro.arc.submission import problems
 from trm_repro.cli import main
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
-from trm_repro.publish import solve
-from trm_repro.publish.bundle import write_sums
+from trm_repro.notebook import solve
+from trm_repro.provenance.bundle import write_sums
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from trm_repro import machine, preflight
-from trm_repro.machine import Gpu, Nvcc
-from trm_repro.preflight import GB, Facts, Line, lines, table
-from trm_repro.recipe import read_recipe
+from trm_repro.machine import hardware as machine
+from trm_repro.machine import preflight
+from trm_repro.machine.hardware import Gpu, Nvcc
+from trm_repro.machine.preflight import GB, Facts, Line, lines, table
+from trm_repro.recipes.read import read_recipe
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "580.65.06", (9, 0), 4 << 20)

@@ -13,7 +13,7 @@ from proof_support import HERE, make_run, the_manifest
 from trm_repro.cli import main
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance.schema import parse_manifest
-from trm_repro.stamps import read_stamp
+from trm_repro.runs.stamps import read_stamp
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from trm_repro.cli import main
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance.checklist import Box, checklist
 from trm_repro.provenance.deviations import applying
-from trm_repro.provenance.summary import summary
-from trm_repro.recipe import read_recipe
-from trm_repro.stamps import Run
+from trm_repro.recipes.read import read_recipe
+from trm_repro.runs.stamps import Run
+from trm_repro.runs.summary import summary
 
 
 @pytest.fixture(scope="module")

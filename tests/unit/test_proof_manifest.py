@@ -24,8 +24,8 @@ from trm_repro.provenance.host import host
 from trm_repro.provenance.manifest import build_manifest, count_rows
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.scrub import Scrubber
-from trm_repro.recipe import read_recipe
-from trm_repro.records import append, environment_of_interest
+from trm_repro.recipes.read import read_recipe
+from trm_repro.runs.records import append, environment_of_interest
 
 SECRETS = {"WANDB_API_KEY": "wandb-4f5e6d7c", "KAGGLE_KEY": "kaggle-99887766", "HF_TOKEN": "hf_planted_token"}
 

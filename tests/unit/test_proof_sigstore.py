@@ -19,10 +19,10 @@ from sigstore_server import ISSUER, WORKFLOW, SigstoreServer
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.attest import attest, read_attestation
+from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.keyless import Expected
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
-from trm_repro.publish.bundle import write_sums
 
 NAME = "statement.json.sigstore.json"
 

@@ -20,11 +20,11 @@ from proof_support import HERE, make_bundle, make_run, the_manifest
 
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
+from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
-from trm_repro.publish.bundle import write_sums
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from notebook_support import lay_out
 from publish_support import make_bundle
 
 from trm_repro.files import read_json
-from trm_repro.publish.bundle import SETTINGS
+from trm_repro.provenance.bundle import SETTINGS
 
 KAGGLE, HUB = "kaggle:ada/trm-weights", "hf:ada/trm-weights"
 

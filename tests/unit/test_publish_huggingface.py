@@ -15,7 +15,7 @@ from hub_server import TOKEN, HubServer, Repository
 from publish_support import make_bundle
 
 from trm_repro.files import read_json
-from trm_repro.publish.bundle import SETTINGS, write_sums
+from trm_repro.provenance.bundle import SETTINGS, write_sums
 
 ID = "ada/trm-arc2"
 

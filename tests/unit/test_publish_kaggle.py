@@ -23,7 +23,7 @@ from kaggle_server import KEY, OWNER, TOKEN, Dataset, KaggleServer
 from publish_support import make_bundle
 
 from trm_repro.files import read_json, write_json
-from trm_repro.publish.bundle import METADATA, write_sums
+from trm_repro.provenance.bundle import METADATA, write_sums
 
 ID = "ada/trm-arc2-weights-tiny-run"
 BASIC = base64.b64encode(f"{OWNER}:{KEY}".encode()).decode()  # as the key stands in a request

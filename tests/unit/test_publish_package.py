@@ -15,11 +15,11 @@ from publish_support import make_bundle, write_run
 from trm_repro.cli import main
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
-from trm_repro.publish.bundle import COVER, METADATA, card_body, read_bundle, write_sums
+from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
+from trm_repro.provenance.names import kaggle_license, names
 from trm_repro.publish.card import card
-from trm_repro.publish.names import kaggle_license, names
 from trm_repro.publish.package import package
-from trm_repro.recipe import read_recipe
+from trm_repro.recipes.read import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro.catalogue import print_catalogue
 from trm_repro.errors import InvariantBroken, UsageError
-from trm_repro.publish.names import names
-from trm_repro.recipe import command_difference, read_recipe
-from trm_repro.recipe_files import list_recipes, recipe_files, top_level
-from trm_repro.recipe_shell import render_shell
+from trm_repro.provenance.faithful import command_difference
+from trm_repro.provenance.names import names
+from trm_repro.recipes.bases import list_recipes, recipe_files, top_level
+from trm_repro.recipes.catalogue import print_catalogue
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.shell import render_shell
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -57,6 +58,18 @@ def test_a_missing_base_is_an_error(folder):
 def test_a_broken_reference_is_an_error(folder):
     edited(folder, "publish: upload", "publish: ${nowhere.at_all}")
     with pytest.raises(InvariantBroken, match="nowhere"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_reference_to_anything_but_a_text_is_an_error(folder):
+    edited(folder, "publish: upload", "publish: ${dataset.arguments}")
+    with pytest.raises(InvariantBroken, match=r"dataset\.arguments.* plain text"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_key_that_stands_twice_is_an_error(folder):
+    edited(folder, "publish: upload", "publish: upload\npublish: package")
+    with pytest.raises(InvariantBroken, match="publish stands twice"):
         read_recipe(folder, "arc2-paper")
 
 

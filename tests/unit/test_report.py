@@ -24,10 +24,10 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
 from trm_repro.provenance.faithful import reasons
+from trm_repro.recipes.published import NUMBERS, published
+from trm_repro.report.charts import grid
 from trm_repro.report.facts import Facts, gather, thin
 from trm_repro.report.page import page
-from trm_repro.report.pictures import grid
-from trm_repro.report.published import NUMBERS, published
 from trm_repro.report.style import STYLE
 from trm_repro.report.text import markdown
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from trm_repro.provenance.deviations import applying
-from trm_repro.recipe import read_recipe
-from trm_repro.recipe_files import list_recipes
-from trm_repro.recipe_shell import render_shell
+from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.shell import render_shell
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

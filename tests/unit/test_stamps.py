@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro import stamps
 from trm_repro.errors import InvariantBroken
-from trm_repro.records import append
-from trm_repro.stamps import Run, last_attempts, read_stamp
-from trm_repro.status import print_status, running
+from trm_repro.runs import stamps
+from trm_repro.runs.records import append
+from trm_repro.runs.stamps import Run, last_attempts, read_stamp
+from trm_repro.runs.status import print_status, running
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trm_repro import sweep as module
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.recipe import read_recipe
-from trm_repro.sweep import Run, evaluate, markdown, read_sweep
+from trm_repro.recipes.read import read_recipe
+from trm_repro.report import sweep as module
+from trm_repro.report.sweep import Run, evaluate, markdown, read_sweep
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted(path.stem for path in (ROOT / "recipes" / "sweeps").glob("*.yaml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro.metrics import read_evaluations
+from trm_repro.runs.metrics import read_evaluations
 from trm_repro.training.printed import listener, printed_metrics
 
 NVARC = "{'all': {'accuracy': np.float32(0.5), 'exact_accuracy': 0.0436}, 'ARC/pass@1': 0.0764, 'ARC/pass@2': 0.1014} 220708"

@@ -19,8 +19,8 @@ from training_support import finished as finished_training
 
 from trm_repro.cli import main
 from trm_repro.errors import MissingPrerequisite
-from trm_repro.metrics import read_evaluations, read_tail
-from trm_repro.recipe import read_recipe
+from trm_repro.recipes.read import read_recipe
+from trm_repro.runs.metrics import read_evaluations, read_tail
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, birth_of, read_attempt, write_attempt
 from trm_repro.training.run import DiskWatch, alarms, last_whole_checkpoint

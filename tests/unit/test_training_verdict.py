@@ -12,7 +12,7 @@ import pytest
 from training_support import RUN, finished, manifest
 
 from trm_repro.provenance.tensors import Tensor, read_checkpoint
-from trm_repro.training.checks import infinite
+from trm_repro.training.inspection import infinite
 from trm_repro.training.state import Place
 from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trm_repro.recipe import Recipe, read_recipe
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.schema import Recipe
 from trm_repro.training.state import Place
 
 ROOT = Path(__file__).parents[2]

@@ -178,12 +178,12 @@ def _digests(arguments: argparse.Namespace) -> None:
 
 def _info(arguments: argparse.Namespace) -> None:
     from trm_repro.arc.layout import read_split
-    from trm_repro.arc.outlook import Settings
+    from trm_repro.runs.schedule import Settings
 
     settings: Settings | None = Settings()
     if arguments.recipe:
         from trm_repro.provenance.promises import known_config
-        from trm_repro.recipe import read_recipe
+        from trm_repro.recipes.read import read_recipe
 
         recipe = read_recipe(Path("recipes"), arguments.recipe)
         train = recipe.train
@@ -198,8 +198,8 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
-    from trm_repro.arc.outlook import checkpoint_bytes, checkpoint_steps, planned_steps
     from trm_repro.errors import InvariantBroken
+    from trm_repro.runs.schedule import checkpoint_bytes, checkpoint_steps, planned_steps
 
     facts = []
     for split in splits:

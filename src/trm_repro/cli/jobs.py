@@ -28,8 +28,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _job(arguments: argparse.Namespace) -> None:
-    from trm_repro.jobs import job
-    from trm_repro.recipe import read_recipe
+    from trm_repro.machine.jobs import job
+    from trm_repro.recipes.read import read_recipe
 
     recipe = read_recipe(Path("recipes"), arguments.recipe)
     run_name = arguments.run_name or recipe.run_name
@@ -37,7 +37,7 @@ def _job(arguments: argparse.Namespace) -> None:
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
-    from trm_repro.sweep import evaluate, markdown, read_sweep
+    from trm_repro.report.sweep import evaluate, markdown, read_sweep
 
     sweep = read_sweep(Path("recipes"), arguments.name)
     if arguments.what == "recipes":

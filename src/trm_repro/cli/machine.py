@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trm_repro.errors import UsageError
 
 if TYPE_CHECKING:
-    from trm_repro.recipe import Recipe
+    from trm_repro.recipes.schema import Recipe
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,7 +47,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _recipe() -> Recipe:
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     return read_recipe(Path("recipes"), os.environ["RECIPE"])
 
@@ -55,8 +55,8 @@ def _recipe() -> Recipe:
 def _environment_choose(arguments: argparse.Namespace) -> None:
     import shlex
 
-    from trm_repro.environment import choose, lock_files
-    from trm_repro.machine import compilers, gpus
+    from trm_repro.machine.hardware import compilers, gpus
+    from trm_repro.machine.locks import choose, lock_files
 
     recipe = _recipe()
     choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles)
@@ -69,7 +69,7 @@ def _environment_choose(arguments: argparse.Namespace) -> None:
 
 
 def _environment_check(arguments: argparse.Namespace) -> None:
-    from trm_repro.environment import check_installed, read_versions
+    from trm_repro.machine.locks import check_installed, read_versions
 
     locked: dict[str, str] = {}
     for path in arguments.locks:
@@ -79,7 +79,7 @@ def _environment_check(arguments: argparse.Namespace) -> None:
 
 
 def _environment_imports(arguments: argparse.Namespace) -> None:
-    from trm_repro.environment import imported_modules
+    from trm_repro.machine.locks import imported_modules
 
     listing = ["git", "-C", str(arguments.checkout), "ls-files", "-z", "*.py"]
     done = subprocess.run(listing, capture_output=True, text=True, check=False)
@@ -95,7 +95,7 @@ def _environment_inventory(arguments: argparse.Namespace) -> None:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from trm_repro.preflight import lines, measure, table
+    from trm_repro.machine.preflight import lines, measure, table
 
     recipe = _recipe()
     found = lines(recipe, measure(recipe, os.environ))
@@ -104,16 +104,16 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _estimate(arguments: argparse.Namespace) -> None:
-    from trm_repro.estimate import estimate
-    from trm_repro.machine import gpus
+    from trm_repro.machine.estimate import estimate
+    from trm_repro.machine.hardware import gpus
 
     most = int(os.environ.get("MAX_GPUS_TO_USE", "4"))
     print(estimate(_recipe(), gpus(), most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
 
 
 def _measure(arguments: argparse.Namespace) -> None:
-    from trm_repro.estimate import report
-    from trm_repro.measure import measure
+    from trm_repro.machine.estimate import report
+    from trm_repro.machine.measure import measure
 
     recipe = _recipe()
     seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)

@@ -105,7 +105,7 @@ def _expected(arguments: argparse.Namespace) -> Expected:
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
-    from trm_repro.provenance.checkpoints import final_checkpoint
+    from trm_repro.runs.checkpoints import final_checkpoint
 
     print(final_checkpoint(arguments.folder))
 
@@ -120,7 +120,7 @@ def _this_manifest() -> dict[str, Any]:
     """The manifest of the run in force; the knobs' defaults on stdin."""
     from trm_repro.cli.run import RECIPES, this_run
     from trm_repro.provenance.manifest import build_manifest
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     run = this_run()
     defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
@@ -164,7 +164,7 @@ def _checklist(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.run import this_run
     from trm_repro.files import read_json
     from trm_repro.provenance.checklist import checklist
-    from trm_repro.stamps import read_stamp
+    from trm_repro.runs.stamps import read_stamp
 
     run = this_run()
     published = read_stamp(run.path("07-publish"))
@@ -176,7 +176,7 @@ def _commands(arguments: argparse.Namespace) -> None:
     import shlex
 
     from trm_repro.cli.run import this_run
-    from trm_repro.stamps import last_attempts
+    from trm_repro.runs.stamps import last_attempts
 
     for entry in last_attempts(this_run(), "commands.jsonl"):
         print(f"# {entry['step']}, in {entry['cwd']}, exit {entry['exit_code']}\n{shlex.join(entry['argv'])}")
@@ -184,7 +184,7 @@ def _commands(arguments: argparse.Namespace) -> None:
 
 def _summary(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.run import this_run
-    from trm_repro.provenance.summary import summary
+    from trm_repro.runs.summary import summary
 
     print(summary(this_run(), _locate))
 
@@ -243,8 +243,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from trm_repro.report.facts import gather
     from trm_repro.report.page import page
     from trm_repro.report.text import markdown
-    from trm_repro.stamps import read_stamp
-    from trm_repro.status import standing
+    from trm_repro.runs.stamps import read_stamp
+    from trm_repro.runs.status import standing
 
     run = this_run()
     artifacts = run.repository / "artifacts" / run.name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trm_repro.errors import InvariantBroken, UsageError
 
 if TYPE_CHECKING:
-    from trm_repro.publish.bundle import Bundle
+    from trm_repro.provenance.bundle import Bundle
     from trm_repro.publish.receipt import Published
 
 
@@ -49,7 +49,7 @@ def _add_owner(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(arguments: argparse.Namespace) -> None:
-    from trm_repro.publish.names import names
+    from trm_repro.provenance.names import names
 
     called = names(arguments.run_name, slug=arguments.slug, owner=arguments.username, target=arguments.target_dataset)
     print(f"title={shlex.quote(called.title)}")
@@ -86,7 +86,7 @@ def _package(arguments: argparse.Namespace) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> None:
-    from trm_repro.publish.bundle import read_bundle
+    from trm_repro.provenance.bundle import read_bundle
 
     bundle = read_bundle(arguments.bundle)
     print(f"{bundle.folder}: a whole bundle of {len(bundle.digests)} files, {bundle.bytes} bytes, for {bundle.id}")
@@ -118,7 +118,7 @@ def _switch(name: str) -> bool:
 
 def _read_for_upload(arguments: argparse.Namespace) -> Bundle:
     """The bundle, if it may be published."""
-    from trm_repro.publish.bundle import read_bundle
+    from trm_repro.provenance.bundle import read_bundle
 
     bundle = read_bundle(arguments.bundle)
     if not bundle.faithful and not _switch("PUBLISH_UNFAITHFUL"):
@@ -143,10 +143,10 @@ def _credentials(arguments: argparse.Namespace) -> None:
 
 
 def _kaggle(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.names import normal_slug
     from trm_repro.publish.credentials import check_owner, find_credentials
     from trm_repro.publish.kaggle import publish
     from trm_repro.publish.kaggle_client import sign_in
-    from trm_repro.publish.names import normal_slug
 
     public = _switch("KAGGLE_PUBLIC")
     verify = _knob("PUBLISH_VERIFY", "sizes")
@@ -223,8 +223,8 @@ def _add_notebook(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _write_notebook(arguments: argparse.Namespace) -> None:
-    from trm_repro.publish.bundle import read_bundle
-    from trm_repro.publish.notebook import write_notebook
+    from trm_repro.notebook.write import write_notebook
+    from trm_repro.provenance.bundle import read_bundle
 
     write_notebook(read_bundle(arguments.bundle), arguments.output)
     print(arguments.output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
-    from trm_repro.stamps import Run
+    from trm_repro.runs.stamps import Run
 
 RECIPES = Path("recipes")
 
@@ -70,7 +70,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def this_run() -> Run:
     """The run that the knobs in the environment name, in the repository that is the working folder."""
-    from trm_repro.stamps import Run
+    from trm_repro.runs.stamps import Run
 
     try:
         return Run(Path.cwd(), os.environ["RUN_NAME"], os.environ["RECIPE"], os.environ)
@@ -79,22 +79,22 @@ def this_run() -> Run:
 
 
 def _recipe_list(arguments: argparse.Namespace) -> None:
-    from trm_repro.catalogue import print_catalogue
-    from trm_repro.recipe import read_recipe
-    from trm_repro.recipe_files import list_recipes
+    from trm_repro.recipes.bases import list_recipes
+    from trm_repro.recipes.catalogue import print_catalogue
+    from trm_repro.recipes.read import read_recipe
 
     print_catalogue(read_recipe(RECIPES, name) for name in list_recipes(RECIPES))
 
 
 def _recipe_show(arguments: argparse.Namespace) -> None:
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     print(read_recipe(RECIPES, arguments.name).model_dump_json(indent=2))
 
 
 def _recipe_render(arguments: argparse.Namespace) -> None:
-    from trm_repro.recipe import read_recipe
-    from trm_repro.recipe_shell import render_shell
+    from trm_repro.recipes.read import read_recipe
+    from trm_repro.recipes.shell import render_shell
 
     run = this_run()
     recipe = read_recipe(RECIPES, run.recipe)
@@ -102,7 +102,8 @@ def _recipe_render(arguments: argparse.Namespace) -> None:
 
 
 def _recipe_check_command(arguments: argparse.Namespace) -> int:
-    from trm_repro.recipe import command_difference, read_recipe
+    from trm_repro.provenance.faithful import command_difference
+    from trm_repro.recipes.read import read_recipe
 
     run = this_run()
     recipe = read_recipe(RECIPES, run.recipe)
@@ -119,14 +120,14 @@ def _recipe_check_command(arguments: argparse.Namespace) -> int:
 def _recipe_selection(arguments: argparse.Namespace) -> None:
     import json
 
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     print(json.dumps(read_recipe(RECIPES, this_run().recipe).tasks.select))
 
 
 def _recipe_check_tasks(arguments: argparse.Namespace) -> None:
     from trm_repro.digests import digest_file
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     expected = read_recipe(RECIPES, this_run().recipe).task_files
     found = {name: digest_file(arguments.folder / name).sha256 for name in expected}
@@ -145,7 +146,7 @@ def _recipe_check_tasks(arguments: argparse.Namespace) -> None:
 def _recipe_check_weights(arguments: argparse.Namespace) -> None:
     from zipfile import is_zipfile
 
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
 
     weights = read_recipe(RECIPES, this_run().recipe).weights
     assert weights is not None
@@ -189,7 +190,7 @@ def _stamp_write(arguments: argparse.Namespace) -> None:
 def _record_command(arguments: argparse.Namespace) -> None:
     from trm_repro.files import utc_now
     from trm_repro.provenance.host import host
-    from trm_repro.records import append, environment_of_interest
+    from trm_repro.runs.records import append, environment_of_interest
 
     append(
         this_run().folder / "commands.jsonl",
@@ -208,7 +209,7 @@ def _record_command(arguments: argparse.Namespace) -> None:
 
 def _record_guards(arguments: argparse.Namespace) -> None:
     from trm_repro.files import utc_now
-    from trm_repro.records import append
+    from trm_repro.runs.records import append
 
     for line in sys.stdin.read().splitlines():
         guard, outcome, detail = line.split("\t")
@@ -219,6 +220,6 @@ def _record_guards(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from trm_repro.status import print_status
+    from trm_repro.runs.status import print_status
 
     print_status(this_run())

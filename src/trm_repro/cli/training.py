@@ -40,7 +40,7 @@ def _place(repository: Path) -> Place:
     from dataclasses import replace
 
     from trm_repro.cli.run import RECIPES, this_run
-    from trm_repro.recipe import read_recipe
+    from trm_repro.recipes.read import read_recipe
     from trm_repro.training.state import Place
 
     run = replace(this_run(), repository=repository)

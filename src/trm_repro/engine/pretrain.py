@@ -28,10 +28,10 @@ from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse, same_run
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
+from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.log import MetricsLog, wandb_run
 from trm_repro.engine.model import TRM
 from trm_repro.engine.train import Training
-from trm_repro.engine.watch import check_loss, explained
 from trm_repro.engine.world import World, join
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.files import remove_staged, staged, write_text

@@ -23,9 +23,9 @@ from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
+from trm_repro.engine.failures import explained
 from trm_repro.engine.model import TRM
 from trm_repro.engine.predict import load_checkpoint
-from trm_repro.engine.watch import explained
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json

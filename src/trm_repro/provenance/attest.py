@@ -17,12 +17,12 @@ from typing import Any
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import utc_now, write_bytes, write_json, write_text
+from trm_repro.provenance.bundle import SUMS
 from trm_repro.provenance.keyless import NOBODY, Expected
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import SIGNED, make_statement
 from trm_repro.provenance.verify import VERIFIED, opened, verify
-from trm_repro.publish.bundle import SUMS
 
 FORMAT = "trm-repro/attestation/v1"
 RECORD = "attestation.json"

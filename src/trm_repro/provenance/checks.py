@@ -19,13 +19,13 @@ from trm_repro.digests import Digest
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance import keyless, promises
+from trm_repro.provenance.bundle import FAITHFUL, UNFAITHFUL, card_body
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.tensors import PREFIX, different_values, read_checkpoint
-from trm_repro.publish.bundle import FAITHFUL, UNFAITHFUL, card_body
 
 Outcome = tuple[str, list[str]]
 

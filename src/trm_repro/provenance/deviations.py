@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trm_repro.recipe import Recipe
+from trm_repro.recipes.schema import Recipe
 
 LIST = Path("docs/deviations.md")
 ENTRY = re.compile(r"^## (D-\d+) (.+?)\n+Applies to: (.+?)\.?$", re.MULTILINE)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from trm_repro.recipe import command_difference
 
 # What must be on record as holding before a run can be called faithful: silence is no evidence.
 NECESSARY = (
@@ -83,3 +82,12 @@ def processes(argv: Sequence[str]) -> int:
             count = match[1] or following
             return int(count) if count.isdecimal() else 1
     return 1
+
+
+def command_difference(expected: Sequence[str], found: Sequence[str]) -> list[str]:
+    """One line for each word that a command lacks or has too many, and one if only the order differs."""
+    lines = [f"missing: {word}" for word in expected if word not in found]
+    lines += [f"added: {word}" for word in found if word not in expected]
+    if not lines and list(expected) != list(found):
+        lines.append(f"order or repetition differs: expected {shlex.join(expected)}; found {shlex.join(found)}")
+    return lines

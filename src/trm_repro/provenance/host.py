@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from trm_repro.machine import gpus, output
+from trm_repro.machine.hardware import gpus, output
 
 
 def host() -> dict[str, Any]:

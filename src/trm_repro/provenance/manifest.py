@@ -18,16 +18,16 @@ from trm_repro import __version__
 from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
-from trm_repro.metrics import FILE as METRICS
-from trm_repro.metrics import read_evaluations
-from trm_repro.provenance.checkpoints import checkpoints
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
 from trm_repro.provenance.host import host
 from trm_repro.provenance.inventory import inventory
 from trm_repro.provenance.scrub import Scrubber, is_private
-from trm_repro.recipe import Recipe
-from trm_repro.stamps import Run, Stamp, last_attempts, read_stamp
+from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.checkpoints import checkpoints
+from trm_repro.runs.metrics import FILE as METRICS
+from trm_repro.runs.metrics import read_evaluations
+from trm_repro.runs.stamps import Run, Stamp, last_attempts, read_stamp
 
 FORMAT = "trm-repro/manifest/v1"
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")

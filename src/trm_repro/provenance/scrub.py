@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.records import is_secret
+from trm_repro.runs.records import is_secret
 
 PRIVATE = ("KAGGLE_USERNAME", "HF_REPO_ID")  # knobs that name a person
 USERS = ("USER", "LOGNAME")  # variables that do

@@ -22,9 +22,9 @@ from pathlib import Path
 from trm_repro.digests import Digest, digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
+from trm_repro.provenance.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 from trm_repro.provenance.checks import Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Expected
-from trm_repro.publish.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
 EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}

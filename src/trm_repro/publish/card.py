@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trm_repro.publish.bundle import FAITHFUL, UNFAITHFUL, describe
-from trm_repro.publish.names import DATASETS
+from trm_repro.provenance.bundle import FAITHFUL, UNFAITHFUL, describe
+from trm_repro.provenance.names import DATASETS
 
 UPSTREAM = "https://github.com/SamsungSAILMontreal/TinyRecursiveModels"
 

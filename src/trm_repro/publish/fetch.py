@@ -18,8 +18,8 @@ from trm_repro.digests import Digest, difference, digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
+from trm_repro.provenance.bundle import SETTINGS, SUMS, read_sums
 from trm_repro.provenance.tensors import read_checkpoint
-from trm_repro.publish.bundle import SETTINGS, SUMS, read_sums
 
 TABLE = "puzzle_emb.weights"
 

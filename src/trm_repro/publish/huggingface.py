@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError
-from trm_repro.publish.bundle import SUMS, Bundle
+from trm_repro.provenance.bundle import SUMS, Bundle
 from trm_repro.publish.receipt import Published
 
 HOW = "create a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or: hf auth login"

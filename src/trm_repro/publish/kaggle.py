@@ -17,7 +17,7 @@ from trm_repro.digests import Digest, difference, digest_file
 from trm_repro.errors import CommandFailed, InvariantBroken
 from trm_repro.files import read_json, write_json
 from trm_repro.progress import track
-from trm_repro.publish.bundle import COVER, METADATA, SUMS, Bundle
+from trm_repro.provenance.bundle import COVER, METADATA, SUMS, Bundle
 from trm_repro.publish.kaggle_client import Kaggle, Remote
 from trm_repro.publish.receipt import Published
 

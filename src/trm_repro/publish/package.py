@@ -18,8 +18,7 @@ from typing import Any
 from trm_repro.digests import digest_file
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
-from trm_repro.provenance.statement import SIGNED
-from trm_repro.publish.bundle import (
+from trm_repro.provenance.bundle import (
     COVER,
     KAGGLE_SUMS,
     METADATA,
@@ -31,9 +30,10 @@ from trm_repro.publish.bundle import (
     read_bundle,
     write_sums,
 )
+from trm_repro.provenance.names import Names, kaggle_license, names
+from trm_repro.provenance.statement import SIGNED
 from trm_repro.publish.card import card, subtitle
-from trm_repro.publish.names import Names, kaggle_license, names
-from trm_repro.publish.pictures import write_cover
+from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
 
 FORMAT = "trm-repro/manifest/v1"

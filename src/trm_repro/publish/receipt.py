@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.files import utc_now, write_json
-from trm_repro.publish.bundle import Bundle
+from trm_repro.provenance.bundle import Bundle
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from trm_repro.report import pictures, words
+from trm_repro.report import charts as pictures
+from trm_repro.report import words
 from trm_repro.report.facts import Facts, Shown
 from trm_repro.report.style import STYLE
 

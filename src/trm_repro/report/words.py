@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trm_repro.recipes.published import TASKS
 from trm_repro.report.facts import Facts, Shown, duration
-from trm_repro.report.published import TASKS
 
 Rows = list[tuple[str, ...]]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm_repro.provenance.checkpoints import checkpoints
+from trm_repro.runs.checkpoints import checkpoints
 
 SPARE = 1 << 30  # bytes; a disk with less left than this is as good as full
 WINDOW = 6 * 3600.0  # seconds over which the rate is measured

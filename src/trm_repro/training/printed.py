@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.files import utc_now
-from trm_repro.records import append
+from trm_repro.runs.records import append
 
 DICTIONARY = re.compile(r"\s*(\{.*\})\s*([0-9]+)?\s*")
 SCALAR = re.compile(r"np\.float[0-9]+\(([^()]*)\)")

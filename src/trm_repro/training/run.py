@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite, ReproError
-from trm_repro.metrics import FILE as METRICS
-from trm_repro.provenance.checkpoints import checkpoints
 from trm_repro.provenance.tensors import read_checkpoint
-from trm_repro.recipe import Recipe
+from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.checkpoints import checkpoints
+from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
 from trm_repro.training.diagnosis import ALARMS, Cause

@@ -16,16 +16,16 @@ import yaml
 
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
-from trm_repro.metrics import FILE as METRICS
-from trm_repro.metrics import read_evaluations, read_tail, series
-from trm_repro.provenance.checkpoints import checkpoints, step_of
-from trm_repro.recipe import Recipe
-from trm_repro.stamps import Run
+from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.metrics import FILE as METRICS
+from trm_repro.runs.metrics import read_evaluations, read_tail, series
+from trm_repro.runs.stamps import Run
 from trm_repro.training.attempt import Attempt, read_attempt
 from trm_repro.training.disk import Plan
 
 if TYPE_CHECKING:
-    from trm_repro.arc.outlook import Settings
+    from trm_repro.runs.schedule import Settings
 
 RECENT = 100  # steps that the loss shown is the mean of
 
@@ -123,7 +123,7 @@ def total_steps(place: Place) -> int | None:
 def _last_step(dataset: Path, settings: Settings) -> int:
     """The number of the last batch that upstream packs; its own estimate of it where the arrays do not tell."""
     from trm_repro.arc.layout import read_split
-    from trm_repro.arc.outlook import checkpoint_steps, planned_steps
+    from trm_repro.runs.schedule import checkpoint_steps, planned_steps
 
     try:
         return checkpoint_steps(read_split(dataset, "train"), settings)[-1]
@@ -133,7 +133,7 @@ def _last_step(dataset: Path, settings: Settings) -> int:
 
 def disk_plan(place: Place) -> Plan | None:
     """What the training will write; None before its configuration is there."""
-    from trm_repro.arc.outlook import checkpoint_bytes
+    from trm_repro.runs.schedule import checkpoint_bytes
 
     config = configuration(place.folder)
     metadata = place.dataset / "train" / "dataset.json"
@@ -151,7 +151,7 @@ def configuration(folder: Path) -> dict[str, Any] | None:
 
 
 def _settings(config: dict[str, Any]) -> Settings:
-    from trm_repro.arc.outlook import Settings
+    from trm_repro.runs.schedule import Settings
 
     values = {**config.get("arch", {}), **config}
     values["eval_interval"] = values.get("eval_interval") or values["epochs"]

@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 from trm_repro.arc.submission import score_submission, wilson
 from trm_repro.files import read_json
-from trm_repro.metrics import FILE as METRICS
-from trm_repro.metrics import read_evaluations
-from trm_repro.provenance.checkpoints import checkpoints, step_of
-from trm_repro.report.published import METRICS as METRIC_OF
-from trm_repro.report.published import published
-from trm_repro.training.checks import Check, checks, submission_step, submissions
+from trm_repro.recipes.published import METRICS as METRIC_OF
+from trm_repro.recipes.published import published
+from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.metrics import FILE as METRICS
+from trm_repro.runs.metrics import read_evaluations
+from trm_repro.training.inspection import Check, checks, submission_step, submissions
 from trm_repro.training.state import Place, configuration
 
 FORMAT = "trm-repro/verdict/v1"

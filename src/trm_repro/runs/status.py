@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 
 from trm_repro.progress import clock
-from trm_repro.stamps import Run, Stamp, read_stamp
+from trm_repro.runs.stamps import Run, Stamp, read_stamp
 
 
 def seconds(stamp: Stamp) -> float:

@@ -1,4 +1,4 @@
-"""Which files make up a recipe. Kept apart from :mod:`trm_repro.recipe` so that stamps need no YAML."""
+"""Which files make up a recipe. Kept apart from :mod:`trm_repro.recipes.schema` so that stamps need no YAML."""
 
 from __future__ import annotations
 

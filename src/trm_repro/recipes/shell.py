@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from trm_repro.recipe import Recipe, Upstream
+from trm_repro.recipes.schema import Recipe, Upstream
 
 NO_UPSTREAM = Upstream(name="", url="", commit="", tree="", license="", writes=[])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trm_repro.records import read
+from trm_repro.runs.records import read
 
 FILE = "metrics.jsonl"
 

@@ -1,7 +1,7 @@
 """The notebook that takes over on Kaggle: bundle and tasks in, ``submission.json`` out, without internet.
 
 Competition notebooks have no internet, so the code comes from the wheel in the bundle. The notebook is short: what
-computes is in :mod:`trm_repro.publish.solve`, and tested there. ``kernel-metadata.json`` beside it makes
+computes is in :mod:`trm_repro.notebook.solve`, and tested there. ``kernel-metadata.json`` beside it makes
 ``kaggle kernels push`` work.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.files import write_json, write_text
-from trm_repro.publish.bundle import UNFAITHFUL, Bundle
+from trm_repro.provenance.bundle import UNFAITHFUL, Bundle
+from trm_repro.provenance.names import NAME_LENGTH, normal_slug
 from trm_repro.publish.card import dataset_name
-from trm_repro.publish.names import NAME_LENGTH, normal_slug
 
 COMPETITION = "arc-prize-2025"
 
@@ -43,7 +43,7 @@ shutil.unpack_archive(next(bundle.glob("trm_repro-*.whl")), WORKING / "packages"
 sys.path.insert(0, str(WORKING / "packages"))
 
 from trm_repro.files import read_json, write_json
-from trm_repro.publish import solve
+from trm_repro.notebook import solve
 
 budget = solve.Budget(3600 * HOURS)
 print("bundle:", bundle)

@@ -16,7 +16,7 @@ from typing import Any
 from trm_repro.digests import Digest, difference, digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import read_json, write_text
-from trm_repro.publish.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
+from trm_repro.provenance.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
 
 SUMS = "SHA256SUMS"
 KAGGLE_SUMS = "kaggle.sha256"

@@ -30,11 +30,11 @@ from typing import Any
 from trm_repro.digests import Cache, Digest, difference, digest_bytes, digest_files
 from trm_repro.errors import InvariantBroken
 from trm_repro.files import utc_now, write_text
-from trm_repro.recipe_files import recipe_files, top_level
-from trm_repro.records import read
+from trm_repro.recipes.bases import recipe_files, top_level
+from trm_repro.runs.records import read
 
 FORMAT = "trm-repro stamp v1"
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 INPUTS = ("script", "recipe", "knobs", "code", "previous")
 
 

@@ -296,7 +296,7 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
 
 def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:
     """A figure of the first tasks: an example, the test input and the two attempts at it."""
-    from trm_repro.publish.pictures import figure
+    from trm_repro.publish.cover import figure
 
     rows: list[Sequence[tuple[str, Any]]] = []
     for task in list(tasks)[:limit]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.files import read_json
-from trm_repro.metrics import read_metrics, series
 from trm_repro.progress import clock
-from trm_repro.stamps import Run, read_stamp
-from trm_repro.status import seconds
+from trm_repro.runs.metrics import read_metrics, series
+from trm_repro.runs.stamps import Run, read_stamp
+from trm_repro.runs.status import seconds
 
 
 def summary(run: Run, locate: Callable[[str], Path]) -> str:

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.compare import compare
-from trm_repro.recipe import Recipe, read_recipe
+from trm_repro.recipes.read import read_recipe
+from trm_repro.recipes.schema import Recipe
 
 CYCLES = ("H_cycles", "L_cycles", "halt_max_steps")
 SCORES = ("ARC/pass@1", "ARC/pass@2", "all.exact_accuracy")

@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm_repro import budget
 from trm_repro.digests import digest_file
-from trm_repro.environment import choose, lock_files
 from trm_repro.errors import ReproError
-from trm_repro.machine import Gpu, Nvcc, compilers, dotted, free_space, gpus, memory, output
-from trm_repro.recipe import Recipe
+from trm_repro.machine import budget
+from trm_repro.machine.hardware import Gpu, Nvcc, compilers, dotted, free_space, gpus, memory, output
+from trm_repro.machine.locks import choose, lock_files
+from trm_repro.recipes.schema import Recipe
 
 GB = 10**9
 MB = 10**6
@@ -384,7 +384,7 @@ def _python_headers(python: str) -> bool | None:
 
 def _rehearsed(environ: Mapping[str, str], locks: Sequence[Path]) -> str:
     """When the dress rehearsal succeeded with the environment that this run will have; empty if it did not."""
-    from trm_repro.stamps import read_stamp
+    from trm_repro.runs.stamps import read_stamp
 
     stamp = read_stamp(Path(".repro/runs") / REHEARSAL / "08-handoff.stamp")
     listing = Path(f".repro/env_{environ['TARGET_DATASET']}_{REHEARSAL}.txt")

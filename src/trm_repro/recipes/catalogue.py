@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from trm_repro.recipe import Recipe
+from trm_repro.recipes.schema import Recipe
 
 
 def print_catalogue(recipes: Iterable[Recipe]) -> None:

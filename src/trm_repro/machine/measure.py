@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trm_repro import progress
 from trm_repro.errors import CommandFailed
-from trm_repro.machine import gpus
+from trm_repro.machine.hardware import gpus
 
 BAR = re.compile(r"(\d+)/(\d+) \[")
 AGREE = 0.03

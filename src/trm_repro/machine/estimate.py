@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trm_repro import budget
-from trm_repro.machine import Gpu
-from trm_repro.measure import Measured
-from trm_repro.recipe import Recipe
+from trm_repro.machine import budget
+from trm_repro.machine.hardware import Gpu
+from trm_repro.machine.measure import Measured
+from trm_repro.recipes.schema import Recipe
 
 GB = 10**9
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from trm_repro.arc.submission import wilson
+from trm_repro.recipes.published import TASKS, Published
 from trm_repro.report.facts import Chart, Curve, Grid, Score
-from trm_repro.report.published import TASKS, Published
 
 WIDTH, HEIGHT = 460, 230  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38

@@ -17,18 +17,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal, Self
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from yaml import YAMLError
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from trm_repro.errors import InvariantBroken, UsageError
-from trm_repro.recipe_files import recipe_files
+from trm_repro.errors import UsageError
 
 
 class _Part(BaseModel):
@@ -289,39 +284,3 @@ def _values(words: Sequence[str], *keys: str) -> Iterator[str]:
             yield from (PurePosixPath(item.strip("'\" ")).as_posix() for item in value.strip("[]").split(","))
         elif word in {f"--{key}" for key in keys}:
             yield PurePosixPath(following).as_posix()
-
-
-def read_recipe(folder: Path, name: str) -> Recipe:
-    """Reads and validates a recipe.
-
-    Raises:
-        UsageError: there is no such recipe.
-        InvariantBroken: it is not a valid one; the message names each wrong key.
-    """
-    merged: DictConfig | ListConfig = OmegaConf.create()
-    files = recipe_files(folder, name)
-    try:
-        for path in files:
-            layer = OmegaConf.load(path)
-            if not isinstance(layer, DictConfig):
-                raise InvariantBroken(f"{path}: a recipe is a mapping")
-            layer.pop("base", None)
-            merged = OmegaConf.merge(merged, layer)
-        values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise InvariantBroken(f"{files[-1]}: {error}") from None
-    assert isinstance(values, dict)
-    try:
-        return Recipe.model_validate({"name": name, **{str(key): value for key, value in values.items()}})
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise InvariantBroken(f"{files[-1]}: {problems}", hint="docs/adding-a-recipe.md lists the keys") from None
-
-
-def command_difference(expected: Sequence[str], found: Sequence[str]) -> list[str]:
-    """One line for each word that a command lacks or has too many, and one if only the order differs."""
-    lines = [f"missing: {word}" for word in expected if word not in found]
-    lines += [f"added: {word}" for word in found if word not in expected]
-    if not lines and list(expected) != list(found):
-        lines.append(f"order or repetition differs: expected {shlex.join(expected)}; found {shlex.join(found)}")
-    return lines

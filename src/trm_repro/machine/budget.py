@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from trm_repro.recipe import Recipe
+from trm_repro.recipes.schema import Recipe
 
 GB = 10**9
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from trm_repro.recipe import Recipe
+from trm_repro.recipes.schema import Recipe
 
 TEMPLATES = {"slurm": "slurm.sh.in", "sky": "sky.yaml.in"}
 # Where nobody has published how long a run takes: a day. Where somebody has: half as much again, for another machine.

@@ -18,9 +18,9 @@ import numpy as np
 from trm_repro.arc.submission import problems
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
-from trm_repro.provenance.checkpoints import checkpoints, step_of
 from trm_repro.provenance.promises import config_problems, expected_config, expected_tensors, is_trm, step_problems
 from trm_repro.provenance.tensors import Tensor, read_checkpoint
+from trm_repro.runs.checkpoints import checkpoints, step_of
 from trm_repro.training.state import Place, configuration
 
 PREFIX = re.compile(r"(_orig_mod\.)?model\.inner\.")

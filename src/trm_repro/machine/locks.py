@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.machine import Gpu, Nvcc, dotted, version
-from trm_repro.recipe import Recipe
+from trm_repro.machine.hardware import Gpu, Nvcc, dotted, version
+from trm_repro.recipes.schema import Recipe
 
 # lock → the first driver that runs it (NVIDIA's CUDA release notes, "minimum required driver")
 DRIVERS = {"cu130": (580,), "cu126": (525, 60)}

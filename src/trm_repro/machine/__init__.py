@@ -1,0 +1,1 @@
+"""The machine: what it has, what a run needs of it, how long that takes."""

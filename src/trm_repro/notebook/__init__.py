@@ -1,0 +1,1 @@
+"""The notebook that uses a bundle on Kaggle."""

@@ -1,0 +1,1 @@
+"""Recipes: what a run must be, and what others published."""

@@ -1,0 +1,1 @@
+"""What a run leaves, where, and what that says: stamps, records, metrics, checkpoints."""
