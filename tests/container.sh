@@ -2,9 +2,11 @@
 # Usage: [MOUNTS=…] tests/container.sh [bases build rehearsal onstart]
 # Summary: machines/Dockerfile built and run without a registry of images: the rehearsal in it, killed half-way, started
 #   again; and machines/onstart.sh, killed and started again, in a bare Debian.
-# Reads: Debian's and Python's package registries; this machine's Python 3.10 and 3.11 (PYTHON310, PYTHON311: their folders),
+# Reads: Debian's and Python's package registries; this machine's Python 3.10 and 3.11 (PYTHON310, PYTHON311: their
+#   folders),
 #   which must be relocatable, as pyenv's are; mmdebstrap, buildah, podman, crun; being root.
-# Writes: images and a volume under the name trm-test, a throw-away folder below .repro/; all deleted at the end (KEEP=1).
+# Writes: images and a volume under the name trm-test, a throw-away folder below .repro/; all deleted at the end
+#   (KEEP=1).
 # Environment: MOUNTS: what pip and apt of this machine read to reach their registries, as FROM:TO words
 # Exit: 0 so it is · 3 a program is missing, or this is not root · not 0 otherwise
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: [TRM_REMOTE=…] tests/environment.sh [LOCK]
-# Summary: Steps 2 and 3 for real: a training environment from locks/LOCK.txt (cu130), and all that its upstream imports.
+# Summary: Steps 2 and 3 for real: a training environment from locks/LOCK.txt (cu130), and all that its upstream
+#   imports.
 # Reads: upstream (TRM_REMOTE, or its URL); PY; the package registry.
 # Writes: a throw-away folder below .repro/, deleted at the end (KEEP=1 keeps it).
 # Guarantees: the environment is the lock, no more and no less; everything that upstream imports can be imported.

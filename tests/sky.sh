@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tests/sky.sh
-# Summary: Every recipe's job for the clouds, read by the real SkyPilot, and each cloud in it asked whether it can do that.
+# Summary: Every recipe's job for the clouds, read by the real SkyPilot, and each cloud in it asked whether it can do
+#   that.
 # Reads: the package registry.
 # Writes: an environment of its own below .repro/, deleted at the end (KEEP=1 keeps it). Nothing is launched.
 # Exit: 0 so it is · not 0 otherwise

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tests/slurm.sh
-# Summary: A real Slurm, two nodes on the loopback: it takes the job of every recipe; the rehearsal's job is pre-empted, then
+# Summary: A real Slurm, two nodes on the loopback: it takes the job of every recipe; the rehearsal's job is pre-empted,
+#   then
 #   loses its node, and ends as a packaged run; two nodes train as one.
 # Reads: munged, slurmctld, slurmd (Debian: slurm-wlm); being root.
 # Writes: a throw-away folder below .repro/, deleted at the end (KEEP=1 keeps it).
@@ -145,7 +146,8 @@ trains() {
   wait_for 1800 "attempt $1 to train" "sed -n '/attempt $1\$/,\$p' $log 2>/dev/null | grep -q 'training arc2_rehearsal: [1-9]'"
 }
 
-# lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their processes.
+# lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their
+# processes.
 lose_node() {
   local pids=("$(<"$work/$1.pid")") pid
   for pid in $(pgrep -x slurmstepd); do

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: TRM_REMOTE=… tests/upstream.sh
-# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests compared;
+# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests
+#   compared;
 #   its model beside the reference engine's.
 # Reads: TRM_REMOTE (a clone of upstream, or its URL); PY; packages from the registry, by digest.
 # Writes: a throw-away folder below .repro/, deleted at the end.
