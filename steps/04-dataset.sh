@@ -6,7 +6,7 @@
 # Guarantees: a folder that no stamp vouches for is set aside, never trusted; the files are those
 #   the recipe's digests name.
 # Environment: TARGET_DATASET TRM_DIR VENV_DIR DATASET_BUILDER EXTRA_BUILDER_ARGS
-# Exit: 0 done or fresh · 4 inputs or result are not what they must be · 5 the builder failed
+# Exit: 0 done or fresh · 3 a task file is missing · 4 inputs or result are not what they must be · 5 the builder failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
@@ -49,8 +49,9 @@ write_tasks() {
 check_tasks() {
   local wanted found name wrong=''
   for wanted in "${TASK_FILES[@]}"; do
-    name=${wanted#*  } found=missing
-    [[ ! -f $TRM_DIR/$TASKS_FOLDER/$name ]] || found=$(sha256sum <"$TRM_DIR/$TASKS_FOLDER/$name")
+    name=${wanted#*  }
+    [[ -f $TRM_DIR/$TASKS_FOLDER/$name ]] || die "$EXIT_PREREQUISITE" "$TRM_DIR/$TASKS_FOLDER/$name: no such file"
+    found=$(sha256sum <"$TRM_DIR/$TASKS_FOLDER/$name")
     [[ ${found%% *} == "${wanted%% *}" ]] || wrong+="; $name: expected ${wanted%% *}, found ${found%% *}"
   done
   [[ -z $wrong ]] || die "$EXIT_INVARIANT" "task files in $TRM_DIR/$TASKS_FOLDER are not upstream's: ${wrong#; }" \

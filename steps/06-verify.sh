@@ -14,18 +14,19 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 main() {
   step_begin "$@"
   ! dry || return 0
-  local run_dir verdict source=. summary=.repro/summary_$RUN_NAME.txt
+  local run_dir checkpoint verdict source=. summary=.repro/summary_$RUN_NAME.txt
   run_dir=$(short "$TRM_DIR/$CHECKPOINT_FOLDER")
-  [[ $EXPECTS_CHECKPOINTS == 0 || -n $CHECKPOINT ]] ||
+  checkpoint=${FINAL_CHECKPOINT:+$run_dir/$FINAL_CHECKPOINT}
+  [[ $EXPECTS_CHECKPOINTS == 0 || -n $checkpoint ]] ||
     die "$EXIT_PREREQUISITE" "$run_dir: no checkpoint (step_<N>) found" "look at the log of step 5"
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
   guards_settle
 
   [[ -z $UPSTREAM_COMMIT ]] || source=$TRM_DIR
   git -C "$source" rev-parse HEAD >"$run_dir/TRM_COMMIT.txt"
-  printf '%s\n' "RUN_NAME=$RUN_NAME" "CKPT=$CHECKPOINT" "TRM_COMMIT=$(<"$run_dir/TRM_COMMIT.txt")" |
+  printf '%s\n' "RUN_NAME=$RUN_NAME" "CKPT=$checkpoint" "TRM_COMMIT=$(<"$run_dir/TRM_COMMIT.txt")" |
     tee "$summary" >&2
-  printf '%s\n' "RUN_DIR=$run_dir" "CKPT=$CHECKPOINT" "ENV_LOG=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt" \
+  printf '%s\n' "RUN_DIR=$run_dir" "CKPT=$checkpoint" "ENV_LOG=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt" \
     "SUMMARY=$summary" >"$ARTIFACTS/MANIFEST.txt"
   ln -sfn "$RUN_NAME/MANIFEST.txt" artifacts/MANIFEST.txt
   ln -sfn "$RUN_NAME/manifest.json" artifacts/manifest.json
@@ -33,7 +34,7 @@ main() {
   verdict=$(knob_defaults | repro step prove --run-dir "$run_dir" ${SIGNING_KEY:+--key "$SIGNING_KEY"}) ||
     die "$EXIT_INVARIANT" "what the training left is not what it must be" \
       "each finding is marked BROKEN above and stands in $ARTIFACTS/verdict.json"
-  step_done "${CHECKPOINT##*/}${CHECKPOINT:+, }verdict: $verdict; manifest in $ARTIFACTS/manifest.json" \
+  step_done "$FINAL_CHECKPOINT${FINAL_CHECKPOINT:+, }verdict: $verdict; manifest in $ARTIFACTS/manifest.json" \
     "$run_dir/TRM_COMMIT.txt" "$run_dir/COMMANDS.txt" "$summary" "$ARTIFACTS/MANIFEST.txt" \
     "$ARTIFACTS/manifest.json" "$ARTIFACTS/statement.json" "$ARTIFACTS/verdict.json"
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trm_repro.cli.common import RECIPES, knob, locate, this_recipe, this_run
-from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -158,7 +158,7 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
         from trm_repro.runs.checkpoints import checkpoints
 
         found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
-        return {"CHECKPOINT": os.path.relpath(found[-1]) if found else ""}
+        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
     return {}
 
 
@@ -188,7 +188,7 @@ def _imported(checkout: Path) -> list[str]:
     listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
     done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
-        raise UsageError(f"{checkout}: {done.stderr.strip()}")
+        raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
     return imported_modules(checkout, done.stdout.split("\0")[:-1])
 
 
