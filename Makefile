@@ -8,6 +8,7 @@ PYTHON ?= python3
 TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
+BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba*) .ci/run
 
 .PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean
 .PHONY: test lint unit bats bench
@@ -75,7 +76,8 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
 lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
-	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba* .ci/run
+	@$(TOOL)/shellcheck $(BASH_FILES)
+	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
 	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
 	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check

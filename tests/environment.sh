@@ -22,7 +22,8 @@ main() {
   cp -R Makefile env.sh lib steps recipes locks "$work/runbook"
   ln -s "$PWD/.venv/bin" "$work/runbook/.venv/bin"
   cd "$work/runbook"
-  export TRM_DIR=$work/trm VENV_DIR=$work/venv RUN_NAME=test_env PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1 CUDA_LOCK RECIPE
+  export TRM_DIR=$work/trm VENV_DIR=$work/venv RUN_NAME=test_env PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1
+  export CUDA_LOCK RECIPE
   steps/02-clone.sh
   SECONDS=0
   steps/03-venv.sh

@@ -15,7 +15,10 @@ main() {
   local recipe
   [[ -n ${KEEP-} ]] || trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/jobs"
-  [[ -x $work/venv/bin/sky ]] || { python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check "skypilot==$SKYPILOT"; }
+  if [[ ! -x $work/venv/bin/sky ]]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check "skypilot==$SKYPILOT"
+  fi
   for recipe in $(cd recipes && printf '%s\n' *.yaml | sed 's/\.yaml$//'); do
     .venv/bin/trm-repro job sky --recipe "$recipe" --bucket mine >"$work/jobs/$recipe-bucket.yaml"
     .venv/bin/trm-repro job sky --recipe "$recipe" --volume mine >"$work/jobs/$recipe-volume.yaml"

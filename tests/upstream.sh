@@ -38,7 +38,8 @@ main() {
   done
 
   locked einops >"$work/model.txt"
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" -r "$work/model.txt"
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" \
+    -r "$work/model.txt"
   PYTHONPATH=$work/model .venv/bin/python -m bench.agreement --upstream "$TRM_DIR"
 }
 
@@ -59,7 +60,8 @@ publish: package
 dataset:
   folder: data/$2
   digests: ""
-  arguments: [--input-file-prefix, kaggle/combined/arc-agi, --output-dir, data/$2, --subsets, $3, $4, ${5:+$5, }--test-set-name, $4, --num-aug, "3"]
+  arguments: [--input-file-prefix, kaggle/combined/arc-agi, --output-dir, data/$2,
+    --subsets, $3, $4, ${5:+$5, }--test-set-name, $4, --num-aug, "3"]
 YAML
 }
 
