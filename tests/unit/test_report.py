@@ -24,7 +24,7 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
 from trm_repro.provenance.faithful import reasons
-from trm_repro.recipes.published import NUMBERS, published
+from trm_repro.recipes.published import RESULTS, published
 from trm_repro.report.charts import grid
 from trm_repro.report.facts import Facts, gather, thin
 from trm_repro.report.page import page
@@ -296,8 +296,13 @@ def test_a_curve_keeps_the_mean_of_every_stretch() -> None:
 
 def test_published_numbers_are_those_of_the_same_puzzles() -> None:
     assert published("arc2")[0].value == 0.078
-    assert {number.target for number in NUMBERS} == {"arc1", "arc2", "sudoku", "maze"}
-    assert all(0 < number.value < 1 and number.source for number in NUMBERS)
+    assert published("arc2") and "manual" not in " ".join(result.source for result in published("arc2"))
+    assert {name.partition("-")[0] for name in RESULTS} == {"arc1", "arc2", "sudoku", "maze", "manual"}
+    for result in RESULTS.values():
+        assert 0 < result.value < 1 and f"{100 * result.value:.4g}".rstrip("0").rstrip(".") in result.source
+    for target in ("arc1", "arc2", "sudoku", "maze"):
+        who = [result.who for result in published(target)]
+        assert len(who) == len(set(who)), "a verdict tells them apart by it"
 
 
 # ---- in a real browser ----

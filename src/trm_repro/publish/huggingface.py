@@ -15,13 +15,13 @@ from typing import Any
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.provenance.bundle import SUMS, Bundle
-from trm_repro.publish.receipt import Published
+from trm_repro.publish.receipt import Publication
 
 HOW = "create a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or: hf auth login"
 OWN_FILES = {".gitattributes"}  # the hub makes it
 
 
-def publish(bundle: Bundle, repository: str, *, public: bool) -> Published:
+def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
     """Brings a bundle to the hub.
 
     Args:
@@ -76,7 +76,7 @@ def publish(bundle: Bundle, repository: str, *, public: bool) -> Published:
     with _asking(f"asking for {repository}"):
         revision = str(api.repo_info(repository).sha)
     url = f"{api.endpoint}/{repository}/tree/{revision}"
-    return Published("huggingface", repository, revision, url, changed, "digests")
+    return Publication("huggingface", repository, revision, url, changed, "digests")
 
 
 def _files(api: Any, repository: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from trm_repro.arc.submission import wilson
-from trm_repro.recipes.published import TASKS, Published
+from trm_repro.recipes.published import TASKS, Result
 from trm_repro.report.facts import Chart, Curve, Grid, Score
 
 WIDTH, HEIGHT = 460, 230  # of a chart
@@ -94,7 +94,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 12) for i in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def intervals(score: Score | None, others: Sequence[Published], target: str) -> str:
+def intervals(score: Score | None, others: Sequence[Result], target: str) -> str:
     """This run's number and the published ones on one axis, each with its 95 % interval where the number of tasks is known."""
     rows: list[tuple[str, float, float, float, bool]] = []
     if score:

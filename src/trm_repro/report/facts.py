@@ -19,7 +19,7 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.provenance.faithful import TRAIN, processes
-from trm_repro.recipes.published import METRICS, TASKS, Published, published
+from trm_repro.recipes.published import METRICS, TASKS, Result, published
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
@@ -113,7 +113,7 @@ class Facts:
     manifest: Mapping[str, Any]
     state: str
     score: Score | None
-    others: tuple[Published, ...]
+    others: tuple[Result, ...]
     charts: tuple[Chart, ...]
     evaluations: tuple[Mapping[str, Any], ...]
     times: tuple[tuple[str, float, str], ...]
