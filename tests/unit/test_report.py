@@ -23,7 +23,7 @@ from trm_repro.arc.scoring import Votes
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
-from trm_repro.provenance.faithful import reasons
+from trm_repro.provenance.faithful import guard_outcomes, reasons
 from trm_repro.recipes.published import RESULTS, published
 from trm_repro.report.charts import grid
 from trm_repro.report.facts import Facts, gather, thin
@@ -104,6 +104,28 @@ def test_both_twins_say_what_the_manifest_says(facts: Facts, manifest: dict[str,
         assert said in text, said
     assert "RUN_NAME=tiny" in text, "a knob that differs belongs to the command that does it again"
     assert "arch.L_cycles=4" in text, "the training command"
+
+
+def test_a_guard_that_had_nothing_to_look_at_was_not_needed(manifest: dict[str, Any]) -> None:
+    changed = copy.deepcopy(manifest)
+    first = changed["guards"][0]
+    for guard, outcome in (
+        ("G-GPUS", "holds"),
+        ("G-KAGGLE-CREDENTIALS", "holds"),
+        ("G-TARGET-DATASET", "overridden"),
+        ("G-NO-ARC1", "broken"),
+    ):
+        changed["guards"].insert(1, {**first, "guard": guard, "outcome": outcome, "detail": outcome})
+    found = guard_outcomes(changed)
+    assert found["G-GPUS"][0] == found["G-PYTHON"][0] == found["G-UPSTREAM-PIN"][0] == "not needed"
+    assert found["G-KAGGLE-CREDENTIALS"][0] == "not needed", "nothing was to be uploaded"
+    assert found["G-TRAIN-COMMAND"][0] == "holds"
+    assert found["G-TARGET-DATASET"] == ("overridden", "overridden"), "the worst outcome counts, not the last"
+    text = markdown(gather(changed, lambda path: Path("nothing") / path))
+    assert "| G-GPUS | not needed |" in text and "| G-NO-ARC1 | broken |" in text
+    changed["recipe"]["resolved"]["train"]["gpu"] = True
+    changed["recipe"]["resolved"]["dataset"]["program"] = ["kaggle", "datasets", "download"]
+    assert {guard_outcomes(changed)[name][0] for name in ("G-GPUS", "G-KAGGLE-CREDENTIALS")} == {"holds"}
 
 
 def test_the_page_needs_nothing_else(facts: Facts) -> None:

@@ -148,8 +148,9 @@ def _statement_sign(arguments: argparse.Namespace) -> None:
 
 def _locate(path: str) -> Path:
     """The file that a path of a manifest means, from the root of the repository."""
-    inside = path.removeprefix("$TRM_DIR/")
-    return Path.cwd() / path if inside == path else Path(os.environ["TRM_DIR"]) / inside
+    from trm_repro.provenance.scrub import locate
+
+    return locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))
 
 
 def _artifacts(arguments: argparse.Namespace) -> None:
@@ -166,9 +167,8 @@ def _checklist(arguments: argparse.Namespace) -> None:
     from trm_repro.provenance.checklist import checklist
     from trm_repro.runs.stamps import read_stamp
 
-    run = this_run()
-    published = read_stamp(run.path("07-publish"))
-    for box in checklist(read_json(arguments.manifest), run.repository, published.said if published else ""):
+    published = read_stamp(this_run().path("07-publish"))
+    for box in checklist(read_json(arguments.manifest), _locate, published.said if published else ""):
         print(box)
 
 

@@ -43,6 +43,13 @@ CONTENTS = {
     KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",
     SUMS: "SHA-256 of every other file here",
 }
+# Which of the manifest's outputs, by role, is which file; the latest, where a run has several.
+FROM_ROLE = {
+    "final-checkpoint": "model.ckpt",
+    "config": "all_config.yaml",
+    "identifiers": "identifiers.json",
+    "submission": "submission.json",
+}
 WHEEL = "trm-repro's wheel (pure Python), for notebooks without internet"
 REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, COVER, KAGGLE_SUMS, SUMS)
 

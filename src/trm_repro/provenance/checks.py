@@ -19,7 +19,7 @@ from trm_repro.digests import Digest
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance import keyless, promises
-from trm_repro.provenance.bundle import FAITHFUL, UNFAITHFUL, card_body
+from trm_repro.provenance.bundle import FAITHFUL, FROM_ROLE, UNFAITHFUL, card_body
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
@@ -29,13 +29,6 @@ from trm_repro.provenance.tensors import PREFIX, different_values, read_checkpoi
 
 Outcome = tuple[str, list[str]]
 
-# Which file of a bundle is the manifest's output of which role; the latest, where a run has several.
-PUBLISHED = {
-    "model.ckpt": "final-checkpoint",
-    "all_config.yaml": "config",
-    "identifiers.json": "identifiers",
-    "submission.json": "submission",
-}
 COMMAND_GUARDS = {BUILD: "G-BUILDER-COMMAND", TRAIN: "G-TRAIN-COMMAND"}
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
 
@@ -113,7 +106,7 @@ def manifest(context: Context) -> Outcome:
 def outputs(context: Context) -> Outcome:
     """The published files are the ones that the manifest names, and the list of the dataset's files is its own."""
     wrong, count = [], 0
-    for name, role in PUBLISHED.items():
+    for role, name in FROM_ROLE.items():
         entries = context.outputs(role)
         if not entries:
             continue

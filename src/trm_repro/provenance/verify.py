@@ -25,11 +25,11 @@ from trm_repro.provenance import checks
 from trm_repro.provenance.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 from trm_repro.provenance.checks import Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Expected
+from trm_repro.provenance.schema import FILE as MANIFEST
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
 EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}
 FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

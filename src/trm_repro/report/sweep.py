@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.compare import compare
+from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
 
@@ -115,7 +116,7 @@ class Run:
     def output(self, role: str) -> tuple[Path, str]:
         """Path and SHA-256 of the output with a role."""
         entry = next(entry for entry in self.manifest["outputs"] if entry["role"] == role)
-        return self.repository / entry["path"].replace("$TRM_DIR", self.recipe.trm_dir, 1), entry["sha256"]
+        return locate(entry["path"], self.repository, self.repository / self.recipe.trm_dir), entry["sha256"]
 
 
 def evaluate(sweep: Sweep, repository: Path) -> None:
