@@ -133,7 +133,7 @@ def test_a_running_training_is_shown(place: Place, monkeypatch: pytest.MonkeyPat
     binaries = place.work / "bin"
     binaries.mkdir()
     smi = binaries / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho '0, NVIDIA H100 80GB HBM3, 40960, 81559, 97'\n")
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559, 580.65.06, 9.0, 40960, 0, 97'\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}:{os.environ['PATH']}")
     text = "\n".join(lines(place))

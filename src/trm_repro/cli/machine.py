@@ -95,10 +95,11 @@ def _environment_inventory(arguments: argparse.Namespace) -> None:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from trm_repro.machine.preflight import lines, measure, table
+    from trm_repro.machine.preflight import lines, table
+    from trm_repro.machine.survey import survey
 
     recipe = _recipe()
-    found = lines(recipe, measure(recipe, os.environ))
+    found = lines(recipe, survey(recipe, os.environ))
     print(table(found))
     return 3 if any(line.state == "problem" for line in found) else 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trm_repro.files import utc_now
+from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
 from trm_repro.training.disk import gigabytes
 from trm_repro.training.state import Place, State, disk_plan, read_state
-
-QUERY = "index,name,memory.used,memory.total,utilization.gpu"
 
 
 def watch(place: Place, *, every: float, once: bool) -> None:
@@ -51,7 +49,7 @@ def lines(place: Place) -> Iterator[str]:
         ("step", step(state)),
         ("loss", loss(state)),
         *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in state.evaluations[-10:]),
-        *((f"GPU {index}", text) for index, text in gpus()),
+        *((f"GPU {found.index}", gpu(found)) for found in gpus() if found.busy is not None),
         ("disk", disk(place, state)),
         ("checkpoint", checkpoint(state)),
     ):
@@ -106,23 +104,10 @@ def scores(entry: dict[str, object]) -> str:
     return ", ".join(found)
 
 
-def gpus() -> Iterator[tuple[str, str]]:
-    """(index, memory and use) of each GPU; none on a machine without."""
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    for row in answer.splitlines():
-        fields = [field.strip() for field in row.split(",")]
-        if len(fields) == 5 and fields[2].isdigit() and fields[3].isdigit():
-            index, name, used, total, use = fields
-            yield index, f"{name}: {int(used) / 1024:.1f} of {int(total) / 1024:.1f} GiB, {use} % busy"
+def gpu(found: Gpu) -> str:
+    """The memory and the use of a GPU."""
+    total, used = (f"{(size or 0) / 2**30:.1f}" for size in (found.memory, found.used))
+    return f"{found.name}: {used} of {total} GiB, {found.busy} % busy"
 
 
 def disk(place: Place, state: State) -> str:
