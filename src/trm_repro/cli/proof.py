@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trm_repro.provenance.keyless import Expected
+    from trm_repro.provenance.keyless import Signatory
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -95,13 +95,13 @@ def _add_instance(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _expected(arguments: argparse.Namespace) -> Expected:
+def _expected(arguments: argparse.Namespace) -> Signatory:
     from trm_repro.errors import UsageError
-    from trm_repro.provenance.keyless import Expected
+    from trm_repro.provenance.keyless import Signatory
 
     if bool(arguments.identity) != bool(arguments.issuer):
         raise UsageError("--identity and --issuer go together: anybody can call himself anything somewhere")
-    return Expected(arguments.identity, arguments.issuer, arguments.trust_config)
+    return Signatory(arguments.identity, arguments.issuer, arguments.trust_config)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:

@@ -54,10 +54,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _attempt(arguments: argparse.Namespace) -> None:
-    from trm_repro.training.state import last_step, read_state
+    from trm_repro.training.state import last_step, read_progress
 
     place = _place(Path.cwd())
-    state = read_state(place)
+    state = read_progress(place)
     if state.attempt and state.attempt.fate and place.folder.exists():
         print(f"==> the last attempt at training did not finish: {state.attempt.fate}", file=sys.stderr)
         print(f"    begun {state.attempt.started}, last seen at {last_step(state)}", file=sys.stderr)

@@ -18,7 +18,7 @@ from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import utc_now, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import SUMS
-from trm_repro.provenance.keyless import NOBODY, Expected
+from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import SIGNED, make_statement
@@ -53,7 +53,7 @@ def attest(
     note: str = "",
     report: str = "",
     signers: Path | None = None,
-    expected: Expected = NOBODY,
+    expected: Signatory = NOBODY,
 ) -> Path:
     """Writes the attestation of a bundle; returns its folder.
 

@@ -25,7 +25,7 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import PREFIX, different_values, read_checkpoint
+from trm_repro.provenance.tensors import different_values, read_checkpoint
 
 Outcome = tuple[str, list[str]]
 
@@ -57,7 +57,7 @@ class Context:
     folder: Path
     digests: Mapping[str, Digest]
     signers: Path | None = None
-    expected: keyless.Expected = keyless.NOBODY
+    expected: keyless.Signatory = keyless.NOBODY
     attestation: Path | None = None
 
     @cached_property
@@ -184,22 +184,10 @@ def tensors(context: Context) -> Outcome:
     if not promises.is_trm(arch):
         return "skipped", [f"the tensors of {arch['name']} are not known here"]
     count = len(read_json(context.folder / "identifiers.json")) if context.has("identifiers.json") else 1
-    expected = promises.expected_tensors(arch, context.manifest["run"]["target_dataset"], count)
-    found = {
-        PREFIX.sub("", name): (tensor.dtype, tensor.shape)
-        for name, tensor in read_checkpoint(context.folder / "model.ckpt").items()
-        if not (arch.get("lora_rank") and name.endswith(("_lora_A", "_lora_B")))
-    }
-    wrong = [
-        f"model.ckpt: {name}: expected {_shown(expected.get(name))}, found {_shown(found.get(name))}"
-        for name in sorted(expected.keys() | found.keys())
-        if expected.get(name) != found.get(name)
-    ]
-    return _answer(wrong, f"{len(found)} tensors as the configuration has them, {count} puzzle vectors")
-
-
-def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
-    return f"{tensor[0]} {list(tensor[1])}" if tensor else "none"
+    found = read_checkpoint(context.folder / "model.ckpt")
+    wrong = promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, found)
+    seen = f"{len(found)} tensors as the configuration has them, {count} puzzle vectors"
+    return _answer([f"model.ckpt: {line}" for line in wrong], seen)
 
 
 def twin(context: Context) -> Outcome:

@@ -51,7 +51,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Prediction:
     """A predicted grid, whether it is right, and the votes for it if they are known.
 
     ``agreement`` is the share of cells that are right; None if the grid has another size than the truth.
@@ -72,7 +72,7 @@ class Shown:
     index: int
     input: Grid
     truth: Grid
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Prediction, ...]
 
     @property
     def right(self) -> bool:
@@ -81,7 +81,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Score:
+class Number:
     """The run's number: a share of ``of`` tasks or puzzles, with its 95 % interval."""
 
     metric: str
@@ -112,7 +112,7 @@ class Facts:
 
     manifest: Mapping[str, Any]
     state: str
-    score: Score | None
+    score: Number | None
     others: tuple[Result, ...]
     charts: tuple[Chart, ...]
     evaluations: tuple[Mapping[str, Any], ...]
@@ -204,7 +204,7 @@ def _paths(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     return paths
 
 
-def _score(manifest: Mapping[str, Any], tasks: int) -> Score | None:
+def _score(manifest: Mapping[str, Any], tasks: int) -> Number | None:
     target = manifest["run"]["target_dataset"]
     metric = next((name for kind, name in METRICS.items() if target.startswith(kind)), "ARC/pass@2")
     value = manifest["metrics"].get(metric)
@@ -212,7 +212,7 @@ def _score(manifest: Mapping[str, Any], tasks: int) -> Score | None:
         return None
     of = tasks or TASKS.get(target, 0)
     low, high = wilson(value * of, of)
-    return Score(metric, value, low, high, of)
+    return Number(metric, value, low, high, of)
 
 
 def _processes(manifest: Mapping[str, Any]) -> int:
@@ -355,7 +355,7 @@ def _gallery(
     return (*right[:SHOWN], *wrong[:SHOWN]), (len(right), total)
 
 
-def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Attempt:
+def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Prediction:
     grid = entry[f"attempt_{number}"]
     tally = entry["votes"][number - 1] if number <= len(entry["votes"]) else {}
     same = len(grid) == len(truth) and all(len(a) == len(b) for a, b in zip(grid, truth, strict=False))
@@ -365,4 +365,4 @@ def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Attempt:
         else []
     )
     agreement = sum(cells) / len(cells) if cells else None
-    return Attempt(grid, grid == truth, agreement, tally.get("votes"), tally.get("confidence"))
+    return Prediction(grid, grid == truth, agreement, tally.get("votes"), tally.get("confidence"))

@@ -82,7 +82,7 @@ def read_sweep(recipes: Path, name: str) -> Sweep:
 
 
 @dataclass(frozen=True)
-class Run:
+class Finished:
     """A finished run of one of the recipes, from its manifest.
 
     Args:
@@ -101,7 +101,7 @@ class Run:
         return self.repository / "artifacts" / self.recipe.run_name
 
     @classmethod
-    def read(cls, repository: Path, name: str) -> Run:
+    def read(cls, repository: Path, name: str) -> Finished:
         """Reads it.
 
         Raises:
@@ -163,7 +163,7 @@ def markdown(sweep: Sweep, repository: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rows(sweep: Sweep, run: Run) -> Iterator[tuple[str, ...]]:
+def rows(sweep: Sweep, run: Finished) -> Iterator[tuple[str, ...]]:
     """The lines of one run: that of its training's own last evaluation, and one for each evaluation with other cycles."""
     name, manifest = run.recipe.name, run.manifest
     arch = yaml.safe_load(run.output("config")[0].read_text())["arch"]
@@ -183,14 +183,14 @@ def rows(sweep: Sweep, run: Run) -> Iterator[tuple[str, ...]]:
             yield name, trained, " ".join(pairs), NOTHING, "1", *_scores(scores, interval)
 
 
-def _finished(repository: Path, name: str) -> Run | None:
+def _finished(repository: Path, name: str) -> Finished | None:
     try:
-        return Run.read(repository, name)
+        return Finished.read(repository, name)
     except MissingPrerequisite:
         return None
 
 
-def _folder(run: Run, pairs: list[str]) -> Path:
+def _folder(run: Finished, pairs: list[str]) -> Path:
     return run.folder / "evaluations" / "_".join(pairs).replace("=", "")
 
 
