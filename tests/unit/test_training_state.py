@@ -72,7 +72,7 @@ def test_the_paper_run_has_its_known_end_and_size(place: Place) -> None:
     assert total_steps(place) == 723914
     assert disk_plan(place) is None
     (place.folder / "all_config.yaml").write_text(CONFIG)
-    assert disk_plan(place) == disk.Plan(10, 2_467_981_320)
+    assert disk_plan(place) == disk.CheckpointPlan(10, 2_467_981_320)
 
 
 def test_without_known_steps_the_plan_is_upstreams(place: Place) -> None:

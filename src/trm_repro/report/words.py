@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trm_repro.provenance.faithful import guard_outcomes
+from trm_repro.provenance.host import machine
 from trm_repro.recipes.published import TASKS
 from trm_repro.report.facts import Facts, Shown, duration
 
@@ -48,9 +49,8 @@ def comparison(facts: Facts) -> Rows:
     """The table of numbers, this run's first."""
     rows: Rows = []
     if facts.score:
-        gpus = facts.manifest["host"]["gpus"]
-        machine = f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {facts.manifest['host']['cores']} cores"
-        rows.append(("this run", percent(facts.score.value), machine, facts.manifest["run"]["name"]))
+        manifest = facts.manifest
+        rows.append(("this run", percent(facts.score.value), machine(manifest["host"]), manifest["run"]["name"]))
     return rows + [(other.who, percent(other.value), other.hardware, other.source) for other in facts.others]
 
 
