@@ -47,15 +47,13 @@ def lines(recipe: Recipe, survey: Survey) -> list[Line]:
     if recipe.train.gpu:
         found = [*_gpu_lines(recipe, survey), *_build_lines(recipe, survey), *found]
         found += [_shm(survey), _cores(recipe, survey)]
-    if survey.wandb is not None:
+    if (refused := survey.wandb) is not None:
+        why, remedy = (
+            "upstream stops when it is refused",
+            "take the key from your account's settings, or unset WANDB_API_KEY",
+        )
         found.append(
-            Line(
-                what="W&B key",
-                found=survey.wandb or "accepted",
-                why="upstream stops when it is refused",
-                remedy="take the key from your account's settings, or unset WANDB_API_KEY",
-                state=_state(not survey.wandb),
-            )
+            Line(what="W&B key", found=refused or "accepted", why=why, remedy=remedy, state=_state(not refused))
         )
     if recipe.engine == "upstream" and recipe.faithful:
         found.append(_rehearsal(survey))
@@ -146,44 +144,30 @@ def _build_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
     except ReproError as error:
         why, remedy = "a lock that the driver runs", error.hint or ""
         yield Line(what="CUDA", found=str(error), why=why, remedy=remedy, state="problem")
-    why = "adam-atan2 is compiled when it is installed, torch.compile's kernels in every run"
-    yield Line(
-        what="C++ compiler",
-        found=survey.cxx or "none",
-        needed="one",
-        why=why,
-        remedy="install g++",
-        state=_state(bool(survey.cxx)),
-    )
-    if survey.headers is not None:
-        yield Line(
-            what="Python headers",
-            found="there" if survey.headers else "none",
-            needed="Python.h",
-            why=why,
-            remedy=f"install those of PY={survey.environ.get('PY', '')} (Debian: python3.10-dev)",
-            state=_state(survey.headers),
-        )
+    why, cxx = "adam-atan2 is compiled when it is installed, torch.compile's kernels in every run", survey.cxx
+    remedy = "install g++"
+    yield Line(what="C++ compiler", found=cxx or "none", needed="one", why=why, remedy=remedy, state=_state(bool(cxx)))
+    if (there := survey.headers) is not None:
+        seen = "there" if there else "none"
+        remedy = f"install those of PY={survey.environ.get('PY', '')} (Debian: python3.10-dev)"
+        yield Line(what="Python headers", found=seen, needed="Python.h", why=why, remedy=remedy, state=_state(there))
 
 
 def _unlocked(recipe: Recipe, survey: Survey) -> Line:
     if not recipe.environment.unlocked:
-        return Line(
-            what="CUDA",
-            found="ENV_LOCK=none",
-            needed="ENV_LOCK=locks",
-            why="without a lock, no commands are known that make this recipe's environment",
-            remedy="leave ENV_LOCK alone",
-            state="problem",
+        seen, needed, state = "ENV_LOCK=none", "ENV_LOCK=locks", "problem"
+        why, remedy = (
+            "without a lock, no commands are known that make this recipe's environment",
+            "leave ENV_LOCK alone",
         )
-    return Line(
-        what="CUDA",
-        found="nvcc " + (", ".join(dotted(nvcc.version) for nvcc in survey.compilers) or "none"),
-        needed="nvcc of torch's CUDA",
-        why="ENV_LOCK=none: adam-atan2 is compiled by it",
-        remedy="install that CUDA toolkit, or leave ENV_LOCK alone",
-        state=_state(bool(survey.compilers), "warning"),
-    )
+    else:
+        seen = "nvcc " + (", ".join(dotted(nvcc.version) for nvcc in survey.compilers) or "none")
+        needed, state = "nvcc of torch's CUDA", _state(bool(survey.compilers), "warning")
+        why, remedy = (
+            "ENV_LOCK=none: adam-atan2 is compiled by it",
+            "install that CUDA toolkit, or leave ENV_LOCK alone",
+        )
+    return Line(what="CUDA", found=seen, needed=needed, why=why, remedy=remedy, state=state)
 
 
 def _memory(recipe: Recipe, survey: Survey) -> Line:
@@ -200,14 +184,8 @@ def _memory(recipe: Recipe, survey: Survey) -> Line:
         needed, why = data.bytes + 4 * GB, f"{_gb(data.bytes)} of data that are read at random, and 4 GB for the rest"
     # page cache that is missing slows a training down; a builder without memory is killed
     worst = "problem" if builds or not data else "warning"
-    return Line(
-        what="memory",
-        found=_gb(survey.memory),
-        needed=_gb(needed),
-        why=why,
-        remedy=remedy,
-        state=_state(survey.memory >= needed, worst),
-    )
+    state = _state(survey.memory >= needed, worst)
+    return Line(what="memory", found=_gb(survey.memory), needed=_gb(needed), why=why, remedy=remedy, state=state)
 
 
 def _disk(recipe: Recipe, survey: Survey) -> Line:
@@ -225,67 +203,39 @@ def _disk(recipe: Recipe, survey: Survey) -> Line:
         }
         needed = sum(parts.values())
         why = " + ".join(f"{name} {_gb(size)}" for name, size in parts.items() if size)
-    remedy = "free some, or set TRM_DIR (and VENV_DIR) to a larger disk"
-    return Line(
-        what="disk",
-        found=f"{_gb(survey.disk)} free",
-        needed=_gb(needed),
-        why=why,
-        remedy=remedy,
-        state=_state(survey.disk >= needed),
-    )
+    remedy, state = "free some, or set TRM_DIR (and VENV_DIR) to a larger disk", _state(survey.disk >= needed)
+    return Line(what="disk", found=f"{_gb(survey.disk)} free", needed=_gb(needed), why=why, remedy=remedy, state=state)
 
 
 def _shm(survey: Survey) -> Line:
     state = "problem" if survey.shm < SHM_LEAST else _state(survey.shm >= SHM_ADVISED, "warning")
     why = "loaders pass batches through it, NCCL its buffers; containers get 64 MB unless asked"
-    return Line(
-        what="/dev/shm",
-        found=f"{_gb(survey.shm)} free",
-        needed="1 GB",
-        why=why,
-        remedy="docker run --ipc=host, or --shm-size=8g",
-        state=state,
-    )
+    remedy = "docker run --ipc=host, or --shm-size=8g"
+    return Line(what="/dev/shm", found=f"{_gb(survey.shm)} free", needed="1 GB", why=why, remedy=remedy, state=state)
 
 
 def _cores(recipe: Recipe, survey: Survey) -> Line:
-    needed = 2 * _processes(recipe, survey)
-    why = "each process keeps one busy and has two loader workers"
-    return Line(
-        what="cores",
-        found=str(survey.cores),
-        needed=str(needed),
-        why=why,
-        remedy="use a machine with more",
-        state=_state(survey.cores >= needed, "warning"),
-    )
+    have, needed = survey.cores, 2 * _processes(recipe, survey)
+    why, remedy = "each process keeps one busy and has two loader workers", "use a machine with more"
+    state = _state(have >= needed, "warning")
+    return Line(what="cores", found=str(have), needed=str(needed), why=why, remedy=remedy, state=state)
 
 
 def _files(survey: Survey) -> Line:
-    why = "loader workers hold some for each batch in flight"
-    return Line(
-        what="open files",
-        found=str(survey.files),
-        needed=str(FILES),
-        why=why,
-        remedy=f"ulimit -n {FILES}",
-        state=_state(survey.files >= FILES),
+    why, remedy, state = (
+        "loader workers hold some for each batch in flight",
+        f"ulimit -n {FILES}",
+        _state(survey.files >= FILES),
     )
+    return Line(what="open files", found=str(survey.files), needed=str(FILES), why=why, remedy=remedy, state=state)
 
 
 def _clock(survey: Survey) -> Line:
     remedy = "set the clock (ntpdate, chrony); TLS and uploads refuse a wrong one"
-    if survey.skew is not None:
-        why = "compared with a server's"
-        return Line(
-            what="clock",
-            found=f"{survey.skew:+.0f} s off",
-            needed="within 300 s",
-            why=why,
-            remedy=remedy,
-            state=_state(abs(survey.skew) <= 300),
-        )
+    if (skew := survey.skew) is not None:
+        why, state = "compared with a server's", _state(abs(skew) <= 300)
+        found, needed = f"{skew:+.0f} s off", "within 300 s"
+        return Line(what="clock", found=found, needed=needed, why=why, remedy=remedy, state=state)
     after = "after" if survey.clock >= survey.newest else "before"
     found = f"{time.strftime('%FT%TZ', time.gmtime(survey.clock))}, {after} this repository's last commit"
     asked = survey.environ["CHECK_REMOTE"] == "1"
@@ -304,10 +254,5 @@ def _ports(survey: Survey) -> Line:
 def _rehearsal(survey: Survey) -> Line:
     why = "minutes on this machine, with this environment, instead of days until the first surprise"
     found = f"succeeded {survey.rehearsed}" if survey.rehearsed else "none has succeeded here"
-    return Line(
-        what="dress rehearsal",
-        found=found,
-        why=why,
-        remedy="make rehearse ENGINE=upstream",
-        state=_state(bool(survey.rehearsed), "warning"),
-    )
+    remedy, state = "make rehearse ENGINE=upstream", _state(bool(survey.rehearsed), "warning")
+    return Line(what="dress rehearsal", found=found, why=why, remedy=remedy, state=state)
