@@ -83,6 +83,12 @@ def digest_file(path: Path) -> Digest:
         raise MissingPrerequisite(f"{path}: no such file") from None
 
 
+def git_blob(path: Path) -> str:
+    """The name that git has for a file's content."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def digest_files(paths: Iterable[Path], cache: Cache | None = None) -> dict[Path, Digest]:
     """The digests of many files, hashed in parallel."""
     one = cache.digest if cache else digest_file

@@ -56,7 +56,8 @@ def test_the_slowest_published_run_bounds_the_estimate_for_its_own_machine() -> 
     assert "722,098 by the schedule" in text and "723,914 in fact" in text
     assert "41 to 72 h on 4 × H100 (none here" in text
     assert "to 720 USD at 2.5 USD" in text
-    assert all(run.who in text for run in budget.published())
+    assert [run.who for run in budget.published_runs()] == ["TRM paper", "Trelis", "NVARC"]
+    assert all(run.hardware in text for run in budget.published_runs())
 
 
 def test_the_estimate_follows_the_gpus_found() -> None:

@@ -7,7 +7,17 @@ import pytest
 from training_support import manifest
 
 from trm_repro.provenance.faithful import TRAIN, command_problems, processes
-from trm_repro.provenance.promises import config_problems, expected_config, is_trm, schedule, step_problems
+from trm_repro.provenance.promises import (
+    _filled,
+    _known,
+    _nested,
+    config_problems,
+    expected_config,
+    is_trm,
+    known_config,
+    schedule,
+    step_problems,
+)
 from trm_repro.recipes.bases import list_recipes
 from trm_repro.recipes.read import read_recipe
 from trm_repro.training.inspection import source_problems
@@ -32,6 +42,40 @@ def test_the_documented_command_is_the_recipes_on_as_many_gpus(name):
     recipe = read_recipe(RECIPES, name)
     assert processes(held["commands"][0]["argv"]) == recipe.process_count(recipe.max_gpus_to_use)
     assert command_problems(held, TRAIN) == []
+
+
+def test_a_command_s_words_are_read_as_hydra_s_own_library_reads_them():
+    from omegaconf import OmegaConf  # the engine's; a verifier has no time to load it
+
+    values = [
+        "1e-4",
+        "1e5",
+        "1.5E-3",
+        "12e03",
+        "1_0e3",
+        "1e",
+        "e5",
+        "-1e-8",
+        "+3",
+        "1.",
+        ".5",
+        "0x1F",
+        "010",
+        "1_000",
+        "nan",
+    ]
+    values += [".nan", "true", "False", "yes", "on", "null", "~", "", "None", "'1'", '"x y"', "[1,2e-3,x]", "[]"]
+    values += ["{b: 1e-3, c: [d]}", "2026-01-31", "2026-01-31_12", "1:30", "path/x:y", "a=b", "['data/x']"]
+    words = [f"a.b{number}={value}" for number, value in enumerate(values)]
+    assert repr(_nested(words)) == repr(OmegaConf.to_container(OmegaConf.from_dotlist(words)))
+    folder = RECIPES.parent / "src/trm_repro/engine/config"
+    arch = OmegaConf.to_container(OmegaConf.create({"arch": OmegaConf.load(folder / "arch/trm.yaml")}), resolve=True)
+    assert _filled({"arch": _known("arch/trm")}) == arch
+    layers = [
+        OmegaConf.load(folder / f"{name}.yaml") for name in ("cfg_pretrain", "cfg_pretrain_lora", "cfg_kaggle_lora")
+    ]
+    del layers[0]["defaults"], layers[1]["defaults"], layers[2]["defaults"]
+    assert known_config("config/cfg_kaggle_lora.yaml") == OmegaConf.to_container(OmegaConf.merge(*layers))
 
 
 def counted(groups, puzzles, examples):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import time
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 import pytest
 
 from trm_repro.machine import hardware as machine
-from trm_repro.machine import preflight
+from trm_repro.machine import survey as module
 from trm_repro.machine.hardware import Gpu, Nvcc
-from trm_repro.machine.preflight import GB, Facts, Line, lines, table
+from trm_repro.machine.preflight import GB, Line, lines, table
+from trm_repro.machine.survey import Survey
 from trm_repro.recipes.read import read_recipe
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "580.65.06", (9, 0), 4 << 20)
 ENVIRON = {"MAX_GPUS_TO_USE": "8", "ENV_LOCK": "locks", "CUDA_LOCK": "auto", "PY": "python3.10", "CHECK_REMOTE": "0"}
-GOOD = Facts(
+GOOD = Survey(
     gpus=[H100] * 4, compilers=[], cores=64, memory=200 * GB, shm=64 * GB, disk=500 * GB, files=65536, clock=2.0, newest=1.0,
     skew=None, wandb=None, port="", host="", cxx="/usr/bin/c++", headers=True, built=False, installed=False,
     rehearsed="2026-01-31T12:00:00Z", environ=ENVIRON,
@@ -128,7 +130,7 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
         TARGET_DATASET="arc2",
         WANDB_API_KEY="",
     )
-    facts = preflight.measure(PAPER, environ)
+    facts = module.survey(PAPER, environ)
     assert facts.memory > GB and facts.disk > 0 and facts.shm > 0 and facts.files > 0 and facts.cores > 0
     assert facts.clock > facts.newest > 0
     assert (facts.port, facts.skew, facts.wandb, facts.built, facts.rehearsed) == ("", None, None, False, "")
@@ -136,7 +138,7 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_python_that_does_not_run_has_no_headers_line() -> None:
-    assert preflight._python_headers("no-such-python") is None
+    assert module._python_headers("no-such-python") is None
     assert "Python headers" not in [each.what for each in lines(PAPER, dataclasses.replace(GOOD, headers=None))]
 
 
@@ -144,10 +146,10 @@ def test_ports_that_cannot_be_used_are_noticed(monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Cannot assign requested address")
 
-    monkeypatch.setattr(preflight.socket, "create_server", refuse)
-    monkeypatch.setattr(preflight.socket, "getaddrinfo", refuse)
-    assert "Cannot assign" in preflight._port_problem()
-    assert "does not resolve" in preflight._host_problem()
+    monkeypatch.setattr(module.socket, "create_server", refuse)
+    monkeypatch.setattr(module.socket, "getaddrinfo", refuse)
+    assert "Cannot assign" in module._port_problem()
+    assert "does not resolve" in module._host_problem()
 
 
 def test_a_refused_wandb_key_is_noticed_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +160,8 @@ def test_a_refused_wandb_key_is_noticed_and_not_shown(monkeypatch: pytest.Monkey
             self.viewer = "me"
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(Api=Api))
-    assert preflight._wandb_problem("right") == ""
-    assert preflight._wandb_problem("secret") == "key … refused"
+    assert module._wandb_problem("right") == ""
+    assert module._wandb_problem("secret") == "key … refused"
 
 
 def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,17 +169,19 @@ def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monke
     environ = with_environ(TARGET_DATASET="arc2")
     lock = Path("cu130.txt")
     lock.write_text("torch==1\n")
-    run = Path(".repro/runs") / preflight.REHEARSAL
+    Path("recipes").mkdir()
+    Path(f"recipes/{module.REHEARSAL}.yaml").write_text("run_name: the_rehearsal\n")
+    run = Path(".repro/runs/the_rehearsal")
     run.mkdir(parents=True)
     stamp = "trm-repro stamp v1\nstep 08-handoff\nfinished 2026-01-31T12:00:00Z\n"
     stamp += "".join(f"in  {0:064d}  {name}\n" for name in ("script", "recipe", "knobs", "code", "previous"))
-    listing = Path(f".repro/env_arc2_{preflight.REHEARSAL}.txt")
-    listing.write_text(f"Python 3.10.13\nlock: locks\n{preflight.digest_file(lock).sha256}  cu130.txt\n")
-    assert preflight._rehearsed(environ, [lock]) == ""
+    listing = Path(".repro/env_arc2_the_rehearsal.txt")
+    listing.write_text(f"Python 3.10.13\nlock: locks\n{module.digest_file(lock).sha256}  cu130.txt\n")
+    assert module._rehearsed(environ, [lock]) == ""
     (run / "08-handoff.stamp").write_text(stamp)
-    assert preflight._rehearsed(environ, [lock]) == "2026-01-31T12:00:00Z"
+    assert module._rehearsed(environ, [lock]) == "2026-01-31T12:00:00Z"
     lock.write_text("torch==2\n")
-    assert preflight._rehearsed(environ, [lock]) == ""
+    assert module._rehearsed(environ, [lock]) == ""
 
 
 def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,10 +192,23 @@ def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, "418.39"), Gpu("A", None, "418.39")]
-    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12"\n')
-    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0), 12 << 20)]
+    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12, 3, 97"\n')
+    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0), 12 << 20, index=3, busy=97)]
+    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, [N/A], [N/A], [N/A]"\n')
+    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0))]
     smi.write_text("#!/bin/sh\necho NVIDIA H100, 81559, 580.65.06, 9.0, 12; exit 6\n")
     assert machine.gpus() == []
+
+
+def test_a_program_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559, 580.65.06, 9.0, 12, 0, 0'\nexec sleep 60\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    began = time.monotonic()
+    assert machine.gpus() == []
+    assert time.monotonic() - began < 30
 
 
 def test_compilers_are_found_by_cuda_home_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trm_repro.cli import main
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance.checklist import Box, checklist
 from trm_repro.provenance.deviations import applying
+from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
 from trm_repro.runs.stamps import Run
 from trm_repro.runs.summary import summary
@@ -28,9 +30,10 @@ def manifest(run: Run) -> dict[str, Any]:
     """What a faithful run with upstream would have: every box can be ticked."""
     manifest = the_manifest(run)
     manifest["upstream"] = {"url": "x", "commit": "a" * 40, "tree": "b" * 40}
-    manifest["recipe"]["resolved"]["faithful"] = True
+    manifest["recipe"]["resolved"].update(faithful=True, upstream=manifest["upstream"])
     folder = next(entry["path"] for entry in manifest["outputs"] if entry["role"] == "config").rpartition("/")[0]
     for name in ("COMMANDS.txt", "TRM_COMMIT.txt"):
+        write_text(run.repository / folder / name, "")
         manifest["outputs"].append({"role": "command", "path": f"{folder}/{name}", "sha256": "0" * 64, "bytes": 1})
     write_text(run.repository / "artifacts/tiny/MANIFEST.txt", "RUN_DIR=x\n")
     return manifest
@@ -39,7 +42,7 @@ def manifest(run: Run) -> dict[str, Any]:
 def boxes(
     manifest: dict[str, Any], run: Run, published: str = "packaged in x; uploaded as Kaggle dataset ada/trm"
 ) -> list[Box]:
-    return checklist(manifest, run.repository, published)
+    return checklist(manifest, lambda path: locate(path, run.repository, run.repository / ".repro/work"), published)
 
 
 def test_all_eight_boxes_of_the_seed_in_its_order(manifest: dict[str, Any], run: Run) -> None:
@@ -47,7 +50,7 @@ def test_all_eight_boxes_of_the_seed_in_its_order(manifest: dict[str, Any], run:
     assert [box.ticked for box in found] == [True] * 8, "\n".join(map(str, found))
     starts = ("TARGET_DATASET", "TRM cloned", "data/toy", "training", "final", "environment", "Kaggle", "artifacts")
     assert all(box.claim.startswith(start) for box, start in zip(found, starts, strict=True))
-    assert all(box.evidence for box in found) and str(found[0]).startswith("[x] ")
+    assert all(text for box in found for _, text in box.facts) and str(found[0]).startswith("[x] ")
 
 
 @pytest.mark.parametrize(
@@ -62,19 +65,43 @@ def test_all_eight_boxes_of_the_seed_in_its_order(manifest: dict[str, Any], run:
         (3, lambda m: guard(m, "G-TRAIN-COMMAND", "overridden")),
         (4, lambda m: m.update(outputs=[e for e in m["outputs"] if e["role"] != "final-checkpoint"])),
         (4, lambda m: m.update(outputs=[e for e in m["outputs"] if not e["path"].endswith("COMMANDS.txt")])),
-        (5, lambda m: m["run"].update(name="another")),
+        (4, lambda m: move(m, "final-checkpoint")),
+        (5, lambda m: m.update(inputs=[e for e in m["inputs"] if e["role"] != "environment"])),
+        (5, lambda m: move(m, "environment")),
+        (7, lambda m: m["run"].update(name="another")),
     ],
 )
 def test_a_box_is_empty_when_its_fact_is_missing(manifest: dict[str, Any], run: Run, box: int, change: Any) -> None:
     changed = copy.deepcopy(manifest)
     change(changed)
     assert not boxes(changed, run)[box].ticked
-    assert str(boxes(changed, run)[box]).startswith("[ ] ")
+    assert re.match(r"\[ \] .*\n.*not so: .", str(boxes(changed, run)[box]))
+
+
+def test_a_rehearsals_boxes_say_what_is_not_so(run: Run) -> None:
+    """Its guards hold, for a command that is not the seed's: a tick and its evidence may not say the opposite."""
+    manifest = the_manifest(run)
+    found = boxes(manifest, run)
+    assert [box.ticked for box in found[:4]] == [True, False, False, False]
+    for box in found:
+        assert box.ticked is ("not so: " not in str(box)), box
+    assert str(found[1]).endswith("not so: engine reference: upstream is not used")
+    assert "G-BUILDER-COMMAND holds; not so: by the recipe toy, whose command is another; by its own" in str(found[2])
+    assert "G-TRAIN-COMMAND holds; not so: by the recipe toy, whose command is another: global_batch_size=16" in str(
+        found[3]
+    )
 
 
 def fast(manifest: dict[str, Any]) -> None:
     manifest["knobs"]["DATASET_BUILDER"] = {"value": "fast", "default": "exact"}
     manifest["recipe"]["resolved"]["dataset"]["digests"] = "digests/x.json"
+
+
+def move(manifest: dict[str, Any], role: str) -> None:
+    """The manifest names a file that is not there any more."""
+    for entry in [*manifest["inputs"], *manifest["outputs"]]:
+        if entry["role"] == role:
+            entry["path"] = "$TRM_DIR/gone.txt"
 
 
 def guard(manifest: dict[str, Any], name: str, outcome: str) -> None:
@@ -105,7 +132,23 @@ def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         "faithful: no: the recipe toy",
     ):
         assert words in said, said
-    assert "report: artifacts/tiny/report.html" in said and "`make plan`" in said
+    assert "report: artifacts/tiny/report.html" in said
+    toy = "At toy scale (global_batch_size=16, epochs=20, eval_interval=10 …) scores stay near 0"
+    assert toy in said and "next: on a machine with 4 to 8 GPUs, `make plan`" in said
+
+
+def test_only_a_run_at_toy_scale_is_called_one(run: Run) -> None:
+    """The reference engine trains real recipes as well, and the pinned upstream rehearses."""
+    manifest = the_manifest(run)
+    train = manifest["recipe"]["resolved"]["train"]
+    manifest["run"]["engine"], train["gpu"] = "upstream", True
+    path = run.repository / "artifacts/tiny/manifest.json"
+    write_json(path, manifest)
+    assert "next: on this machine, `make plan`" in summary(run, lambda path: run.repository / path)
+    manifest["run"]["engine"], train["scale"] = "reference", []
+    write_json(path, manifest)
+    said = summary(run, lambda path: run.repository / path)
+    assert "At toy scale" not in said and "next:" not in said
 
 
 def test_the_summary_invents_no_loss(

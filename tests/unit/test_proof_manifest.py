@@ -16,13 +16,13 @@ import pytest
 from proof_support import HERE, make_run, the_manifest
 
 from trm_repro.digests import digest_bytes
-from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance import faithful, inventory
 from trm_repro.provenance.host import host
 from trm_repro.provenance.manifest import build_manifest, count_rows
 from trm_repro.provenance.schema import parse_manifest
-from trm_repro.provenance.scrub import Scrubber
+from trm_repro.provenance.scrub import Scrubber, locate
 from trm_repro.recipes.read import read_recipe
 from trm_repro.runs.records import append
 
@@ -179,6 +179,10 @@ def test_paths_are_relative_whatever_the_place(tmp_path: Path) -> None:
     assert scrubber.path("artifacts/x") == "artifacts/x"
     assert scrubber.path("/srv/repo") == "."
     assert scrubber.path("/data/trm/data/a") == "$TRM_DIR/data/a"
+    for path in ("/srv/repo/artifacts/x", "/data/trm/data/a"):
+        assert locate(scrubber.path(path), scrubber.repository, scrubber.work) == Path(path), "the way back"
+    with pytest.raises(UsageError, match="TRM_DIR, which is not known"):
+        locate("$TRM_DIR/data/a", scrubber.repository, None)
     assert (
         scrubber.text("/srv/repository /srv/repo-2 /data/root/x /root/y")
         == "/srv/repository /srv/repo-2 /data/root/x ~/y"

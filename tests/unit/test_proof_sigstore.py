@@ -20,9 +20,9 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.attest import attest, read_attestation
 from trm_repro.provenance.bundle import write_sums
-from trm_repro.provenance.keyless import Expected
+from trm_repro.provenance.keyless import Signatory
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
+from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Answer, verify
 
 NAME = "statement.json.sigstore.json"
 
@@ -54,11 +54,11 @@ def bundle(signed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(signed, tmp_path / "bundle"))
 
 
-def expected(bundle: Path, identity: str = WORKFLOW, issuer: str = ISSUER) -> Expected:
-    return Expected(identity, issuer, bundle.parent / "instance.json")
+def expected(bundle: Path, identity: str = WORKFLOW, issuer: str = ISSUER) -> Signatory:
+    return Signatory(identity, issuer, bundle.parent / "instance.json")
 
 
-def said(verdict: Verdict) -> tuple[str, str]:
+def said(verdict: Answer) -> tuple[str, str]:
     found = next(finding for finding in verdict.findings if finding.check == "sigstore")
     return found.outcome, "\n".join(found.lines)
 

@@ -24,7 +24,7 @@ from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
-from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Verdict, verify
+from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Answer, verify
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def bundle(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "bundle"))
 
 
-def finding(verdict: Verdict, check: str) -> tuple[str, str]:
+def finding(verdict: Answer, check: str) -> tuple[str, str]:
     found = next(finding for finding in verdict.findings if finding.check == check)
     return found.outcome, "\n".join(found.lines)
 
 
-def reseal(bundle: Path, manifest: dict[str, Any] | None = None) -> Verdict:
+def reseal(bundle: Path, manifest: dict[str, Any] | None = None) -> Answer:
     """What a forger does afterwards: derive everything again that can be derived, then verify."""
     if manifest:
         manifest["reasons"] = reasons(manifest)

@@ -1,3 +1,4 @@
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from trm_repro.provenance.faithful import command_difference
 from trm_repro.provenance.names import names
 from trm_repro.recipes.bases import list_recipes, recipe_files, top_level
 from trm_repro.recipes.catalogue import print_catalogue
+from trm_repro.recipes.published import RESULTS
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.shell import assignments, shell_words
 
@@ -171,6 +173,17 @@ def test_loading_another_checkpoint_than_the_one_fetched_is_an_error(folder):
 def test_a_command_without_data_path_names_the_file_that_has_it(folder):
     edited(folder, "publish: upload", "publish: upload\ntrain: {arguments: [ema=True]}")
     with pytest.raises(InvariantBroken, match=r"train\.config"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_a_published_number_is_named_in_a_recipe_and_stands_in_one_place(folder):
+    paper = read_recipe(RECIPES, "arc2-paper").expected
+    assert (paper.value, paper.reference) == (RESULTS["arc2-paper"].value, RESULTS["arc2-paper"].source)
+    assert read_recipe(RECIPES, "arc2-h3l6").expected.value is None, "an ablation takes back its base's"
+    for path in RECIPES.rglob("*.yaml"):
+        assert not re.search(r"^ +(value|reference):", path.read_text(), re.MULTILINE), path
+    edited(folder, "published: arc2-paper", "published: arc2-papre")
+    with pytest.raises(InvariantBroken, match="no result 'arc2-papre' among arc2-paper"):
         read_recipe(folder, "arc2-paper")
 
 

@@ -23,8 +23,8 @@ from trm_repro.arc.scoring import Votes
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
-from trm_repro.provenance.faithful import reasons
-from trm_repro.recipes.published import NUMBERS, published
+from trm_repro.provenance.faithful import guard_outcomes, reasons
+from trm_repro.recipes.published import RESULTS, published
 from trm_repro.report.charts import grid
 from trm_repro.report.facts import Facts, gather, thin
 from trm_repro.report.page import page
@@ -104,6 +104,28 @@ def test_both_twins_say_what_the_manifest_says(facts: Facts, manifest: dict[str,
         assert said in text, said
     assert "RUN_NAME=tiny" in text, "a knob that differs belongs to the command that does it again"
     assert "arch.L_cycles=4" in text, "the training command"
+
+
+def test_a_guard_that_had_nothing_to_look_at_was_not_needed(manifest: dict[str, Any]) -> None:
+    changed = copy.deepcopy(manifest)
+    first = changed["guards"][0]
+    for guard, outcome in (
+        ("G-GPUS", "holds"),
+        ("G-KAGGLE-CREDENTIALS", "holds"),
+        ("G-TARGET-DATASET", "overridden"),
+        ("G-NO-ARC1", "broken"),
+    ):
+        changed["guards"].insert(1, {**first, "guard": guard, "outcome": outcome, "detail": outcome})
+    found = guard_outcomes(changed)
+    assert found["G-GPUS"][0] == found["G-PYTHON"][0] == found["G-UPSTREAM-PIN"][0] == "not needed"
+    assert found["G-KAGGLE-CREDENTIALS"][0] == "not needed", "nothing was to be uploaded"
+    assert found["G-TRAIN-COMMAND"][0] == "holds"
+    assert found["G-TARGET-DATASET"] == ("overridden", "overridden"), "the worst outcome counts, not the last"
+    text = markdown(gather(changed, lambda path: Path("nothing") / path))
+    assert "| G-GPUS | not needed |" in text and "| G-NO-ARC1 | broken |" in text
+    changed["recipe"]["resolved"]["train"]["gpu"] = True
+    changed["recipe"]["resolved"]["dataset"]["program"] = ["kaggle", "datasets", "download"]
+    assert {guard_outcomes(changed)[name][0] for name in ("G-GPUS", "G-KAGGLE-CREDENTIALS")} == {"holds"}
 
 
 def test_the_page_needs_nothing_else(facts: Facts) -> None:
@@ -296,8 +318,13 @@ def test_a_curve_keeps_the_mean_of_every_stretch() -> None:
 
 def test_published_numbers_are_those_of_the_same_puzzles() -> None:
     assert published("arc2")[0].value == 0.078
-    assert {number.target for number in NUMBERS} == {"arc1", "arc2", "sudoku", "maze"}
-    assert all(0 < number.value < 1 and number.source for number in NUMBERS)
+    assert published("arc2") and "manual" not in " ".join(result.source for result in published("arc2"))
+    assert {name.partition("-")[0] for name in RESULTS} == {"arc1", "arc2", "sudoku", "maze", "manual"}
+    for result in RESULTS.values():
+        assert 0 < result.value < 1 and f"{100 * result.value:.4g}".rstrip("0").rstrip(".") in result.source
+    for target in ("arc1", "arc2", "sudoku", "maze"):
+        who = [result.who for result in published(target)]
+        assert len(who) == len(set(who)), "a verdict tells them apart by it"
 
 
 # ---- in a real browser ----

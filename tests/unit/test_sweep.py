@@ -7,7 +7,7 @@ import yaml
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.recipes.read import read_recipe
 from trm_repro.report import sweep as module
-from trm_repro.report.sweep import Run, evaluate, markdown, read_sweep
+from trm_repro.report.sweep import Finished, evaluate, markdown, read_sweep
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted(path.stem for path in (ROOT / "recipes" / "sweeps").glob("*.yaml"))
@@ -118,7 +118,7 @@ def test_a_run_that_is_not_finished_has_a_line_and_the_others_their_evaluations(
 def test_a_recipe_that_has_not_been_run_is_named(repository):
     root, _ = repository
     with pytest.raises(MissingPrerequisite, match="trm_arc2_paper_repro"):
-        Run.read(root, "arc2-paper")
+        Finished.read(root, "arc2-paper")
 
 
 def test_an_evaluation_cannot_change_what_training_fixed(tmp_path):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trm_repro.training.disk import Plan, Sample, gigabytes, sample, shortage
+from trm_repro.training.disk import CheckpointPlan, Sample, gigabytes, sample, shortage
 
 GB = 10**9
-PAPER = Plan(checkpoints=10, bytes=2_467_981_320)
+PAPER = CheckpointPlan(checkpoints=10, bytes=2_467_981_320)
 HOUR = 3600.0
 
 

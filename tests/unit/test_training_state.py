@@ -24,7 +24,7 @@ from trm_repro.runs.metrics import read_evaluations, read_tail
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, birth_of, read_attempt, write_attempt
 from trm_repro.training.run import DiskWatch, alarms, last_whole_checkpoint
-from trm_repro.training.state import Place, disk_plan, last_step, read_state, speed, total_steps
+from trm_repro.training.state import Place, disk_plan, last_step, read_progress, speed, total_steps
 from trm_repro.training.watch import lines, watch
 
 
@@ -72,7 +72,7 @@ def test_the_paper_run_has_its_known_end_and_size(place: Place) -> None:
     assert total_steps(place) == 723914
     assert disk_plan(place) is None
     (place.folder / "all_config.yaml").write_text(CONFIG)
-    assert disk_plan(place) == disk.Plan(10, 2_467_981_320)
+    assert disk_plan(place) == disk.CheckpointPlan(10, 2_467_981_320)
 
 
 def test_without_known_steps_the_plan_is_upstreams(place: Place) -> None:
@@ -93,7 +93,7 @@ def test_without_known_steps_the_dataset_tells_the_last_one(tmp_path: Path) -> N
 
 def test_speed_and_time_left(place: Place) -> None:
     log(place, step(0, 0), step(100, 50), step(200, 100))
-    state = read_state(place)
+    state = read_progress(place)
     assert state.speed == 2.0
     assert state.seconds_left == (723914 - 200) / 2
     assert speed([step(1, 0)]) is None
@@ -106,7 +106,7 @@ def test_the_loss_is_the_mean_of_the_last_steps(place: Place) -> None:
         *(step(number, number, 9.0) for number in range(50)),
         *(step(number, number, 1.0) for number in range(50, 150)),
     )
-    assert read_state(place).loss() == 1.0
+    assert read_progress(place).loss() == 1.0
 
 
 def test_a_loss_that_is_no_number_is_shown(place: Place) -> None:
@@ -133,7 +133,7 @@ def test_a_running_training_is_shown(place: Place, monkeypatch: pytest.MonkeyPat
     binaries = place.work / "bin"
     binaries.mkdir()
     smi = binaries / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho '0, NVIDIA H100 80GB HBM3, 40960, 81559, 97'\n")
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559, 580.65.06, 9.0, 40960, 0, 97'\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}:{os.environ['PATH']}")
     text = "\n".join(lines(place))
@@ -219,9 +219,9 @@ def test_without_a_run_the_verb_says_how_to_call_it(
 
 def test_where_it_was_last_seen(place: Place) -> None:
     log(place, step(72500, 5))
-    assert last_step(read_state(place)) == "step 72,500 of 723,914; no checkpoint yet"
+    assert last_step(read_progress(place)) == "step 72,500 of 723,914; no checkpoint yet"
     (place.folder / "step_72391").touch()
-    assert last_step(read_state(place)).endswith("its last checkpoint is step_72391")
+    assert last_step(read_progress(place)).endswith("its last checkpoint is step_72391")
 
 
 def whole_checkpoint(path: Path) -> None:

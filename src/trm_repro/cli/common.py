@@ -43,5 +43,6 @@ def this_recipe() -> Recipe:
 
 def locate(path: str) -> Path:
     """The file that a path of a manifest means, from the root of the repository."""
-    inside = path.removeprefix("$TRM_DIR/")
-    return Path.cwd() / path if inside == path else Path(os.environ["TRM_DIR"]) / inside
+    from trm_repro.provenance import scrub
+
+    return scrub.locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
-    from trm_repro.provenance.keyless import Expected
+    from trm_repro.provenance.keyless import Signatory
 
 
 def register(verbs: Verbs) -> None:
@@ -62,13 +62,13 @@ def _add_instance(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _expected(arguments: argparse.Namespace) -> Expected:
+def _expected(arguments: argparse.Namespace) -> Signatory:
     from trm_repro.errors import UsageError
-    from trm_repro.provenance.keyless import Expected
+    from trm_repro.provenance.keyless import Signatory
 
     if bool(arguments.identity) != bool(arguments.issuer):
         raise UsageError("--identity and --issuer go together: anybody can call himself anything somewhere")
-    return Expected(arguments.identity, arguments.issuer, arguments.trust_config)
+    return Signatory(arguments.identity, arguments.issuer, arguments.trust_config)
 
 
 def _statement_write(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from trm_repro.errors import InvariantBroken, UsageError
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
     from trm_repro.provenance.bundle import Bundle
-    from trm_repro.publish.receipt import Published
+    from trm_repro.publish.receipt import Publication
 
 
 def register(verbs: Verbs) -> None:
@@ -166,7 +166,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     _tell(published, bundle, arguments.receipt)
 
 
-def _tell(published: Published, bundle: Bundle, receipt: Path | None) -> None:
+def _tell(published: Publication, bundle: Bundle, receipt: Path | None) -> None:
     """Says where the bundle is, and writes the receipt."""
     from trm_repro.publish.receipt import write_receipt
 

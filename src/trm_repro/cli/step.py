@@ -145,10 +145,10 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
         return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
     if step == "05-train":
         import trm_repro
-        from trm_repro.training.state import Place, last_step, read_state
+        from trm_repro.training.state import Place, last_step, read_progress
 
         place = Place.of(run, recipe, trm_dir)
-        state, said = read_state(place), ""
+        state, said = read_progress(place), ""
         if state.attempt and state.attempt.fate and place.folder.exists() and not dry_run:
             said = f"the last attempt at training did not finish: {state.attempt.fate}"
             said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
@@ -211,10 +211,11 @@ def _end(arguments: argparse.Namespace) -> None:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from trm_repro.machine.preflight import lines, measure, table
+    from trm_repro.machine.preflight import lines, table
+    from trm_repro.machine.survey import survey
 
     recipe = this_recipe()
-    found = lines(recipe, measure(recipe, os.environ))
+    found = lines(recipe, survey(recipe, os.environ))
     print(table(found))
     return 3 if any(line.state == "problem" for line in found) else 0
 
@@ -326,7 +327,7 @@ def _handoff(arguments: argparse.Namespace) -> None:
 
         write_notebook(read_bundle(bundle), folder / "notebook.ipynb")
     published = read_stamp(run.path("07-publish"))
-    boxes = "".join(f"{box}\n" for box in checklist(manifest, run.repository, published.said if published else ""))
+    boxes = "".join(f"{box}\n" for box in checklist(manifest, locate, published.said if published else ""))
     write_text(folder / "CHECKLIST.txt", boxes)
     print(boxes, end="", file=sys.stderr)
     for path in write_report(manifest, folder, verdict=folder / "verdict.json"):

@@ -6,10 +6,11 @@ are ranges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from trm_repro.recipes.published import Result, published
 from trm_repro.recipes.schema import Recipe
 
 GB = 10**9
@@ -123,23 +124,6 @@ PEAK = {
 }
 
 
-@dataclass(frozen=True)
-class Published:
-    """A run that somebody reported: what it took, and what came out. ``work`` is in floating-point operations."""
-
-    who: str
-    gpu: str
-    gpus: int
-    hours: float
-    work: float
-    result: str
-
-    @property
-    def utilisation(self) -> float:
-        """The share of the GPUs' peak that the run reached by our count of its work."""
-        return self.work / (self.hours * 3600 * self.gpus * PEAK[self.gpu])
-
-
 def peak(gpu: str) -> float | None:
     """A GPU's dense bfloat16 peak in FLOP/s, by its name; None if it is not in the table."""
     return next((flop for name, flop in PEAK.items() if name in gpu), None)
@@ -181,18 +165,21 @@ def gpu_memory(data: Data, examples: int, cycles: Cycles = PAPER) -> tuple[float
     return low, high
 
 
-def published() -> list[Published]:
-    """The ARC-AGI-2 runs whose hours are known."""
-    ours = work(KNOWN["arc2concept-aug-1000"], steps=723_914, batch=768, evaluations=10)
-    nvarc = 220_708 * 3072 * PAPER.train_flop  # it never evaluates
-    return [
-        Published("paper", "H100", 4, 72, ours, "pass@2 7.8 %"),
-        Published("Trelis", "H100", 4, 48, ours, "pass@2 about 10 % (H100 or H200)"),
-        Published("NVARC", "H100", 8, 24, nvarc, "pass@2 10.14 % on its own data, batch 3072"),
-    ]
+def published_work(run: Result) -> float:
+    """Floating-point operations of a published run on ARC-AGI-2."""
+    return work(KNOWN["arc2concept-aug-1000"], steps=run.steps, batch=run.batch, evaluations=run.evaluations)
 
 
-def hours(total: float, *, gpus: int, gpu_peak: float, runs: Sequence[Published]) -> tuple[float, float]:
-    """The duration on ``gpus`` GPUs if they are used as well as the best and as the worst of published runs."""
-    best, worst = max(run.utilisation for run in runs), min(run.utilisation for run in runs)
-    return total / (gpus * gpu_peak * best * 3600), total / (gpus * gpu_peak * worst * 3600)
+def published_runs() -> dict[Result, float]:
+    """The ARC-AGI-2 runs whose work and hours are known; the share of their GPUs' peak that they reached by our count."""
+    return {
+        run: published_work(run) / (run.hours * 3600 * run.gpus * flop)
+        for run in published("arc2")
+        if run.steps and run.hours and (flop := peak(run.gpu))
+    }
+
+
+def hours(total: float, *, gpus: int, gpu_peak: float, shares: Collection[float]) -> tuple[float, float]:
+    """The duration on ``gpus`` GPUs if the best and the worst of these shares of their peak is reached."""
+    low, high = (total / (gpus * gpu_peak * share * 3600) for share in (max(shares), min(shares)))
+    return low, high

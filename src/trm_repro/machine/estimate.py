@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trm_repro.machine import budget
+from trm_repro.machine.budget import GB
 from trm_repro.machine.hardware import Gpu
 from trm_repro.machine.measure import Measured
 from trm_repro.recipes.schema import Recipe
-
-GB = 10**9
 
 
 def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float) -> str:
@@ -32,7 +31,7 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
     drawn = recipe.expected.steps[-1] if recipe.expected.steps else scheduled
     cycles = budget.cycles(recipe)
     total = budget.work(data, steps=drawn, batch=recipe.train.batch, evaluations=epochs // interval, cycles=cycles)
-    runs = budget.published()
+    runs = budget.published_runs()
     count = recipe.process_count(min(len(gpus) or 4, most))
     name = gpus[0].name if gpus else "H100"
     peak = budget.peak(name)
@@ -46,8 +45,8 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
     if peak is None:
         texts.append(f"duration  unknown for {name}: make plan MEASURE=1 times it")
     else:
-        low, high = budget.hours(total, gpus=count, gpu_peak=peak, runs=runs)
-        shares = [run.utilisation for run in runs]
+        shares = runs.values()
+        low, high = budget.hours(total, gpus=count, gpu_peak=peak, shares=shares)
         texts += [
             f"duration  {low:.0f} to {high:.0f} h on {count} × {name}{'' if gpus else ' (none here; the paper had these)'}:"
             f" {peak / 1e12:.0f} TFLOP/s each, {100 * min(shares):.0f} to {100 * max(shares):.0f} % of it as in the runs below",
@@ -55,9 +54,8 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
             f" at {gpu_hour:g} USD a GPU hour (GPU_HOUR_USD)",
         ]
     texts += [
-        f"published {run.who}: {run.gpus} × {run.gpu}, {run.hours:g} h, {run.work:.2g} FLOP,"
-        f" {100 * run.utilisation:.0f} % of peak; {run.result}"
-        for run in runs
+        f"published {run.who}: {run.hardware}; {budget.published_work(run):.2g} FLOP, {100 * share:.0f} % of peak; {run.source}"
+        for run, share in runs.items()
     ]
     return "\n".join(texts)
 

@@ -1,6 +1,7 @@
 """What this machine has: GPUs, compilers, memory, disk. Measured when asked, nothing cached, nothing assumed.
 
-Sizes are bytes. What cannot be found out is None, never a guess.
+Sizes are bytes. What cannot be found out is None, never a guess. A program that does not answer in time counts as one that
+is not there: nvidia-smi hangs on a broken driver, and then neither a step nor a look at a training may hang with it.
 """
 
 from __future__ import annotations
@@ -10,23 +11,37 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20  # nvidia-smi counts memory in MiB
-FIELDS = ("name", "memory.total", "driver_version", "compute_cap", "memory.used")
+FIELDS = ("name", "memory.total", "driver_version", "compute_cap", "memory.used", "index", "utilization.gpu")
+NEW = "compute_cap"  # the field that old drivers do not know
+PATIENCE = 30.0  # seconds that a program has to answer
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as nvidia-smi describes it; ``capability`` is its compute capability, such as (9, 0)."""
+    """One GPU as nvidia-smi describes it.
+
+    Attributes:
+        name: its model.
+        memory: bytes.
+        driver: the version of the machine's driver.
+        capability: its compute capability, such as (9, 0).
+        used: bytes of memory in use.
+        index: nvidia-smi's number for it.
+        busy: the share of time that it works, in per cent.
+    """
 
     name: str
     memory: int | None
     driver: str
     capability: tuple[int, int] | None = None
     used: int | None = None
+    index: int | None = None
+    busy: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,39 +53,47 @@ class Nvcc:
 
 
 def output(command: list[str]) -> str:
-    """What a program prints; empty where it is missing or fails."""
+    """What a program prints; empty where it is missing, fails or does not answer in time."""
     if not shutil.which(command[0]):
         return ""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode else done.stdout
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        said, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # what hangs in a driver does not die of it
+            process.wait(1)
+        return ""
+    return "" if process.returncode else said
 
 
 def gpus() -> list[Gpu]:
-    """The GPUs; none on a machine without nvidia-smi or without a driver. Old drivers do not know all of the fields."""
-    for count in (len(FIELDS), 3):
-        listed = output(["nvidia-smi", f"--query-gpu={','.join(FIELDS[:count])}", "--format=csv,noheader,nounits"])
-        if found := [gpu for line in listed.splitlines() if (gpu := _gpu(line))]:
+    """The GPUs; none on a machine without nvidia-smi or without a driver."""
+    for fields in (FIELDS, tuple(field for field in FIELDS if field != NEW)):
+        listed = output(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"])
+        rows = (dict(zip(fields, map(str.strip, line.split(",")), strict=False)) for line in listed.splitlines())
+        if found := [_gpu(row) for row in rows if len(row) >= 3]:
             return found
     return []
 
 
-def _gpu(line: str) -> Gpu | None:
-    words = [word.strip() for word in line.split(",")]
-    if len(words) < 3:
-        return None
-    capability = version(words[3]) if len(words) > 3 else ()
+def _gpu(row: Mapping[str, str]) -> Gpu:
+    capability = version(row.get(NEW, ""))
+    total, used = (_number(row.get(field, "")) for field in ("memory.total", "memory.used"))
     return Gpu(
-        name=words[0],
-        memory=_mebibytes(words[1]),
-        driver=words[2],
+        name=row["name"],
+        memory=None if total is None else total * MIB,
+        driver=row["driver_version"],
         capability=(capability[0], capability[1]) if len(capability) == 2 else None,
-        used=_mebibytes(words[4]) if len(words) > 4 else None,
+        used=None if used is None else used * MIB,
+        index=_number(row.get("index", "")),
+        busy=_number(row.get("utilization.gpu", "")),
     )
 
 
-def _mebibytes(text: str) -> int | None:
+def _number(text: str) -> int | None:
     found = re.match(r"\d+", text)
-    return int(found[0]) * MIB if found else None
+    return int(found[0]) if found else None
 
 
 def version(text: str) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ def measure(words: Sequence[str], *, cwd: Path, at_most: float, window: float) -
     """
     began = time.monotonic()
     speed, total, peak, tail = Speed(window), 0, 0, ""
-    idle = [gpu.used or 0 for gpu in gpus()]
+    count = len(gpus())
     process = subprocess.Popen(
         words, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -109,7 +109,7 @@ def measure(words: Sequence[str], *, cwd: Path, at_most: float, window: float) -
             )
     finally:
         _end(process)
-    return Measured(speed.seconds, speed.steps, total, speed.steady, len(idle), peak)
+    return Measured(speed.seconds, speed.steps, total, speed.steady, count, peak)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 
 from trm_repro.digests import digest_file
 from trm_repro.files import write_text
+from trm_repro.provenance.bundle import SUMS
+from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.statement import SIGNED
 
 # role: folder and name; {} stands for the file's own name
@@ -34,8 +36,7 @@ PLACES = {
     "metrics": "results/metrics.jsonl",
     "log": "logs/{}",
 }
-BESIDE = ("manifest.json", *SIGNED)
-SUMS = "SHA256SUMS"
+BESIDE = (MANIFEST, *SIGNED)
 
 
 def places(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,8 @@ from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import utc_now, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import SUMS
-from trm_repro.provenance.keyless import NOBODY, Expected
+from trm_repro.provenance.host import machine
+from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import SIGNED, make_statement
@@ -53,7 +54,7 @@ def attest(
     note: str = "",
     report: str = "",
     signers: Path | None = None,
-    expected: Expected = NOBODY,
+    expected: Signatory = NOBODY,
 ) -> Path:
     """Writes the attestation of a bundle; returns its folder.
 
@@ -146,13 +147,12 @@ def table(attestations: Iterable[Attestation]) -> str:
         manifest, record = found.manifest, found.record
         metric = manifest["recipe"]["resolved"]["expected"]["metric"]
         value = manifest["metrics"].get(metric)
-        gpus = manifest["host"]["gpus"]
         cells = [
             f"[{manifest['run']['name']}](attestations/{found.folder.name}/)",
             manifest["run"]["recipe"],
             "yes" if manifest["faithful"] else "no",
             f"{metric} {100 * value:.2f} %" if value is not None else "no score",
-            f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {manifest['host']['cores']} cores",
+            machine(manifest["host"]),
             f"{record['by']}, {record['attested'][:10]}",
             record["note"],
         ]

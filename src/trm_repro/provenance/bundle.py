@@ -9,6 +9,7 @@ docs/format.md describes the files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ CONTENTS = {
     "README.md": "this card",
     KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",
     SUMS: "SHA-256 of every other file here",
+}
+# Which of the manifest's outputs, by role, is which file; the latest, where a run has several.
+FROM_ROLE = {
+    "final-checkpoint": "model.ckpt",
+    "config": "all_config.yaml",
+    "identifiers": "identifiers.json",
+    "submission": "submission.json",
 }
 WHEEL = "trm-repro's wheel (pure Python), for notebooks without internet"
 REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, COVER, KAGGLE_SUMS, SUMS)
@@ -132,8 +140,8 @@ def read_bundle(folder: Path) -> Bundle:
     problems = [f"{path.name}: folders are not published" for path in sorted(folder.iterdir()) if path.is_dir()]
     digests = {path.name: digest for path, digest in digest_files(p for p in folder.iterdir() if p.is_file()).items()}
     settings = {name: digests.pop(name) for name in SETTINGS}
-    problems += _wrong_sums(folder / KAGGLE_SUMS, settings)
-    problems += _wrong_sums(folder / SUMS, {name: digest for name, digest in digests.items() if name != SUMS})
+    problems += sums_problems(folder / KAGGLE_SUMS, settings)
+    problems += sums_problems(folder / SUMS, {name: digest for name, digest in digests.items() if name != SUMS})
     metadata, manifest = read_json(folder / METADATA), read_json(folder / "manifest.json")
     problems += _wrong_metadata(metadata, folder) + _wrong_card((folder / "README.md").read_text(), manifest)
     if problems:
@@ -144,7 +152,7 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, metadata, manifest, dict(sorted(digests.items())))
 
 
-def _wrong_sums(path: Path, found: dict[str, Digest]) -> list[str]:
+def sums_problems(path: Path, found: Mapping[str, Digest]) -> list[str]:
     """How files differ from a list of their digests."""
     sums = read_sums(path.read_text())
     return difference(

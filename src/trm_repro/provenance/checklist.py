@@ -1,91 +1,104 @@
-"""The seed's "Repro checklist", each box ticked or not from facts, with the evidence beside it."""
+"""The seed's "Repro checklist", each box ticked or not from facts, with the evidence beside it.
+
+A box is ticked when all of its facts are as they must be; one that is not stands behind ``not so:``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from trm_repro.provenance.faithful import fast_builder
+from trm_repro.provenance.faithful import fast_builder, guard_outcomes
+
+Fact = tuple[bool, str]  # whether it is as it must be, and what is
 
 
 @dataclass(frozen=True)
 class Box:
     """One line of the checklist."""
 
-    ticked: bool
     claim: str
-    evidence: str
+    facts: tuple[Fact, ...]
+
+    @property
+    def ticked(self) -> bool:
+        """Whether all facts are as they must be."""
+        return all(good for good, _ in self.facts)
 
     def __str__(self) -> str:
-        return f"[{'x' if self.ticked else ' '}] {self.claim}\n      {self.evidence}"
+        evidence = "; ".join(text if good else f"not so: {text}" for good, text in self.facts)
+        return f"[{'x' if self.ticked else ' '}] {self.claim}\n      {evidence}"
 
 
-def checklist(manifest: Mapping[str, Any], repository: Path, published: str) -> list[Box]:
+def checklist(manifest: Mapping[str, Any], locate: Callable[[str], Path], published: str) -> list[Box]:
     """The eight boxes of seed 000.
 
     Args:
         manifest: the run's manifest.
-        repository: root of the repository, to look for the files that the boxes name.
+        locate: finds the file that a path of the manifest means.
         published: what step 7 said; empty if it did not run.
     """
     run, recipe = manifest["run"], manifest["recipe"]["resolved"]
-    guards = {entry["guard"]: entry["outcome"] for entry in manifest["guards"]}
-    outputs: dict[str, Any] = {}
-    for entry in manifest["outputs"]:
-        outputs.setdefault(entry["role"], entry)
-    names = {Path(entry["path"]).name: entry["path"] for entry in manifest["outputs"]}
-    listing = f".repro/env_{run['target_dataset']}_{run['name']}.txt"
+    outcomes = guard_outcomes(manifest)
 
-    def guard(name: str) -> tuple[bool, str]:
-        outcome = guards.get(name, "not tried")
-        return outcome == "holds", f"{name} {outcome}"
+    def guard(name: str) -> Fact:
+        outcome, detail = outcomes.get(name, ("not tried", ""))
+        return outcome == "holds", f"{name} {outcome}{detail and f': {detail}'}"
 
-    def present(path: str) -> tuple[bool, str]:
-        there = bool(path) and (repository / path).exists()
-        return there or path.startswith("$TRM_DIR/"), path or "not found"
+    def present(path: str) -> Fact:
+        there = locate(path).exists()
+        return there, f"{path}{'' if there else ' is not there'}"
 
-    same, evidence = guard("G-TARGET-DATASET")
-    target = Box(
-        same and run["target_dataset"] == "arc2",
-        "TARGET_DATASET=arc2 and never changed",
-        f"{run['target_dataset']}; {evidence}",
-    )
-    commit = manifest["upstream"]["commit"] if manifest["upstream"] else ""
-    pinned, evidence = guard("G-UPSTREAM-PIN")
-    cloned = Box(
-        bool(commit) and pinned and "TRM_COMMIT.txt" in names,
-        "TRM cloned, commit recorded in TRM_COMMIT.txt",
-        f"{commit or 'engine reference: upstream is not used'}; {names.get('TRM_COMMIT.txt', 'no TRM_COMMIT.txt')}; {evidence}",
-    )
-    exact, evidence = guard("G-BUILDER-COMMAND")
-    built = Box(
-        exact and recipe["faithful"] and not fast_builder(manifest),
-        f"{recipe['dataset']['folder']} built via the exact builder command",
-        evidence
-        + ("; DATASET_BUILDER=fast: by our builder, the same bytes by digest" if fast_builder(manifest) else ""),
-    )
-    exact, evidence = guard("G-TRAIN-COMMAND")
-    flags = Box(
-        exact and recipe["faithful"],
-        "training command exactly matches step 5 flags",
-        evidence + ("" if recipe["faithful"] else f"; at toy scale: {' '.join(recipe['train']['scale'])}"),
-    )
-    final = outputs.get("final-checkpoint", {"path": ""})["path"]
-    captured, evidence = present(final)
-    checkpoint = Box(
-        captured and "COMMANDS.txt" in names,
-        "final checkpoint path captured; COMMANDS.txt written",
-        f"{evidence}; {names.get('COMMANDS.txt', 'no COMMANDS.txt')}",
-    )
-    saved, evidence = present(listing)
-    environment = Box(saved, "environment log saved under .repro/", evidence)
-    kaggle = Box(
-        "uploaded as Kaggle dataset" in published,
-        "Kaggle Dataset created/versioned (if PUBLISH_TO_KAGGLE=1)",
-        published or "not published",
-    )
-    written, evidence = present(f"artifacts/{run['name']}/MANIFEST.txt")
-    manifest_box = Box(written, "artifacts/MANIFEST.txt written with key paths", evidence)
-    return [target, cloned, built, flags, checkpoint, environment, kaggle, manifest_box]
+    def recorded(role: str, name: str) -> Fact:
+        files = [*manifest["inputs"], *manifest["outputs"]]
+        found = [entry["path"] for entry in files if entry["role"] == role and PurePath(entry["path"]).match(name)]
+        return present(found[0]) if found else (False, f"no {role} is on record")
+
+    commit = (manifest["upstream"] or {}).get("commit")
+
+    def documented(so: bool, changes: str = "") -> Fact:
+        own = f"by the recipe {manifest['recipe']['name']}, whose command is another{changes and f': {changes}'}"
+        return so, "the documented words" if so else own
+
+    folder, fast = recipe["dataset"]["folder"], fast_builder(manifest)
+    known = recipe["faithful"] or bool(recipe["dataset"]["digests"])  # whatever was trained on it
+    changes = " ".join([*recipe["train"]["scale"], *recipe["train"].get("variation", [])])
+    return [
+        Box(
+            "TARGET_DATASET=arc2 and never changed",
+            ((run["target_dataset"] == "arc2", run["target_dataset"]), guard("G-TARGET-DATASET")),
+        ),
+        Box(
+            "TRM cloned, commit recorded in TRM_COMMIT.txt",
+            ((True, commit), guard("G-UPSTREAM-PIN"), recorded("command", "TRM_COMMIT.txt"))
+            if commit
+            else ((False, "engine reference: upstream is not used"),),
+        ),
+        Box(
+            f"{folder} built via the exact builder command",
+            (
+                guard("G-BUILDER-COMMAND"),
+                documented(known),
+                (
+                    not fast,
+                    "DATASET_BUILDER=fast: by our builder, the same bytes by digest" if fast else "by its own builder",
+                ),
+            ),
+        ),
+        Box(
+            "training command exactly matches step 5 flags",
+            (guard("G-TRAIN-COMMAND"), documented(recipe["faithful"], changes)),
+        ),
+        Box(
+            "final checkpoint path captured; COMMANDS.txt written",
+            (recorded("final-checkpoint", "*"), recorded("command", "COMMANDS.txt")),
+        ),
+        Box("environment log saved under .repro/", (recorded("environment", "*.txt"),)),
+        Box(
+            "Kaggle Dataset created/versioned (if PUBLISH_TO_KAGGLE=1)",
+            (("uploaded as Kaggle dataset" in published, published or "not published"),),
+        ),
+        Box("artifacts/MANIFEST.txt written with key paths", (present(f"artifacts/{run['name']}/MANIFEST.txt"),)),
+    ]

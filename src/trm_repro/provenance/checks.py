@@ -19,23 +19,16 @@ from trm_repro.digests import Digest
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance import keyless, promises
-from trm_repro.provenance.bundle import FAITHFUL, UNFAITHFUL, card_body
+from trm_repro.provenance.bundle import FAITHFUL, FROM_ROLE, UNFAITHFUL, card_body
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import PREFIX, different_values, read_checkpoint
+from trm_repro.provenance.tensors import different_values, read_checkpoint
 
 Outcome = tuple[str, list[str]]
 
-# Which file of a bundle is the manifest's output of which role; the latest, where a run has several.
-PUBLISHED = {
-    "model.ckpt": "final-checkpoint",
-    "all_config.yaml": "config",
-    "identifiers.json": "identifiers",
-    "submission.json": "submission",
-}
 COMMAND_GUARDS = {BUILD: "G-BUILDER-COMMAND", TRAIN: "G-TRAIN-COMMAND"}
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
 
@@ -64,7 +57,7 @@ class Context:
     folder: Path
     digests: Mapping[str, Digest]
     signers: Path | None = None
-    expected: keyless.Expected = keyless.NOBODY
+    expected: keyless.Signatory = keyless.NOBODY
     attestation: Path | None = None
 
     @cached_property
@@ -113,7 +106,7 @@ def manifest(context: Context) -> Outcome:
 def outputs(context: Context) -> Outcome:
     """The published files are the ones that the manifest names, and the list of the dataset's files is its own."""
     wrong, count = [], 0
-    for name, role in PUBLISHED.items():
+    for role, name in FROM_ROLE.items():
         entries = context.outputs(role)
         if not entries:
             continue
@@ -191,22 +184,10 @@ def tensors(context: Context) -> Outcome:
     if not promises.is_trm(arch):
         return "skipped", [f"the tensors of {arch['name']} are not known here"]
     count = len(read_json(context.folder / "identifiers.json")) if context.has("identifiers.json") else 1
-    expected = promises.expected_tensors(arch, context.manifest["run"]["target_dataset"], count)
-    found = {
-        PREFIX.sub("", name): (tensor.dtype, tensor.shape)
-        for name, tensor in read_checkpoint(context.folder / "model.ckpt").items()
-        if not (arch.get("lora_rank") and name.endswith(("_lora_A", "_lora_B")))
-    }
-    wrong = [
-        f"model.ckpt: {name}: expected {_shown(expected.get(name))}, found {_shown(found.get(name))}"
-        for name in sorted(expected.keys() | found.keys())
-        if expected.get(name) != found.get(name)
-    ]
-    return _answer(wrong, f"{len(found)} tensors as the configuration has them, {count} puzzle vectors")
-
-
-def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
-    return f"{tensor[0]} {list(tensor[1])}" if tensor else "none"
+    found = read_checkpoint(context.folder / "model.ckpt")
+    wrong = promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, found)
+    seen = f"{len(found)} tensors as the configuration has them, {count} puzzle vectors"
+    return _answer([f"model.ckpt: {line}" for line in wrong], seen)
 
 
 def twin(context: Context) -> Outcome:

@@ -14,12 +14,12 @@ from typing import Any
 
 from trm_repro.arc.submission import wilson
 from trm_repro.errors import MissingPrerequisite
+from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
 
 IDENTICAL, WITHIN, DIFFERENT, NOT_COMPARABLE = "BIT-IDENTICAL", "WITHIN TOLERANCE", "DIFFERENT", "NOT COMPARABLE"
 EXIT = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, NOT_COMPARABLE: 3}
 CLAIMS = ("dataset", "identifiers", "test-puzzles", "final-checkpoint", "submission")
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,35 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def guard_outcomes(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Each guard by name: its worst outcome, and the detail. One that held with nothing to look at was *not needed*."""
+    worst: dict[str, tuple[str, str]] = {}
+    for entry in sorted(
+        manifest["guards"], key=lambda entry: ("holds", "overridden", "broken").index(entry["outcome"])
+    ):
+        worst[entry["guard"]] = entry["outcome"], entry["detail"]
+    idle = {name for name, needed in _needed(manifest).items() if not needed}
+    return {
+        name: ("not needed", detail) if name in idle and outcome == "holds" else (outcome, detail)
+        for name, (outcome, detail) in sorted(worst.items())
+    }
+
+
+def _needed(manifest: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether the guards that some recipes give nothing to look at had something to look at (lib/guard.bash)."""
+    recipe = manifest["recipe"]["resolved"]
+    downloads = [part["program"][0] for part in (recipe["dataset"], recipe["weights"]) if part]
+    asked = manifest["knobs"].get("PUBLISH_TO_KAGGLE", {}).get("value") != "0" and recipe["publish"] == "upload"
+    upstream = recipe["upstream"] is not None
+    return {
+        "G-GPUS": recipe["train"]["gpu"],
+        "G-PYTHON": recipe["environment"]["name"] != "tool",
+        **dict.fromkeys(("G-UPSTREAM-PIN", "G-UPSTREAM-UNMODIFIED", "G-UPSTREAM-STRAYS"), upstream),
+        "G-NO-ARC1": recipe["target_dataset"] == "arc2",
+        "G-KAGGLE-CREDENTIALS": asked or "kaggle" in downloads,
+    }
+
+
 def command_problems(manifest: Mapping[str, Any], step: str) -> list[str]:
     """How the command that a step ran differs from the recipe's; empty when it is the recipe's, word for word."""
     ran = [entry["argv"] for entry in manifest["commands"] if entry["step"] == step and entry["exit_code"] == 0]

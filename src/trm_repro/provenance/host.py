@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ def host() -> dict[str, Any]:
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory, "driver": gpu.driver} for gpu in gpus()],
         "cuda": _cuda(output(["nvidia-smi"])),
     }
+
+
+def machine(host: Mapping[str, Any]) -> str:
+    """What computed, in a few words, from the ``host`` of a manifest."""
+    gpus = host["gpus"]
+    return f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {host['cores']} cores"
 
 
 def _cuda(screen: str) -> str | None:

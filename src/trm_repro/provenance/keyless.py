@@ -27,7 +27,7 @@ ISSUER = "1.3.6.1.4.1.57264.1.1"  # the extension of a certificate that names th
 
 
 @dataclass(frozen=True)
-class Expected:
+class Signatory:
     """Who must have signed.
 
     Attributes:
@@ -41,7 +41,7 @@ class Expected:
     instance: Path | None = None
 
 
-NOBODY = Expected()
+NOBODY = Signatory()
 
 
 def sign(statement: Path, instance: Path | None = None) -> Path:
@@ -75,7 +75,7 @@ def sign(statement: Path, instance: Path | None = None) -> Path:
     return signature
 
 
-def check(statement: Path, expected: Expected) -> tuple[str, str]:
+def check(statement: Path, expected: Signatory) -> tuple[str, str]:
     """Checks the sigstore signature beside a statement, without a network.
 
     Returns:

@@ -22,6 +22,7 @@ from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
 from trm_repro.provenance.host import host
 from trm_repro.provenance.inventory import inventory
+from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints
@@ -29,7 +30,6 @@ from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
 from trm_repro.runs.stamps import Run, Stamp, last_attempts, read_stamp
 
-FORMAT = "trm-repro/manifest/v1"
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
@@ -124,13 +124,8 @@ def _upstream(recipe: Recipe, work: Path) -> dict[str, str] | None:
     return {**pin, **dict(zip(("commit", "tree"), found, strict=False))}
 
 
-def environment_file(run: Run, recipe: Recipe, suffix: str) -> Path:
-    """What step 3 wrote about the environment: the listing (``.txt``) and, for upstream, the inventory (``.json``)."""
-    return run.repository / ".repro" / f"env_{recipe.target_dataset}_{run.name}{suffix}"
-
-
 def _training_inventory(run: Run, recipe: Recipe) -> dict[str, Any] | None:
-    path = environment_file(run, recipe, ".json")
+    path = run.environment_file(recipe.target_dataset, ".json")
     if recipe.environment.name == "tool":
         return None
     return dict(read_json(path)) if path.exists() else {"python": "", "distributions": []}
@@ -158,7 +153,7 @@ def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:
     installed = read_stamp(run.path(ENVIRONMENT))
     named = [name for name in (installed.outputs if installed else ()) if name.startswith("locks/")]
     files += [("lock", run.repository / name) for name in dict.fromkeys(["locks/tool.txt", *named])]
-    files += [("environment", environment_file(run, recipe, suffix)) for suffix in (".txt", ".json")]
+    files += [("environment", run.environment_file(recipe.target_dataset, suffix)) for suffix in (".txt", ".json")]
     return [(role, path) for role, path in files if path.exists()]
 
 

@@ -5,14 +5,20 @@ Everything is computed from the recipe in a manifest and from upstream's documen
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
+import yaml
+
 from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
+from trm_repro.provenance.tensors import PREFIX, Tensor
+from trm_repro.recipes.read import merge
 
 # Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
 UPSTREAM_KEYS = (
@@ -23,7 +29,21 @@ UPSTREAM_KEYS = (
 # Vocabulary and positions of each kind of puzzle: they are the dataset's, not the configuration's.
 PUZZLES = {"arc": (12, 900), "sudoku": (11, 81), "maze": (6, 900)}
 DTYPES = {"bfloat16": "BF16", "float32": "F32", "float16": "F16"}
+REFERENCE = re.compile(r"\$\{\.(\w+)\}")
 SLACK = 0.05  # of the planned number of steps; upstream's own plan is 0.3 % below what the paper's data gives
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Hydra reads it: ``1e-4`` is a number, and a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,22 +52,19 @@ def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
     They are known for Samsung's code and ours, which has the same; forks have others, and some read another file. Of
     architectures, TRM's file is known.
     """
-    from omegaconf import OmegaConf
-
     words = _overrides(manifest)
-    given = OmegaConf.from_dotlist([word for word in words if not word.startswith("arch=")])
-    layers: list[Any] = [given]
+    given = _nested(word for word in words if not word.startswith("arch="))
+    layers = [given]
     recipe = manifest["recipe"]["resolved"]
     if not recipe["train"].get("config") and (recipe["upstream"] or {}).get("name", "samsung") == "samsung":
         layers.insert(0, _known("cfg_pretrain"))
         if {word for word in words if word.startswith("arch=")} <= {"arch=trm"}:
-            layers.insert(1, OmegaConf.create({"arch": _known("arch/trm")}))
-    merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
-    assert isinstance(merged, dict)
+            layers.insert(1, {"arch": _known("arch/trm")})
+    merged = _filled(functools.reduce(merge, layers))
     adapters = given.get("arch", {})  # upstream knows none; its forks write their keys only where they use them
     arch = {k: v for k, v in merged.get("arch", {}).items() if not k.startswith("lora_") or k in adapters}
-    wanted = {*UPSTREAM_KEYS, *(str(key) for key in given)}
-    return {str(key): value for key, value in merged.items() if key in wanted} | ({"arch": arch} if arch else {})
+    wanted = {*UPSTREAM_KEYS, *given}
+    return {key: value for key, value in merged.items() if key in wanted} | ({"arch": arch} if arch else {})
 
 
 def _overrides(manifest: Mapping[str, Any]) -> list[str]:
@@ -55,18 +72,40 @@ def _overrides(manifest: Mapping[str, Any]) -> list[str]:
     return [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
 
 
-def known_config(config: str | None) -> Any:
+def _nested(words: Iterable[str]) -> dict[str, Any]:
+    """``key.key=value`` words as one mapping."""
+    found: dict[str, Any] = {}
+    for word in words:
+        path, _, value = word.partition("=")
+        *places, key = path.split(".")
+        functools.reduce(lambda inner, place: inner.setdefault(place, {}), places, found)[key] = yaml.load(
+            value, _Loader
+        )
+    return found
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose ``${.key}`` are what stands beside them under that key, as Hydra fills them in."""
+    return {
+        key: _filled(value)
+        if isinstance(value, dict)
+        else values[found[1]]
+        if isinstance(value, str) and (found := REFERENCE.fullmatch(value))
+        else value
+        for key, value in values.items()
+    }
+
+
+def known_config(config: str | None) -> dict[str, Any]:
     """The engine's file of the name of an upstream's configuration file: their schedules are the same."""
     return _known(PurePosixPath(config or "cfg_pretrain").stem)
 
 
-def _known(name: str) -> Any:
+def _known(name: str) -> dict[str, Any]:
     """One of the reference engine's configuration files on top of those it names. Not through the engine: that is PyTorch."""
-    from omegaconf import OmegaConf
-
-    file: Any = OmegaConf.create((files("trm_repro") / f"engine/config/{name}.yaml").read_text())
+    file: dict[str, Any] = yaml.load((files("trm_repro") / f"engine/config/{name}.yaml").read_text(), _Loader)
     bases = [base for base in file.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
-    return OmegaConf.merge(*map(_known, bases), file)
+    return functools.reduce(merge, [*map(_known, bases), file])
 
 
 def training_command(manifest: Mapping[str, Any]) -> list[str]:
@@ -133,6 +172,23 @@ def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> 
             tensors[f"{block}.self_attn.o_proj.weight"] = ("F32", (width, width))
         tensors |= _swiglu(f"{block}.mlp", width, expansion)
     return tensors
+
+
+def tensor_problems(arch: Mapping[str, Any], target: str, identifiers: int, found: Mapping[str, Tensor]) -> list[str]:
+    """Where the tensors of a checkpoint of TRM are not what its configuration describes, one line each; adapters aside."""
+    expected = expected_tensors(arch, target, identifiers)
+    own = {PREFIX.sub("", name): (tensor.dtype, tensor.shape) for name, tensor in found.items()}
+    if arch.get("lora_rank"):
+        own = {name: tensor for name, tensor in own.items() if not name.endswith(("_lora_A", "_lora_B"))}
+    return [
+        f"{name}: expected {_shown(expected.get(name))}, found {_shown(own.get(name))}"
+        for name in sorted(expected.keys() | own.keys())
+        if expected.get(name) != own.get(name)
+    ]
+
+
+def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
+    return f"{tensor[0]} {list(tensor[1])}" if tensor else "none"
 
 
 def _swiglu(name: str, width: int, expansion: float) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
-from trm_repro.provenance.manifest import FORMAT
 
+FORMAT = "trm-repro/manifest/v1"
+FILE = "manifest.json"
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_repro.errors import UsageError
 from trm_repro.runs.records import is_secret
 
 PRIVATE = ("KAGGLE_USERNAME", "HF_REPO_ID")  # knobs that name a person
@@ -22,6 +23,7 @@ MASK = "********"
 SHORTEST = (
     6  # characters; a shorter value of a secret variable is a switch or a placeholder, and stands in other words too
 )
+TRM_DIR = "$TRM_DIR"  # what a record writes for a TRM_DIR outside of the repository
 ABSOLUTE = re.compile(r"(?<![\w.~$/-])/(?!/)[^\s,:;'\"]+")  # a path from the root, wherever it stands in a text
 IN_URL = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@ of an address
 
@@ -56,7 +58,7 @@ class Scrubber:
             if is_secret(name) and len(value) >= SHORTEST:
                 text = text.replace(value, MASK)
         text = _without(text, str(self.repository), "")
-        text = _without(text, str(self.work), "$TRM_DIR")
+        text = _without(text, str(self.work), TRM_DIR)
         if home := self.environ.get("HOME", "").rstrip("/"):
             text = _without(text, home, "~")
         if users := "|".join({re.escape(self.environ[name]) for name in USERS if self.environ.get(name)}):
@@ -74,6 +76,20 @@ class Scrubber:
         if isinstance(value, float) and not math.isfinite(value):
             return None
         return value
+
+
+def locate(path: str, repository: Path, trm_dir: Path | None) -> Path:
+    """The file that a path of a record means: the way back from :meth:`Scrubber.path`.
+
+    Raises:
+        UsageError: it is in TRM_DIR, and nobody said where that is.
+    """
+    inside = path.removeprefix(f"{TRM_DIR}/")
+    if inside == path:
+        return repository / path
+    if trm_dir is None:
+        raise UsageError(f"{path} is in TRM_DIR, which is not known", hint="say --trm-dir DIR")
+    return trm_dir / inside
 
 
 def _without(text: str, folder: str, name: str) -> str:

@@ -24,16 +24,16 @@ from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
 from trm_repro.provenance.bundle import KAGGLE_SUMS, SETTINGS, SUMS
 from trm_repro.provenance.checks import Context, Finding
-from trm_repro.provenance.keyless import NOBODY, Expected
+from trm_repro.provenance.keyless import NOBODY, Signatory
+from trm_repro.provenance.schema import FILE as MANIFEST
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
 EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}
 FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Answer:
     """What came of a verification.
 
     Attributes:
@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def summary(self) -> str:
-        """The verdict in a sentence."""
+        """The answer in a sentence."""
         count = sum(len(finding.lines) for finding in self.findings if finding.outcome == "wrong")
         if self.word == ALTERED:
             return f"{count} finding{'s' if count != 1 else ''}; do not use this"
@@ -81,8 +81,8 @@ def _printable(line: str) -> str:
 
 
 def verify(
-    path: Path, *, signers: Path | None = None, expected: Expected = NOBODY, attestation: Path | None = None
-) -> Verdict:
+    path: Path, *, signers: Path | None = None, expected: Signatory = NOBODY, attestation: Path | None = None
+) -> Answer:
     """Verifies a bundle.
 
     Args:
@@ -106,8 +106,8 @@ def verify(
             }
             files = check_files(folder, digests)
             if files.outcome != "ok":
-                return Verdict((files,))
-            return Verdict((files, *_checks(Context(folder, digests, signers, expected, attestation))))
+                return Answer((files,))
+            return Answer((files, *_checks(Context(folder, digests, signers, expected, attestation))))
     except MissingPrerequisite as error:
         return _cannot_tell(_said(error))
     except OSError as error:
@@ -118,8 +118,8 @@ def _said(error: ReproError) -> str:
     return f"{error}; {error.hint}" if error.hint else str(error)
 
 
-def _cannot_tell(why: str) -> Verdict:
-    return Verdict((Finding("structure", "unknown", (why,)),))
+def _cannot_tell(why: str) -> Answer:
+    return Answer((Finding("structure", "unknown", (why,)),))
 
 
 def _checks(context: Context) -> Iterator[Finding]:

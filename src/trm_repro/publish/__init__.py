@@ -1,1 +1,1 @@
-"""Packaging a run and publishing it: Kaggle, Hugging Face, model card, notebook."""
+"""Packaging a run and publishing it: Kaggle, Hugging Face, model card; fetching what others published."""

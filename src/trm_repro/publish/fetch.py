@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm_repro.digests import Digest, difference, digest_files
+from trm_repro.digests import digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
-from trm_repro.provenance.bundle import SETTINGS, SUMS, read_sums
+from trm_repro.provenance.bundle import SETTINGS, SUMS, sums_problems
 from trm_repro.provenance.tensors import read_checkpoint
 
 TABLE = "puzzle_emb.weights"
@@ -184,12 +184,10 @@ def _check_sums(folder: Path) -> list[str]:
     """Compares a bundle's files with its list of digests."""
     if not (folder / SUMS).is_file():
         return [f"there is no {SUMS}: that these are the published bytes cannot be checked"]
-    sums = read_sums((folder / SUMS).read_text())
     leave = {SUMS, ".gitattributes", *SETTINGS}
     files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in leave]
     found = {path.relative_to(folder).as_posix(): digest for path, digest in digest_files(files).items()}
-    expected = {name: Digest(sha256, found[name].bytes if name in found else 0) for name, sha256 in sums.items()}
-    if wrong := difference(expected, found):
+    if wrong := sums_problems(folder / SUMS, found):
         raise InvariantBroken(
             f"what came is not what {SUMS} lists:\n" + "\n".join(f"  {line}" for line in wrong),
             hint=f"remove {folder} and fetch it again; if it stays so, the publication is damaged",

@@ -8,20 +8,19 @@ revision ever holds a part of a bundle; what an interrupted upload has sent is n
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from trm_repro.digests import git_blob
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.provenance.bundle import SUMS, Bundle
-from trm_repro.publish.receipt import Published
+from trm_repro.publish.receipt import Publication
 
 HOW = "create a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or: hf auth login"
 OWN_FILES = {".gitattributes"}  # the hub makes it
 
 
-def publish(bundle: Bundle, repository: str, *, public: bool) -> Published:
+def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
     """Brings a bundle to the hub.
 
     Args:
@@ -76,7 +75,7 @@ def publish(bundle: Bundle, repository: str, *, public: bool) -> Published:
     with _asking(f"asking for {repository}"):
         revision = str(api.repo_info(repository).sha)
     url = f"{api.endpoint}/{repository}/tree/{revision}"
-    return Published("huggingface", repository, revision, url, changed, "digests")
+    return Publication("huggingface", repository, revision, url, changed, "digests")
 
 
 def _files(api: Any, repository: str) -> dict[str, Any]:
@@ -100,15 +99,9 @@ def _differences(bundle: Bundle, there: dict[str, Any]) -> list[str]:
             wrong.append(f"different: {name}: {digest.bytes} bytes here, {entry.size} there")
         elif entry.lfs is not None and entry.lfs.sha256 != digest.sha256:
             wrong.append(f"different: {name}: sha256 {digest.sha256} here, {entry.lfs.sha256} there")
-        elif entry.lfs is None and entry.blob_id != _blob_id(bundle.folder / name):
-            wrong.append(f"different: {name}: git blob {_blob_id(bundle.folder / name)} here, {entry.blob_id} there")
+        elif entry.lfs is None and entry.blob_id != git_blob(bundle.folder / name):
+            wrong.append(f"different: {name}: git blob {git_blob(bundle.folder / name)} here, {entry.blob_id} there")
     return wrong
-
-
-def _blob_id(path: Path) -> str:
-    """Git's name of a file's content."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 @contextlib.contextmanager

@@ -19,13 +19,13 @@ from trm_repro.files import read_json, write_json
 from trm_repro.progress import track
 from trm_repro.provenance.bundle import COVER, METADATA, SUMS, Bundle
 from trm_repro.publish.kaggle_client import Kaggle, Remote
-from trm_repro.publish.receipt import Published
+from trm_repro.publish.receipt import Publication
 
 LIMIT = 200 * 10**9  # bytes: Kaggle's limit of one dataset, and of all private datasets of an account together
 FIRST_WAIT, LONGEST_WAIT = 2.0, 30.0  # seconds between two questions; each wait is 1.5 times the last
 
 
-def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, patience: float) -> Published:
+def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, patience: float) -> Publication:
     """Brings a bundle to Kaggle.
 
     Args:
@@ -68,7 +68,7 @@ def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, pat
             )
         _dress(kaggle, bundle, public)
     url = f"https://www.kaggle.com/datasets/{bundle.id}"
-    return Published("kaggle", bundle.id, str(after.version), url, changed, "digests" if download else "sizes")
+    return Publication("kaggle", bundle.id, str(after.version), url, changed, "digests" if download else "sizes")
 
 
 def _differences(kaggle: Kaggle, bundle: Bundle, names: list[str]) -> list[str]:

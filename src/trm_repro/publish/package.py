@@ -20,6 +20,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.bundle import (
     COVER,
+    FROM_ROLE,
     KAGGLE_SUMS,
     METADATA,
     SUMS,
@@ -31,20 +32,13 @@ from trm_repro.provenance.bundle import (
     write_sums,
 )
 from trm_repro.provenance.names import Names, kaggle_license, names
+from trm_repro.provenance.schema import FORMAT
+from trm_repro.provenance.scrub import locate
 from trm_repro.provenance.statement import SIGNED
 from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card, subtitle
 from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
-
-FORMAT = "trm-repro/manifest/v1"
-# Which of the manifest's outputs become which files.
-FROM_ROLE = {
-    "final-checkpoint": "model.ckpt",
-    "config": "all_config.yaml",
-    "identifiers": "identifiers.json",
-    "submission": "submission.json",
-}
 
 
 def package(
@@ -114,7 +108,7 @@ def _place_outputs(folder: Path, manifest: Mapping[str, Any], repository: Path, 
         entry = _last([entry for entry in manifest["outputs"] if entry["role"] == role])
         if entry is None:
             continue
-        source = _resolve(entry["path"], repository, trm_dir)
+        source = locate(entry["path"], repository, trm_dir)
         _place(source, folder / name)
         if (found := digest_file(folder / name).sha256) != entry["sha256"]:
             raise InvariantBroken(
@@ -139,15 +133,6 @@ def _last(entries: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         return int(found[-1]) if found else -1
 
     return max(entries, key=step, default=None)
-
-
-def _resolve(path: str, repository: Path, trm_dir: Path | None) -> Path:
-    """The file a manifest's path means."""
-    if path.startswith("$TRM_DIR/"):
-        if trm_dir is None:
-            raise UsageError(f"{path} is in TRM_DIR, which is not known", hint="say --trm-dir DIR")
-        return trm_dir / path.removeprefix("$TRM_DIR/")
-    return repository / path
 
 
 def _place(source: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from trm_repro.provenance.bundle import Bundle
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """A bundle that a server was seen to hold.
 
     Attributes:
@@ -30,7 +30,7 @@ class Published:
     compared: str
 
 
-def write_receipt(path: Path, published: Published, bundle: Bundle) -> None:
+def write_receipt(path: Path, published: Publication, bundle: Bundle) -> None:
     """Writes a receipt: where, which revision, what was compared, and the digests of the files."""
     receipt = {
         "format": "trm-repro/published/v1",

@@ -49,7 +49,7 @@ def read_recipe(folder: Path, name: str) -> Recipe:
         if not isinstance(layer, dict):
             raise InvariantBroken(f"{path}: a recipe is a mapping")
         layer.pop("base", None)
-        merged = _merge(merged, layer)
+        merged = merge(merged, layer)
     try:
         return Recipe.model_validate({"name": name, **_filled(merged, merged)})
     except KeyError as error:
@@ -59,11 +59,11 @@ def read_recipe(folder: Path, name: str) -> Recipe:
         raise InvariantBroken(f"{files[-1]}: {problems}", hint="docs/adding-a-recipe.md lists the keys") from None
 
 
-def _merge(below: Any, above: Any) -> Any:
+def merge(below: Any, above: Any) -> Any:
     """``above`` on top of ``below``: mappings key by key, anything else as a whole."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
-    return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+    return {**below, **{key: merge(below.get(key), value) for key, value in above.items()}}
 
 
 def _filled(value: Any, recipe: Mapping[str, Any]) -> Any:

@@ -19,11 +19,12 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from trm_repro.errors import UsageError
+from trm_repro.recipes.published import RESULTS
 
 
 class _Part(BaseModel):
@@ -135,7 +136,8 @@ class Expected(_Part):
     """What is known of the result: what is left behind, the checkpoint steps that are known, and the published number.
 
     ``attempts``: how many answers a submission has for a test input. ``metrics``: forwarded from what upstream logs
-    (``tap``), read from its output (``stdout``), or nowhere (``none``).
+    (``tap``), read from its output (``stdout``), or nowhere (``none``). A recipe says ``published: NAME``, a name in
+    :mod:`trm_repro.recipes.published`; that fills in ``value`` and ``reference``.
     """
 
     checkpoints: bool = True
@@ -146,6 +148,18 @@ class Expected(_Part):
     metric: str = "ARC/pass@2"
     value: float | None = None
     reference: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "published" not in given:
+            return given
+        rest = {key: value for key, value in given.items() if key != "published"}
+        if not (name := given["published"]):
+            return rest
+        if name not in RESULTS:
+            raise ValueError(f"published: there is no result '{name}' among {', '.join(RESULTS)}")
+        return {**rest, "value": RESULTS[name].value, "reference": RESULTS[name].source}
 
 
 class Needs(_Part):

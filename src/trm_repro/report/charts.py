@@ -6,19 +6,15 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from trm_repro.arc.picture import PALETTE
 from trm_repro.arc.submission import wilson
-from trm_repro.recipes.published import TASKS, Published
-from trm_repro.report.facts import Chart, Curve, Grid, Score
+from trm_repro.recipes.published import TASKS, Result
+from trm_repro.report.facts import Chart, Curve, Grid, Number
 
 WIDTH, HEIGHT = 460, 230  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
 ACROSS, NAMED, VALUED = 470, 150, 58  # of the intervals: whole, for names, for values; legible on a phone
 DASHES = ("", "7 4", "2 4", "10 3 2 3", "1 3", "14 5")  # lines differ in more than colour
-# The colours in which ARC is always drawn: black, blue, red, green, yellow, grey, pink, orange, light blue, brown.
-COLOURS = (
-    *("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00"),
-    *("#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25"),
-)
 NAMES = ("black", "blue", "red", "green", "yellow", "grey", "pink", "orange", "light blue", "brown")
 
 
@@ -94,7 +90,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 12) for i in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def intervals(score: Score | None, others: Sequence[Published], target: str) -> str:
+def intervals(score: Number | None, others: Sequence[Result], target: str) -> str:
     """This run's number and the published ones on one axis, each with its 95 % interval where the number of tasks is known."""
     rows: list[tuple[str, float, float, float, bool]] = []
     if score:
@@ -146,7 +142,7 @@ def grid(cells: Grid, label: str) -> str:
         for column in range(1, columns + 1):
             if column == columns or line[column] != line[start]:
                 width = column - start
-                parts.append(f'<path fill="{COLOURS[line[start]]}" d="M{start} {row}h{width}v1h-{width}z"/>')
+                parts.append(f'<path fill="{PALETTE[line[start]]}" d="M{start} {row}h{width}v1h-{width}z"/>')
                 start = column
     across = "".join(f"M0 {row}h{columns}" for row in range(1, rows))
     down = "".join(f"M{column} 0v{rows}" for column in range(1, columns))

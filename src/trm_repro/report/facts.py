@@ -19,7 +19,7 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.provenance.faithful import TRAIN, processes
-from trm_repro.recipes.published import METRICS, TASKS, Published, published
+from trm_repro.recipes.published import METRICS, TASKS, Result, published
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
@@ -51,7 +51,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Prediction:
     """A predicted grid, whether it is right, and the votes for it if they are known.
 
     ``agreement`` is the share of cells that are right; None if the grid has another size than the truth.
@@ -72,7 +72,7 @@ class Shown:
     index: int
     input: Grid
     truth: Grid
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Prediction, ...]
 
     @property
     def right(self) -> bool:
@@ -81,7 +81,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Score:
+class Number:
     """The run's number: a share of ``of`` tasks or puzzles, with its 95 % interval."""
 
     metric: str
@@ -112,8 +112,8 @@ class Facts:
 
     manifest: Mapping[str, Any]
     state: str
-    score: Score | None
-    others: tuple[Published, ...]
+    score: Number | None
+    others: tuple[Result, ...]
     charts: tuple[Chart, ...]
     evaluations: tuple[Mapping[str, Any], ...]
     times: tuple[tuple[str, float, str], ...]
@@ -204,7 +204,7 @@ def _paths(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     return paths
 
 
-def _score(manifest: Mapping[str, Any], tasks: int) -> Score | None:
+def _score(manifest: Mapping[str, Any], tasks: int) -> Number | None:
     target = manifest["run"]["target_dataset"]
     metric = next((name for kind, name in METRICS.items() if target.startswith(kind)), "ARC/pass@2")
     value = manifest["metrics"].get(metric)
@@ -212,7 +212,7 @@ def _score(manifest: Mapping[str, Any], tasks: int) -> Score | None:
         return None
     of = tasks or TASKS.get(target, 0)
     low, high = wilson(value * of, of)
-    return Score(metric, value, low, high, of)
+    return Number(metric, value, low, high, of)
 
 
 def _processes(manifest: Mapping[str, Any]) -> int:
@@ -355,7 +355,7 @@ def _gallery(
     return (*right[:SHOWN], *wrong[:SHOWN]), (len(right), total)
 
 
-def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Attempt:
+def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Prediction:
     grid = entry[f"attempt_{number}"]
     tally = entry["votes"][number - 1] if number <= len(entry["votes"]) else {}
     same = len(grid) == len(truth) and all(len(a) == len(b) for a, b in zip(grid, truth, strict=False))
@@ -365,4 +365,4 @@ def _attempt(entry: Mapping[str, Any], number: int, truth: Grid) -> Attempt:
         else []
     )
     agreement = sum(cells) / len(cells) if cells else None
-    return Attempt(grid, grid == truth, agreement, tally.get("votes"), tally.get("confidence"))
+    return Prediction(grid, grid == truth, agreement, tally.get("votes"), tally.get("confidence"))

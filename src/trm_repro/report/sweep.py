@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.compare import compare
+from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
 
@@ -81,7 +82,7 @@ def read_sweep(recipes: Path, name: str) -> Sweep:
 
 
 @dataclass(frozen=True)
-class Run:
+class Finished:
     """A finished run of one of the recipes, from its manifest.
 
     Args:
@@ -100,7 +101,7 @@ class Run:
         return self.repository / "artifacts" / self.recipe.run_name
 
     @classmethod
-    def read(cls, repository: Path, name: str) -> Run:
+    def read(cls, repository: Path, name: str) -> Finished:
         """Reads it.
 
         Raises:
@@ -115,7 +116,7 @@ class Run:
     def output(self, role: str) -> tuple[Path, str]:
         """Path and SHA-256 of the output with a role."""
         entry = next(entry for entry in self.manifest["outputs"] if entry["role"] == role)
-        return self.repository / entry["path"].replace("$TRM_DIR", self.recipe.trm_dir, 1), entry["sha256"]
+        return locate(entry["path"], self.repository, self.repository / self.recipe.trm_dir), entry["sha256"]
 
 
 def evaluate(sweep: Sweep, repository: Path) -> None:
@@ -162,7 +163,7 @@ def markdown(sweep: Sweep, repository: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rows(sweep: Sweep, run: Run) -> Iterator[tuple[str, ...]]:
+def rows(sweep: Sweep, run: Finished) -> Iterator[tuple[str, ...]]:
     """The lines of one run: that of its training's own last evaluation, and one for each evaluation with other cycles."""
     name, manifest = run.recipe.name, run.manifest
     arch = yaml.safe_load(run.output("config")[0].read_text())["arch"]
@@ -182,14 +183,14 @@ def rows(sweep: Sweep, run: Run) -> Iterator[tuple[str, ...]]:
             yield name, trained, " ".join(pairs), NOTHING, "1", *_scores(scores, interval)
 
 
-def _finished(repository: Path, name: str) -> Run | None:
+def _finished(repository: Path, name: str) -> Finished | None:
     try:
-        return Run.read(repository, name)
+        return Finished.read(repository, name)
     except MissingPrerequisite:
         return None
 
 
-def _folder(run: Run, pairs: list[str]) -> Path:
+def _folder(run: Finished, pairs: list[str]) -> Path:
     return run.folder / "evaluations" / "_".join(pairs).replace("=", "")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from trm_repro.provenance.faithful import guard_outcomes
+from trm_repro.provenance.host import machine
 from trm_repro.recipes.published import TASKS
 from trm_repro.report.facts import Facts, Shown, duration
 
@@ -50,9 +49,8 @@ def comparison(facts: Facts) -> Rows:
     """The table of numbers, this run's first."""
     rows: Rows = []
     if facts.score:
-        gpus = facts.manifest["host"]["gpus"]
-        machine = f"{len(gpus)} × {gpus[0]['name']}" if gpus else f"CPU, {facts.manifest['host']['cores']} cores"
-        rows.append(("this run", percent(facts.score.value), machine, facts.manifest["run"]["name"]))
+        manifest = facts.manifest
+        rows.append(("this run", percent(facts.score.value), machine(manifest["host"]), manifest["run"]["name"]))
     return rows + [(other.who, percent(other.value), other.hardware, other.source) for other in facts.others]
 
 
@@ -119,13 +117,7 @@ def files(facts: Facts, side: str) -> Rows:
 
 def guards(facts: Facts) -> Rows:
     """Each guard once, with its worst outcome."""
-    order = ("holds", "overridden", "broken")
-    worst: dict[str, Mapping[str, Any]] = {}
-    for entry in facts.manifest["guards"]:
-        known = worst.get(entry["guard"])
-        if known is None or order.index(entry["outcome"]) > order.index(known["outcome"]):
-            worst[entry["guard"]] = entry
-    return [(name, entry["outcome"], entry["detail"]) for name, entry in sorted(worst.items())]
+    return [(name, *outcome) for name, outcome in guard_outcomes(facts.manifest).items()]
 
 
 def attempts(shown: Shown) -> list[str]:

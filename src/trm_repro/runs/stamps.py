@@ -93,6 +93,10 @@ class Run:
         """Where the stamp of a step lies."""
         return self.folder / f"{step}.stamp"
 
+    def environment_file(self, target_dataset: str, suffix: str) -> Path:
+        """What step 3 wrote about the environment: the listing (``.txt``) and, for upstream, the inventory (``.json``)."""
+        return self.repository / ".repro" / f"env_{target_dataset}_{self.name}{suffix}"
+
     def inputs(self, step: str) -> dict[str, str]:
         """The digests of what a step depends on, as they are now."""
         script = (self.repository / "steps" / f"{step}.sh").read_bytes()

@@ -22,11 +22,12 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
     """
     artifacts = run.repository / "artifacts" / run.name
     manifest: dict[str, Any] = read_json(artifacts / "manifest.json")
+    recipe = manifest["recipe"]["resolved"]
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
     scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
     lines = [
-        f"{run.name}: {manifest['recipe']['resolved']['title']}",
+        f"{run.name}: {recipe['title']}",
         *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
         _losses(locate(outputs["metrics"])) if "metrics" in outputs else "training loss: not on record",
         "scores: " + (", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()) or "none"),
@@ -35,10 +36,12 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
     report = artifacts / "report.html"
     if report.exists():
         lines.append(f"report: {report.relative_to(run.repository)}")
-    if manifest["run"]["engine"] == "reference":
+    if scale := recipe["train"]["scale"]:
+        where = "this machine" if recipe["train"]["gpu"] else "a machine with 4 to 8 GPUs"
         lines += [
-            "A model this small, trained for seconds, scores near 0: what was rehearsed is the way, not the result.",
-            "next: on a machine with 4 to 8 GPUs, `make plan` shows what the real run does and `make all` does it.",
+            f"At toy scale ({', '.join(scale[:3])}{' …' if scale[3:] else ''}) scores stay near 0: "
+            "what was rehearsed is the way, not the result.",
+            f"next: on {where}, `make plan` shows what the real run does and `make all` does it.",
         ]
     return "\n".join(lines)
 

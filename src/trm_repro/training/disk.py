@@ -18,7 +18,7 @@ WINDOW = 6 * 3600.0  # seconds over which the rate is measured
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckpointPlan:
     """What a training will write: ``checkpoints`` files of ``bytes`` each."""
 
     checkpoints: int
@@ -36,15 +36,19 @@ class Sample:
 
 
 def sample(folder: Path, time: float) -> Sample:
-    """The disk that ``folder`` (which may not be there yet) is on, now."""
-    place = folder
-    while not place.exists():
-        place = place.parent
+    """The disk that ``folder`` is on, now."""
     files = checkpoints(folder)
-    return Sample(time, shutil.disk_usage(place).free, len(files), sum(path.stat().st_size for path in files))
+    return Sample(time, free(folder), len(files), sum(path.stat().st_size for path in files))
 
 
-def shortage(samples: Sequence[Sample], plan: Plan, left: float | None) -> str:
+def free(folder: Path) -> int:
+    """The bytes that are free where a folder lies, or will lie once it is made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def shortage(samples: Sequence[Sample], plan: CheckpointPlan, left: float | None) -> str:
     """What to warn of, in a sentence; empty while the disk will do.
 
     Args:

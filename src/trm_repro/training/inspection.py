@@ -5,7 +5,6 @@ Each check returns lines, one a finding; none where all is well. Everything is r
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +15,15 @@ from typing import Any, Literal
 import numpy as np
 
 from trm_repro.arc.submission import problems
+from trm_repro.digests import git_blob
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
-from trm_repro.provenance.promises import config_problems, expected_config, expected_tensors, is_trm, step_problems
-from trm_repro.provenance.tensors import Tensor, read_checkpoint
+from trm_repro.provenance import promises
+from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
+from trm_repro.provenance.tensors import PREFIX, Tensor, read_checkpoint
 from trm_repro.runs.checkpoints import checkpoints, step_of
 from trm_repro.training.state import Place, configuration
 
-PREFIX = re.compile(r"(_orig_mod\.)?model\.inner\.")
 CHUNK = 1 << 26  # bytes of a tensor that are looked at together
 PACKAGE = Path(__file__).parent.parent
 
@@ -117,24 +117,12 @@ def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
     prefixes = {match[0] if (match := PREFIX.match(name)) else name for name in found}
     if len(prefixes) != 1:
         yield f"keys begin with {', '.join(sorted(prefixes))}"
-    tensors = {PREFIX.sub("", name): tensor for name, tensor in found.items()}
-    if config["arch"].get("lora_rank"):
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(("_lora_A", "_lora_B"))}
     identifiers = read_json(place.dataset / "train" / "dataset.json")["num_puzzle_identifiers"]
     if is_trm(config["arch"]):
-        expected = expected_tensors(config["arch"], place.recipe.target_dataset, identifiers)
-        for name in sorted(expected.keys() | tensors.keys()):
-            one = expected.get(name)
-            other = (tensors[name].dtype, tensors[name].shape) if name in tensors else None
-            if one != other:
-                yield f"{name}: expected {_shown(one)}, found {_shown(other)}"
-    for name, tensor in tensors.items() if values else ():
+        yield from promises.tensor_problems(config["arch"], place.recipe.target_dataset, identifiers, found)
+    for name, tensor in found.items() if values else ():
         if wrong := infinite(path, tensor):
-            yield f"{name}: {wrong:,} numbers are not finite"
-
-
-def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
-    return f"{tensor[0]} {list(tensor[1])}" if tensor else "none"
+            yield f"{PREFIX.sub('', name)}: {wrong:,} numbers are not finite"
 
 
 def infinite(path: Path, tensor: Tensor) -> int:
@@ -157,9 +145,9 @@ def source_problems(place: Place) -> Iterator[str]:
         upstream = place.recipe.upstream
         pinned = pinned_blobs(place.work, upstream.commit, upstream.submodules)
     else:
-        pinned = {blob(path) for path in (PACKAGE / "engine").glob("*.py")}
+        pinned = {git_blob(path) for path in (PACKAGE / "engine").glob("*.py")}
     for path in copies:
-        if blob(path) not in pinned:
+        if git_blob(path) not in pinned:
             yield f"{path.name}: not a file of {'the pinned commit' if place.recipe.upstream else 'this engine'}"
 
 
@@ -175,9 +163,3 @@ def pinned_blobs(clone: Path, commit: str, submodules: Sequence[str] = ()) -> se
         elif path in submodules:
             found |= pinned_blobs(clone / path, name)
     return found
-
-
-def blob(path: Path) -> str:
-    """The name git has for a file's content."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

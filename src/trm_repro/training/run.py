@@ -18,7 +18,7 @@ from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
 from trm_repro.training.diagnosis import ALARMS, Cause
 from trm_repro.training.printed import listener
-from trm_repro.training.state import Place, disk_plan, last_step, read_state
+from trm_repro.training.state import Place, disk_plan, last_step, read_progress
 from trm_repro.training.supervise import Ending, Supervisor
 
 LOOK = 60.0  # seconds between two looks at the disk
@@ -37,7 +37,7 @@ def train(place: Place, argv: Sequence[str]) -> Ending:
     if ending.exit_code == 0:
         write_attempt(place.state, attempt.ended("finished", 0, "it finished"))
         return ending
-    where = last_step(read_state(place))
+    where = last_step(read_progress(place))
     if ending.stopped:
         # the record first: who reads what is said may have been ended by the same signal
         said = f"it was stopped ({ending.stopped.name}) at {where}"
@@ -97,7 +97,7 @@ class DiskWatch:
         self.looked = now
         try:
             plan = disk_plan(self.place)
-            left = read_state(self.place).seconds_left
+            left = read_progress(self.place).seconds_left
             self.samples = [entry for entry in self.samples if now - entry.time <= disk.WINDOW]
             self.samples.append(disk.sample(self.place.folder, now))
             warning = disk.shortage(self.samples, plan, left) if plan else ""

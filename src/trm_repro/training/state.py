@@ -22,7 +22,7 @@ from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations, read_tail, series
 from trm_repro.runs.stamps import Run
 from trm_repro.training.attempt import Attempt, read_attempt
-from trm_repro.training.disk import Plan
+from trm_repro.training.disk import CheckpointPlan
 
 if TYPE_CHECKING:
     from trm_repro.runs.schedule import Settings
@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class State:
+class Progress:
     """How far a training has come.
 
     Attributes:
@@ -81,10 +81,10 @@ class State:
         return sum(losses) / len(losses) if losses else None
 
 
-def read_state(place: Place) -> State:
+def read_progress(place: Place) -> Progress:
     """How far the training in a place has come."""
     recent = read_tail(place.folder / METRICS)
-    return State(
+    return Progress(
         attempt=read_attempt(place.state),
         step=max((int(entry["step"]) for entry in recent), default=0),
         total=total_steps(place),
@@ -131,7 +131,7 @@ def _last_step(dataset: Path, settings: Settings) -> int:
         return planned_steps(read_json(dataset / "train" / "dataset.json"), settings)
 
 
-def disk_plan(place: Place) -> Plan | None:
+def disk_plan(place: Place) -> CheckpointPlan | None:
     """What the training will write; None before its configuration is there."""
     from trm_repro.runs.schedule import checkpoint_bytes
 
@@ -141,7 +141,7 @@ def disk_plan(place: Place) -> Plan | None:
         return None
     facts, settings = read_json(metadata), _settings(config)
     count = settings.epochs // settings.eval_interval if config.get("checkpoint_every_eval", True) else 1
-    return Plan(count, checkpoint_bytes(facts["num_puzzle_identifiers"], facts["vocab_size"], settings))
+    return CheckpointPlan(count, checkpoint_bytes(facts["num_puzzle_identifiers"], facts["vocab_size"], settings))
 
 
 def configuration(folder: Path) -> dict[str, Any] | None:
@@ -158,12 +158,12 @@ def _settings(config: dict[str, Any]) -> Settings:
     return Settings(**{key: values[key] for key in Settings.__dataclass_fields__ if key in values})
 
 
-def last_step(state: State) -> str:
+def last_step(progress: Progress) -> str:
     """Where the training was last seen, such as ``step 1,200 of 722,098``."""
-    where = f"step {state.step:,}" + (f" of {state.total:,}" if state.total else "")
+    where = f"step {progress.step:,}" + (f" of {progress.total:,}" if progress.total else "")
     kept = (
-        f"; its last checkpoint is step_{step_of(state.checkpoints[-1])}"
-        if state.checkpoints
+        f"; its last checkpoint is step_{step_of(progress.checkpoints[-1])}"
+        if progress.checkpoints
         else "; no checkpoint yet"
     )
     return where + kept

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trm_repro.files import utc_now
+from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
-from trm_repro.training.disk import gigabytes
-from trm_repro.training.state import Place, State, disk_plan, read_state
-
-QUERY = "index,name,memory.used,memory.total,utilization.gpu"
+from trm_repro.training.disk import free, gigabytes
+from trm_repro.training.state import Place, Progress, disk_plan, read_progress
 
 
 def watch(place: Place, *, every: float, once: bool) -> None:
@@ -36,7 +33,7 @@ def watch(place: Place, *, every: float, once: bool) -> None:
     with contextlib.suppress(KeyboardInterrupt), Live(console=Console(highlight=False), auto_refresh=False) as screen:
         while True:
             screen.update("\n".join(lines(place)), refresh=True)
-            attempt = read_state(place).attempt
+            attempt = read_progress(place).attempt
             if attempt is None or not attempt.alive:
                 return
             time.sleep(every)
@@ -44,26 +41,26 @@ def watch(place: Place, *, every: float, once: bool) -> None:
 
 def lines(place: Place) -> Iterator[str]:
     """The screen, line by line."""
-    state = read_state(place)
+    progress = read_progress(place)
     yield f"{place.state.name} ({place.recipe.name}), {utc_now()}"
     for label, text in (
-        ("state", condition(state)),
-        ("step", step(state)),
-        ("loss", loss(state)),
-        *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in state.evaluations[-10:]),
-        *((f"GPU {index}", text) for index, text in gpus()),
-        ("disk", disk(place, state)),
-        ("checkpoint", checkpoint(state)),
+        ("state", condition(progress)),
+        ("step", step(progress)),
+        ("loss", loss(progress)),
+        *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in progress.evaluations[-10:]),
+        *((f"GPU {found.index}", gpu(found)) for found in gpus() if found.busy is not None),
+        ("disk", disk(place, progress)),
+        ("checkpoint", checkpoint(progress)),
     ):
         if text:
             yield f"  {label:18} {text}"
 
 
-def condition(state: State) -> str:
+def condition(progress: Progress) -> str:
     """Whether it runs, and how it ended if not."""
-    attempt = state.attempt
+    attempt = progress.attempt
     if attempt is None:
-        return "nothing has been trained yet" if not state.recent else "not running; no record of how it was started"
+        return "nothing has been trained yet" if not progress.recent else "not running; no record of how it was started"
     if attempt.alive:
         return f"running since {attempt.started}"
     if attempt.state == "finished":
@@ -71,26 +68,27 @@ def condition(state: State) -> str:
     return f"not running: {attempt.fate} (begun {attempt.started}{', ended ' + attempt.finished if attempt.finished else ''})"
 
 
-def step(state: State) -> str:
+def step(progress: Progress) -> str:
     """How far it is, and when it will be done."""
-    if not state.recent:
+    if not progress.recent:
         return ""
-    text = f"{state.step:,}" + (f" of {state.total:,} ({100 * state.step / state.total:.1f} %)" if state.total else "")
-    if state.speed:
-        text += f", {state.speed:.2f} a second"
-    left = state.seconds_left
-    if left is not None and state.attempt and state.attempt.alive:
+    done, total = progress.step, progress.total
+    text = f"{done:,}" + (f" of {total:,} ({100 * done / total:.1f} %)" if total else "")
+    if progress.speed:
+        text += f", {progress.speed:.2f} a second"
+    left = progress.seconds_left
+    if left is not None and progress.attempt and progress.attempt.alive:
         end = datetime.now(UTC) + timedelta(seconds=left)
         text += f", {clock(left)} left and the evaluations, until {end:%Y-%m-%d %H:%M} UTC"
     return text
 
 
-def loss(state: State) -> str:
+def loss(progress: Progress) -> str:
     """The mean of the last losses, and what else training reports."""
-    mean = state.loss()
+    mean = progress.loss()
     if mean is None:
         return ""
-    last = next(entry for entry in reversed(state.recent) if "train/lm_loss" in entry)
+    last = next(entry for entry in reversed(progress.recent) if "train/lm_loss" in entry)
     return f"{mean:.4f} lately, lr {float(last['train/lr']):.2e}" if "train/lr" in last else f"{mean:.4f} lately"
 
 
@@ -106,43 +104,27 @@ def scores(entry: dict[str, object]) -> str:
     return ", ".join(found)
 
 
-def gpus() -> Iterator[tuple[str, str]]:
-    """(index, memory and use) of each GPU; none on a machine without."""
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    for row in answer.splitlines():
-        fields = [field.strip() for field in row.split(",")]
-        if len(fields) == 5 and fields[2].isdigit() and fields[3].isdigit():
-            index, name, used, total, use = fields
-            yield index, f"{name}: {int(used) / 1024:.1f} of {int(total) / 1024:.1f} GiB, {use} % busy"
+def gpu(found: Gpu) -> str:
+    """The memory and the use of a GPU."""
+    total, used = (f"{(size or 0) / 2**30:.1f}" for size in (found.memory, found.used))
+    return f"{found.name}: {used} of {total} GiB, {found.busy} % busy"
 
 
-def disk(place: Place, state: State) -> str:
+def disk(place: Place, progress: Progress) -> str:
     """What is left of the disk, and what a training that runs has still to write to it."""
-    folder = place.folder
-    while not folder.exists():
-        folder = folder.parent
-    text = f"{gigabytes(shutil.disk_usage(folder).free)} left"
-    plan = disk_plan(place) if state.attempt and state.attempt.alive else None
+    text = f"{gigabytes(free(place.folder))} left"
+    plan = disk_plan(place) if progress.attempt and progress.attempt.alive else None
     if plan:
-        missing = max(0, plan.checkpoints - len(state.checkpoints))
+        missing = max(0, plan.checkpoints - len(progress.checkpoints))
         text += f", {missing} checkpoints of {gigabytes(plan.bytes)} to come"
     return text
 
 
-def checkpoint(state: State) -> str:
+def checkpoint(progress: Progress) -> str:
     """The last checkpoint."""
-    if not state.checkpoints:
+    if not progress.checkpoints:
         return ""
-    path: Path = state.checkpoints[-1]
+    path: Path = progress.checkpoints[-1]
     facts = path.stat()
     age = clock(max(0.0, time.time() - facts.st_mtime))
     return f"{path.name}, {gigabytes(facts.st_size)}, {age} old"
