@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import RECIPES, knob, locate, this_recipe, this_run
+from trm_repro.cli.common import RECIPES, knob, knobs_and_defaults, locate, this_recipe, this_run
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
     from trm_repro.recipes.schema import Recipe
-    from trm_repro.runs.stamps import Run
+    from trm_repro.runs.layout import Run
 
 
 def register(verbs: Verbs) -> None:
@@ -92,10 +93,11 @@ def _begin(arguments: argparse.Namespace) -> None:
     from trm_repro.provenance.host import host
     from trm_repro.recipes.shell import assignments, shell_words
     from trm_repro.runs.records import RECORDED, SECRET
+    from trm_repro.runs.stamps import why_stale
 
     run, step = this_run(), arguments.step
     if not arguments.dry_run and not arguments.force:
-        why = run.why_stale(step)
+        why = why_stale(run, step)
         if not why:
             print(f"{step}: fresh")
             return
@@ -108,20 +110,13 @@ def _begin(arguments: argparse.Namespace) -> None:
         **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
         **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
         "GPUS": len(found),
-        "HOST": json_line(host()),
+        "HOST": json.dumps(host(), ensure_ascii=False),
         "RECORDED": RECORDED,
         "SECRET": SECRET,
         "KAGGLE_NAMES_PROBLEM": _names_problem(run),
         **_words_of(step, run, recipe, dry_run=arguments.dry_run),
     }
     sys.stdout.write(assignments(values))
-
-
-def json_line(value: Any) -> str:
-    """A value as JSON on one line."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _names_problem(run: Run) -> str:
@@ -193,15 +188,20 @@ def _imported(checkout: Path) -> list[str]:
 
 
 def _fresh(arguments: argparse.Namespace) -> None:
+    from trm_repro.runs.stamps import why_stale
+
     run = this_run()
     for step in run.steps:
-        if run.why_stale(step):
+        if why_stale(run, step):
             return
         print(f"{step}: fresh")
 
 
 def _end(arguments: argparse.Namespace) -> None:
-    this_run().write(
+    from trm_repro.runs.stamps import write_stamp
+
+    write_stamp(
+        this_run(),
         arguments.step,
         started=arguments.started,
         log=arguments.log,
@@ -290,7 +290,7 @@ def _prove(arguments: argparse.Namespace) -> int:
     from trm_repro.training.verdict import as_text, judge
 
     run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
-    folder = run.repository / "artifacts" / run.name
+    folder = run.artifacts
     ran = last_attempts(run, "commands.jsonl")
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
@@ -305,12 +305,6 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if verdict.sound else 4
 
 
-def knobs_and_defaults() -> dict[str, tuple[str, str]]:
-    """Each knob's value and its default, which env.sh prints to stdin."""
-    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
-    return {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
-
-
 def _handoff(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.run import write_report
     from trm_repro.files import read_json, write_text
@@ -319,7 +313,7 @@ def _handoff(arguments: argparse.Namespace) -> None:
     from trm_repro.runs.stamps import read_stamp
 
     run = this_run()
-    folder = run.repository / "artifacts" / run.name
+    folder = run.artifacts
     manifest = read_json(folder / "manifest.json")
     if bundle := arguments.notebook_of:
         from trm_repro.notebook.write import write_notebook

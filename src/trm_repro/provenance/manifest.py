@@ -26,9 +26,10 @@ from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints
+from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
-from trm_repro.runs.stamps import Run, Stamp, last_attempts, read_stamp
+from trm_repro.runs.stamps import Stamp, last_attempts, read_stamp
 
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
 ENVIRONMENT, WRITES = "03-venv", "06-verify"

@@ -18,9 +18,9 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations, read_tail, series
-from trm_repro.runs.stamps import Run
 from trm_repro.training.attempt import Attempt, read_attempt
 from trm_repro.training.disk import CheckpointPlan
 
