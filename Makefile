@@ -8,35 +8,40 @@ PYTHON ?= python3
 TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
+BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba*) .ci/run
 
-.PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean test lint unit bats bench
+.PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean
+.PHONY: test lint unit bats bench
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
 .PHONY: $(STEP_N)
 
 help: ## this list
-	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
+	@sed -n 's/^$$(STEP_N)/step-N/; s/^\([a-zA-Z0-9_.%-]*\):.*## /\1\t/p' Makefile | \
+	  while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
 .venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) does not run or is older than 3.11" >&2; echo "hint: make PYTHON=python3.11 …" >&2; exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { printf '%s\n' "error: $(PYTHON) does not run or is older than 3.11" "hint: make PYTHON=python3.11 …" >&2; exit 3; }
 	@echo "==> making the tool environment .venv (once; a few minutes)" >&2
 	$(PYTHON) -m venv .venv
-	$(TOOL)/pip install --quiet --disable-pip-version-check --constraint locks/tool.txt --editable '.[dev]' >&2
+	$(TOOL)/pip install --quiet --disable-pip-version-check --constraint locks/tool.txt \
+	  --editable '.[dev]' >&2
 	@touch .venv/ready
 
 rehearse: export RECIPE := arc2-rehearsal$(if $(filter upstream,$(ENGINE)),-upstream)
 rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself, on a GPU)
-	@source lib/prelude.bash && repro summary
+	@source lib/prelude.bash && repro step summary
 
 all: .venv/ready ## all eight steps of the recipe
-	@for step in $(STEPS); do "$$step"; done
+	@lib/all.sh
 
 $(STEP_N): step-%: .venv/ready ## one step, such as step-5; fresh ones do nothing (FORCE=1 runs them again)
 	@steps/0$*-*.sh $(if $(filter 1,$(FORCE)),--force)
 
-plan: .venv/ready ## every command that would run, how long, what it costs; nothing is touched (MEASURE=1 times real steps)
+plan: .venv/ready ## every command that would run, how long, what it costs; touches nothing (MEASURE=1 times real steps)
 	@lib/plan.sh $(if $(filter 1,$(MEASURE)),--measure)
 
 status: .venv/ready ## where the run stands
@@ -54,8 +59,9 @@ report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
 
-evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint (a file or a Hugging Face id) alone; ARGS="--help" says how
-	@$(TOOL)/trm-repro evaluate --checkpoint "$(or $(CHECKPOINT),$(error CHECKPOINT=… is missing))" --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint, a file or a Hugging Face id; ARGS="--help"
+	@$(TOOL)/trm-repro evaluate --checkpoint "$(or $(CHECKPOINT),$(error CHECKPOINT=… is missing))" \
+	  --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
 
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs
@@ -70,7 +76,8 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
 lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
-	@$(TOOL)/shellcheck env.sh lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba* .ci/run
+	@$(TOOL)/shellcheck $(BASH_FILES)
+	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
 	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
 	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
@@ -84,16 +91,16 @@ bats: .venv/ready ## the steps and guards, against a stand-in upstream
 
 test: lint bats unit ## everything
 
-bench: .venv/ready ## BENCH=engine, score, dataset, verify or agreement: side-by-side measurements; ARGS="…", --help among them
+bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
 
 test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test
 	@$(TOOL)/python tests/seeds.py "$(SEEDS)"
 
-test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned and its builder run, digests compared; not part of test
+test-upstream: .venv/ready ## TRM_REMOTE=…: the real upstream cloned, its builder run and compared; not part of test
 	@tests/upstream.sh
 
-test-env: .venv/ready ## step 3 for real with LOCK=cu130 (cu130-trelis …); minutes, 6 GB, no GPU needed; not part of test
+test-env: .venv/ready ## step 3 for real with LOCK=cu130 (cu130-trelis …): minutes, 6 GB, no GPU; not part of test
 	@tests/environment.sh $(LOCK)
 
 test-slurm: .venv/ready ## every job on a real Slurm of two nodes, here: pre-emption, a lost node; not part of test

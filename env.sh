@@ -7,10 +7,10 @@
 REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 KNOBS=(
-  RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE WANDB_API_KEY
-  PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR
-  TRM_REMOTE EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD
-  DATASET_BUILDER KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_TIMEOUT PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_PUBLIC SIGNING_KEY
+  RECIPE TARGET_DATASET TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL RUN_NAME MAX_GPUS_TO_USE
+  WANDB_API_KEY PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR TRM_REMOTE EXTRA_BUILDER_ARGS
+  EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD DATASET_BUILDER
+  KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_TIMEOUT PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_PUBLIC SIGNING_KEY
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -35,7 +35,7 @@ _restore_environment
 _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/null; }
 
 : "${TARGET_DATASET:=$(_recipe_says target_dataset)}" # must be what the recipe says (guard G-TARGET-DATASET)
-: "${TRM_DIR:=$REPRO_ROOT/$(_recipe_says trm_dir)}"   # where the training runs: upstream's checkout, or the reference engine's folder
+: "${TRM_DIR:=$REPRO_ROOT/$(_recipe_says trm_dir)}"   # where the training runs: upstream's checkout, or our own
 : "${RUN_NAME:=$(_recipe_says run_name)}"             # names the checkpoint folder, the logs and the Kaggle dataset
 
 : "${PY:=python3.10}" # must be Python 3.10 for upstream
@@ -64,14 +64,14 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${HF_PUBLIC:=0}"  # 1: the repository there is public at once
 : "${SIGNING_KEY:=}" # an SSH key: the statement is signed with it
 
-: "${DATASET_BUILDER:=exact}" # fast: our builder writes the recipe's dataset, proven by its digests; exact: the recipe's command
+: "${DATASET_BUILDER:=exact}" # fast: our builder, proven by the recipe's digests; exact: the recipe's command
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays
 : "${EXTRA_BUILDER_ARGS:=}"   # words added to the builder command; breaks G-BUILDER-COMMAND
 : "${EXTRA_TRAIN_ARGS:=}"     # words added to the training command; breaks G-TRAIN-COMMAND
 : "${CHECK_REMOTE:=0}"        # 1: step 1 signs in to Kaggle and Weights & Biases, and compares the clock with theirs
 : "${GPU_HOUR_USD:=2.5}"      # what a GPU costs an hour, for make plan: an H100's usual price on the cheaper clouds
 : "${WANDB_TAP:=1}"           # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
-: "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; the run is no longer faithful
+: "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; not faithful
 : "${OVERRIDE:=}"             # guards to override, by name; each is recorded, and the run is no longer faithful
 
 # print_knobs: every knob and its value, secrets masked.
@@ -86,6 +86,6 @@ print_knobs() {
 
 # knob_defaults: NAME=VALUE lines as they would be if nobody had set anything but RECIPE.
 knob_defaults() {
-  env -i PATH="$PATH" RECIPE="$RECIPE" KNOBS_WITHOUT_LOCAL=1 bash -c \
-    'source "$1/env.sh" && for name in "${KNOBS[@]}"; do printf "%s=%s\n" "$name" "${!name}"; done' knob_defaults "$REPRO_ROOT"
+  local script='source "$1/env.sh" && for name in "${KNOBS[@]}"; do printf "%s=%s\n" "$name" "${!name}"; done'
+  env -i PATH="$PATH" RECIPE="$RECIPE" KNOBS_WITHOUT_LOCAL=1 bash -c "$script" knob_defaults "$REPRO_ROOT"
 }

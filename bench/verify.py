@@ -35,7 +35,7 @@ from trm_repro.files import write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.promises import expected_tensors
 from trm_repro.provenance.statement import make_statement
-from trm_repro.publish.package import write_twin
+from trm_repro.provenance.tensors import write_safetensors
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
 
@@ -66,7 +66,7 @@ def grow(small: Path, folder: Path, vectors: int, width: int) -> None:
     tensors = expected_tensors(config["arch"], manifest["run"]["target_dataset"], vectors)
     state = {f"model.inner.{name}": torch.rand(shape).to(DTYPES[dtype]) for name, (dtype, shape) in tensors.items()}
     torch.save(state, folder / "model.ckpt")
-    write_twin(folder / "model.ckpt", folder / "model.safetensors")
+    write_safetensors(folder / "model.ckpt", folder / "model.safetensors")
     for name, role in (
         ("model.ckpt", "final-checkpoint"),
         ("identifiers.json", "identifiers"),

@@ -6,7 +6,7 @@
 # and a run with an overridden guard is not faithful.
 # shellcheck shell=bash
 
-GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 GUARD_RECORD=''
+GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0
 
 # Guards that nothing may override: without these, what is recorded would not be what ran.
 readonly GUARDS_FIXED=' G-RUN-NAME G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
@@ -16,7 +16,7 @@ broken() { GUARD_FINDING=$1 GUARD_REMEDY=$2; }
 # guard G-NAME…: tries each; counts those that are broken and not overridden.
 guard() {
   local outcome
-  ((! DRY_RUN)) || [[ $STEP == 01-sanity ]] || return 0 # a plan is made before the steps that these look at
+  ! dry || [[ $STEP == 01-sanity ]] || return 0 # a plan is made before the steps that these look at
   for GUARD; do
     GUARD_FINDING='' GUARD_REMEDY=''
     local name=${GUARD,,}
@@ -32,25 +32,25 @@ guard() {
         printf 'error: %s: %s\nhint: %s\n' "$GUARD" "$GUARD_FINDING" "$GUARD_REMEDY$(override_hint)" >&2
       fi
     fi
-    GUARD_RECORD+="$GUARD"$'\t'"$outcome"$'\t'"${GUARD_FINDING//[$'\t\n']/ }"$'\n'
+    dry || record_guard "$GUARD" "$outcome" "${GUARD_FINDING//[$'\t\n']/ }"
   done
 }
 
 override_hint() {
-  [[ $GUARDS_FIXED == *" $GUARD "* ]] || printf ' (or OVERRIDE=%s: recorded, and the run is no longer faithful)' "$GUARD"
+  [[ $GUARDS_FIXED == *" $GUARD "* ]] ||
+    printf ' (or OVERRIDE=%s: recorded, and the run is no longer faithful)' "$GUARD"
 }
 
-# guards_settle [CODE]: records the outcomes; stops with CODE (4: an invariant is broken) if any is broken.
+# guards_settle [CODE]: stops with CODE (4: an invariant is broken) if any is broken.
 guards_settle() {
-  local code=${1:-$EXIT_INVARIANT}
-  if ((DRY_RUN)); then
-    ((GUARDS_BROKEN == 0)) || warn "$GUARDS_BROKEN of these would stop the run"
-    GUARDS_BROKEN=0
+  local count=$GUARDS_BROKEN
+  GUARDS_BROKEN=0
+  if dry; then
+    ((count == 0)) || warn "$count of these would stop the run"
     return 0
   fi
-  repro record guards --step "$STEP" <<<"${GUARD_RECORD%$'\n'}"
-  GUARD_RECORD=''
-  ((GUARDS_BROKEN == 0)) || die "$code" "$STEP: $GUARDS_BROKEN problem(s), all listed above; nothing was started"
+  ((count == 0)) ||
+    die "${1:-$EXIT_INVARIANT}" "$STEP: $count problem(s), all listed above; nothing was started"
 }
 
 # ---- the invariants ----
@@ -58,7 +58,8 @@ guards_settle() {
 # What is reproduced is what the recipe reproduces.
 g_target_dataset() {
   [[ $TARGET_DATASET == "$RECIPE_TARGET_DATASET" ]] ||
-    broken "TARGET_DATASET is '$TARGET_DATASET', the recipe $RECIPE is for '$RECIPE_TARGET_DATASET'" "unset TARGET_DATASET, or choose another RECIPE"
+    broken "TARGET_DATASET is '$TARGET_DATASET', the recipe $RECIPE is for '$RECIPE_TARGET_DATASET'" \
+      "unset TARGET_DATASET, or choose another RECIPE"
 }
 
 # RUN_NAME is safe as a file name (the prelude refuses the rest) and short enough for one.
@@ -75,45 +76,54 @@ g_tools() {
   [[ -z $missing ]] || broken "missing: ${missing% }" "install them with the system's package manager"
 }
 
-# The training environment is made by the Python that upstream names. The interpreter is run, not only found.
+# The training environment is made by the Python that upstream names. The interpreter is run, not only found: a pyenv
+# shim
+# can be found and fail.
 g_python() {
-  local version
+  local version said
   [[ $ENVIRONMENT != tool ]] || return 0
-  version=$(python_version "$PY")
+  version=$("$PY" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=''
+  said=${version:+is Python $version}
   [[ $version == "$ENVIRONMENT_PYTHON" ]] ||
-    broken "PY='$PY' $([[ -n $version ]] && echo "is Python $version" || echo 'does not run'), upstream needs $ENVIRONMENT_PYTHON" \
+    broken "PY='$PY' ${said:-does not run}, upstream needs $ENVIRONMENT_PYTHON" \
       "install Python $ENVIRONMENT_PYTHON and set PY to it; do not go on with another version"
 }
 
 # There is at least one GPU for an engine that needs it.
 g_gpus() {
-  [[ $NEEDS_GPU == 1 ]] || return 0
-  (($(gpu_count) > 0)) ||
-    broken "no NVIDIA GPU found (nvidia-smi lists none)" "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
+  ((! NEEDS_GPU || GPUS > 0)) ||
+    broken "no NVIDIA GPU found (nvidia-smi lists none)" \
+      "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
 }
 
 # The machine has what the run cannot do without, as `trm-repro preflight` measured it (MEASURED).
 g_machine() {
   local short
   short=$(sed -n 's/^falls short: //p' <<<"$MEASURED")
-  [[ -z $short ]] || broken "this machine falls short of what the run needs: $short" "each line marked 'problem' above says what to do"
+  [[ -z $short ]] ||
+    broken "this machine falls short of what the run needs: $short" "each line marked 'problem' above says what to do"
 }
 
 # The global batch can be split evenly among the processes.
 g_processes() {
   ((BATCH % PROCESSES == 0)) ||
-    broken "$PROCESSES processes cannot share a batch of $BATCH evenly" "set MAX_GPUS_TO_USE to a number that divides $BATCH, such as 4"
+    broken "$PROCESSES processes cannot share a batch of $BATCH evenly" \
+      "set MAX_GPUS_TO_USE to a number that divides $BATCH, such as 4"
 }
 
-# TRM_DIR is a clone of its own. A submodule's .git is a file, and an empty submodule's folder belongs to our repository,
+# TRM_DIR is a clone of its own. A submodule's .git is a file, and an empty submodule's folder belongs to our
+# repository,
 # so the question is put to git.
-upstream_is_cloned() { [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]; }
+upstream_is_cloned() {
+  [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]
+}
 
 # Upstream is at the recipe's commit, and that commit has the recipe's tree. (`git replace` could make it another's.)
 g_upstream_pin() {
   local head=nothing
   [[ -n $UPSTREAM_COMMIT ]] || return 0
-  ! upstream_is_cloned || head=$(git -C "$TRM_DIR" --no-replace-objects rev-parse HEAD 'HEAD^{tree}' 2>/dev/null) || head=nothing
+  ! upstream_is_cloned ||
+    head=$(git -C "$TRM_DIR" --no-replace-objects rev-parse HEAD 'HEAD^{tree}' 2>/dev/null) || head=nothing
   head=${head/$'\n'/, tree }
   [[ $head == "$UPSTREAM_COMMIT, tree $UPSTREAM_TREE" ]] ||
     broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT, tree $UPSTREAM_TREE" \
@@ -126,10 +136,12 @@ g_upstream_unmodified() {
   [[ -n $UPSTREAM_COMMIT ]] || return 0
   changed=$(upstream_is_cloned && upstream_changes) || changed='the commit is not there'
   [[ -z $changed ]] ||
-    broken "tracked files of upstream differ from the pin: ${changed//$'\n'/, }" "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
+    broken "tracked files of upstream differ from the pin: ${changed//$'\n'/, }" \
+      "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
 }
 
-# upstream_changes [FOLDER COMMIT]: the paths in the pinned tree whose file is missing or another blob, a line each; those
+# upstream_changes [FOLDER COMMIT]: the paths in the pinned tree whose file is missing or another blob, a line each;
+# those
 # in submodules that the recipe needs, too. The files are hashed as they lie on the disk: no index, line-end setting or
 # filter of the clone stands between.
 upstream_changes() {
@@ -142,9 +154,10 @@ upstream_changes() {
       else
         printf '%s\n' "$path"
       fi ;;
-      120000*) [[ $(readlink -n "$place/$path" | git hash-object --stdin) == "${entry##* }" ]] || printf '%s\n' "$path" ;;
-      160000*) [[ $folder != . || " ${UPSTREAM_SUBMODULES[*]} " != *" $path "* ]] || upstream_changes "$path" "${entry##* }" ||
+      120000*) [[ $(readlink -n "$place/$path" | git hash-object --stdin) == "${entry##* }" ]] ||
         printf '%s\n' "$path" ;;
+      160000*) [[ $folder != . || " ${UPSTREAM_SUBMODULES[*]} " != *" $path "* ]] ||
+        upstream_changes "$path" "${entry##* }" || printf '%s\n' "$path" ;;
     esac
   done <<<"$entries"
   mapfile -t hashed < <(printf '%s\n' "${paths[@]}" | git -C "$place" hash-object --no-filters --stdin-paths)
@@ -154,17 +167,21 @@ upstream_changes() {
 }
 
 # Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files: no module, no
-# configuration, no link, no repository. Upstream writes data, checkpoints, logs and caches into its tree: those are its own,
+# configuration, no link, no repository. Upstream writes data, checkpoints, logs and caches into its tree: those are its
+# own,
 # as long as they do not make a package (`wandb/__init__.py` would be imported for wandb).
 g_upstream_strays() {
   local strays='' place path link own=("${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}" .venv 'kaggle_dataset_*')
   local allowed=(--exclude=__pycache__/)
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
-  for path in "${own[@]}"; do allowed+=("--exclude=/$path/*" "--exclude=/$path.set-aside-*/*" "--exclude=!/$path/__init__.*"); done
+  for path in "${own[@]}"; do
+    allowed+=("--exclude=/$path/*" "--exclude=/$path.set-aside-*/*" "--exclude=!/$path/__init__.*")
+  done
   for place in . "${UPSTREAM_SUBMODULES[@]}"; do
     while IFS= read -r -d '' path; do
       [[ " ${own[*]} " == *" $path "* ]] && continue # its own folder, as a link to another disk
-      [[ $path =~ \.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$ || $path == */ || -L $TRM_DIR/$place/$path ]] && strays+="$path "
+      [[ $path =~ \.(py|pyc|pyd|so|pth|yaml|yml|egg-link)$ || $path == */ || -L $TRM_DIR/$place/$path ]] &&
+        strays+="$path "
     done < <(upstream_extras "$place" "${allowed[@]}")
   done
   for link in "${UPSTREAM_LINKS[@]}"; do
@@ -174,7 +191,8 @@ g_upstream_strays() {
     broken "files that are not upstream's could be imported: $strays" "move them out of $TRM_DIR"
 }
 
-# upstream_extras FOLDER OPTION…: the paths there that are not in its commit, each ended by a zero byte. The commit is asked,
+# upstream_extras FOLDER OPTION…: the paths there that are not in its commit, each ended by a zero byte. The commit is
+# asked,
 # not the clone's index.
 upstream_extras() {
   local index
@@ -185,12 +203,24 @@ upstream_extras() {
 }
 
 # The commands about to run are the recipe's, token by token.
-g_builder_command() { g_command builder "${BUILDER[@]}"; }
-g_train_command() { g_command train "${TRAIN[@]}"; }
+g_builder_command() { g_command BUILDER RECIPE_BUILDER; }
+g_train_command() { g_command TRAIN RECIPE_TRAIN; }
+# g_command FOUND EXPECTED: arrays of words.
 g_command() {
-  local difference
-  difference=$(repro recipe check-command "$1" --processes "$PROCESSES" -- "${@:2}" 2>&1) ||
-    broken "${difference//$'\n'/; }" "remove what was added (EXTRA_BUILDER_ARGS, EXTRA_TRAIN_ARGS)"
+  local -n found=$1 expected=$2
+  local word difference=''
+  [[ ${found[*]@Q} != "${expected[*]@Q}" ]] || return 0
+  for word in "${expected[@]}"; do holds_word "$word" "${found[@]}" || difference+="missing: $word; "; done
+  for word in "${found[@]}"; do holds_word "$word" "${expected[@]}" || difference+="added: $word; "; done
+  [[ -n $difference ]] ||
+    difference="order or repetition differs: expected ${expected[*]@Q}; found ${found[*]@Q}; "
+  broken "${difference%; }" "remove what was added (EXTRA_BUILDER_ARGS, EXTRA_TRAIN_ARGS)"
+}
+# holds_word WORD AMONG…
+holds_word() {
+  local other
+  for other in "${@:2}"; do [[ $other != "$1" ]] || return 0; done
+  return 1
 }
 
 # No ARC-AGI-1 task enters an ARC-AGI-2 run: neither as a subset nor as a data path. (ARC-AGI-2's training set
@@ -201,7 +231,8 @@ g_no_arc1() {
   for word in "${BUILDER[@]}" "${TRAIN[@]}"; do
     case $word in
       training | evaluation | *data_paths*=*arc1* | data/*arc1*)
-        broken "'$word' would bring ARC-AGI-1 into an ARC-AGI-2 run" "use the subsets training2, evaluation2 and concept only"
+        broken "'$word' would bring ARC-AGI-1 into an ARC-AGI-2 run" \
+          "use the subsets training2, evaluation2 and concept only"
         ;;
     esac
   done
@@ -219,17 +250,16 @@ g_environment() {
 
 # The Kaggle title and slug that RUN_NAME yields are legal. Known in minute one, not after training.
 g_kaggle_names() {
-  local problem
-  problem=$(env -u KAGGLE_USERNAME "$TOOL/trm-repro" publish names --run-name "$RUN_NAME" --slug "$KAGGLE_DATASET_SLUG" 2>&1 >/dev/null) ||
-    broken "${problem//$'\n'/; }" "choose another RUN_NAME or KAGGLE_DATASET_SLUG"
+  [[ -z $KAGGLE_NAMES_PROBLEM ]] || broken "$KAGGLE_NAMES_PROBLEM" "choose another RUN_NAME or KAGGLE_DATASET_SLUG"
 }
 
 # If the run is to be uploaded, or is to begin with a download from Kaggle, whoever does it is known and can.
 g_kaggle_credentials() {
-  local problem remote=''
+  local problem sign_in=()
   [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]] ||
     [[ $STEP == 01-sanity && " ${BUILDER[0]} ${FETCH_WEIGHTS[0]-} " == *' kaggle '* ]] || return 0
-  [[ $CHECK_REMOTE != 1 ]] || remote=1
-  problem=$(repro publish credentials ${remote:+--remote} 2>&1 >/dev/null) ||
-    broken "${problem//$'\n'/; }" "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"
+  [[ $CHECK_REMOTE != 1 ]] || sign_in=(--remote)
+  problem=$(repro publish credentials "${sign_in[@]}" 2>&1 >/dev/null) ||
+    broken "${problem//$'\n'/; }" \
+      "put kaggle.json (mode 600) in place and set KAGGLE_USERNAME, or set PUBLISH_TO_KAGGLE=0"
 }

@@ -2,7 +2,8 @@
 # Usage: lib/locks.sh [NAME…]
 # Summary: Make locks/NAME.txt from locks/NAME.in: every package of a training environment, with its digests.
 # Reads: locks/*.in, the package registry.
-# Writes: locks/cu130.txt, locks/cu126.txt, those of the families that have their own, locks/adam-atan2.txt (or those named).
+# Writes: locks/cu130.txt, locks/cu126.txt, those of the families that have their own, locks/adam-atan2.txt (or those
+#   named).
 # Guarantees: for Python 3.10 on Linux x86-64; versions already locked are kept, unless UPGRADE=1.
 # Exit: 0 done · 5 the registry cannot satisfy a list
 

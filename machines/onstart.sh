@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Usage: machines/onstart.sh [WORDS OF MAKE…]      (default: all)
-# Summary: From a bare container to a run: system packages, this repository, make. For RunPod's "container start command".
+# Summary: From a bare container to a run: system packages, this repository, make. For RunPod's "container start
+#   command".
 # Reads: the network. Secrets come from the environment or from files: for NAME of KAGGLE_API_TOKEN, HF_TOKEN,
 #   WANDB_API_KEY and GITHUB_TOKEN, the file that NAME_FILE names counts where NAME is not set.
 # Writes: WORKSPACE/trm-repro. Nothing of a secret, neither into a file nor into a URL or a command line.
 # Guarantees: started again, it changes nothing that is in place and goes on where the stamps say.
-# Environment: WORKSPACE (/workspace) REPRO_URL (of this repository, without a token) REPRO_REF (a commit, tag or branch:
+# Environment: WORKSPACE (/workspace) REPRO_URL (of this repository, without a token) REPRO_REF (a commit, tag or
+#   branch:
 #   main) GIT_USER_NAME GIT_USER_EMAIL RECIPE and all other knobs of env.sh
 # Exit: make's · 2 REPRO_URL is missing or holds a token · 3 packages are missing and only root can install them
 
@@ -46,15 +48,22 @@ git_there() {
 # repository FOLDER: clones it once; afterwards only moves it forward, and never over local changes.
 repository() {
   if [[ ! -d $1/.git ]]; then
-    [[ -n ${REPRO_URL-} ]] || { echo "error: REPRO_URL is not set: where is this repository to be cloned from?" >&2 && exit 2; }
-    [[ ! $REPRO_URL =~ ^https?://[^/]*@ ]] || { echo "error: REPRO_URL holds a token, which git would write down: give it as GITHUB_TOKEN" >&2 && exit 2; }
+    [[ -n ${REPRO_URL-} ]] || refuse "REPRO_URL is not set: where is this repository to be cloned from?"
+    [[ ! $REPRO_URL =~ ^https?://[^/]*@ ]] ||
+      refuse "REPRO_URL holds a token, which git would write down: give it as GITHUB_TOKEN"
     rm -rf "$1.part"
     with_token git clone --quiet "$REPRO_URL" "$1.part"
     git -C "$1.part" -c advice.detachedHead=false checkout --quiet "${REPRO_REF:-main}"
     mv -T "$1.part" "$1"
   elif git -C "$1" symbolic-ref --quiet HEAD >/dev/null; then
-    with_token git -C "$1" pull --quiet --ff-only || echo "warning: could not move $1 forward; going on with $(git -C "$1" rev-parse --short HEAD)" >&2
+    with_token git -C "$1" pull --quiet --ff-only ||
+      echo "warning: could not move $1 forward; going on with $(git -C "$1" rev-parse --short HEAD)" >&2
   fi
+}
+
+refuse() {
+  echo "error: $1" >&2
+  exit 2
 }
 
 # with_token GIT…: git asks a program for the password, and the program answers from the environment. No prompt, ever.

@@ -42,11 +42,13 @@ install_packages() {
     if [[ -n $(apt-cache search --names-only '^python3\.10-venv$') ]]; then
       wanted+=(python3.10-dev python3.10-venv)
     else
-      echo "warning: this distribution has no Python 3.10, which upstream's recipes need: Ubuntu 22.04 has, and so has machines/Dockerfile" >&2
+      printf '%s\n' "warning: this distribution has no Python 3.10, which upstream's recipes need" \
+        "hint: Ubuntu 22.04 has it, and so has machines/Dockerfile" >&2
     fi
   fi
   ((${#wanted[@]})) || return 0
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends ca-certificates "${wanted[@]}" >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --quiet=2 --no-install-recommends ca-certificates "${wanted[@]}" >&2
 }
 
 # Nobody here may install: no harm if nothing but Python 3.10 is missing.

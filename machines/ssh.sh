@@ -40,8 +40,9 @@ SCRIPT
 
 # The commit that is checked out here, and over it every file as it is here.
 send() {
+  local unpack="mkdir -p $2 && cd $2 && git init --quiet && cat >.git/sent && git fetch --quiet .git/sent HEAD"
   git bundle create --quiet - HEAD |
-    there "$1" "mkdir -p $2 && cd $2 && git init --quiet && cat >.git/sent && git fetch --quiet .git/sent HEAD && git checkout --quiet --force --detach FETCH_HEAD"
+    there "$1" "$unpack && git checkout --quiet --force --detach FETCH_HEAD"
   git ls-files -z --cached --others --exclude-standard | grep -zv '^upstream/' |
     tar --create --null --files-from=- --ignore-failed-read | there "$1" "tar --extract --directory $2"
 }

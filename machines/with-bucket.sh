@@ -1,22 +1,27 @@
 #!/usr/bin/env bash
 # Usage: machines/with-bucket.sh FOLDER
-# Summary: All eight steps, with what they make kept in FOLDER, which outlives the machine: a mounted bucket or a volume.
+# Summary: All eight steps, with what they make kept in FOLDER, which outlives the machine: a mounted bucket or a
+#   volume.
 # Reads: FOLDER, if an earlier machine left something there.
-# Writes: FOLDER: state, artifacts and logs; the dataset, the weights to start from and the checkpoints, while it trains.
-# Guarantees: a machine that takes over makes clone and environment anew and goes on after the last step that was kept; what
+# Writes: FOLDER: state, artifacts and logs; the dataset, the weights to start from and the checkpoints, while it
+#   trains.
+# Guarantees: a machine that takes over makes clone and environment anew and goes on after the last step that was kept;
+#   what
 #   was kept is believed by its digest only. No file is half there under its name.
-# Environment: KEEP_EVERY (600): seconds between two looks for new checkpoints; all knobs of env.sh. RESUME=warm: a machine
+# Environment: KEEP_EVERY (600): seconds between two looks for new checkpoints; all knobs of env.sh. RESUME=warm: a
+#   machine
 #   that takes over an unfinished training begins with its last checkpoint, and the run is no longer faithful (D-15).
 # Exit: make's
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
-  local folder step
+  local folder step words
   (($# == 1)) || die "$EXIT_USAGE" "which folder?" "machines/with-bucket.sh FOLDER"
   folder=$(realpath -m "$1")
   mkdir -p "$folder/work"
-  source /dev/stdin <<<"$(repro recipe render --processes "$(process_count)")"
+  words=$(repro step begin 05-train --dry-run)
+  source /dev/stdin <<<"$words"
   copy "$folder" . ".repro/runs/$RUN_NAME" "$ARTIFACTS" "logs/$RUN_NAME"
   rm -f "$RUN_STATE"/0[123]-*.stamp # they speak of another machine
   for step in 1 2 3; do make "step-$step"; done
@@ -43,7 +48,8 @@ keep_training() {
   done
 }
 
-# The checkpoints, and those of attempts that were set aside. What is no more here goes there, too: an attempt that was set
+# The checkpoints, and those of attempts that were set aside. What is no more here goes there, too: an attempt that was
+# set
 # aside is not mixed with the next.
 keep_checkpoints() {
   local file

@@ -3,8 +3,10 @@
 # Summary: Check everything that can be known before anything is spent.
 # Reads: the knobs, the recipe, the machine.
 # Writes: nothing but the stamp and the log.
-# Guarantees: every problem is listed at once, each with its remedy; what the machine has stands beside what the run needs, and why.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV MAX_GPUS_TO_USE VENV_DIR ENV_LOCK CUDA_LOCK DATASET_BUILDER CHECK_REMOTE PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE
+# Guarantees: every problem is listed at once, each with its remedy; what the machine has stands beside
+#   what the run needs, and why.
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV MAX_GPUS_TO_USE VENV_DIR ENV_LOCK CUDA_LOCK DATASET_BUILDER
+#   CHECK_REMOTE PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG EXTRA_BUILDER_ARGS EXTRA_TRAIN_ARGS OVERRIDE
 # Exit: 0 all well · 3 something is missing or not allowed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
@@ -12,7 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 main() {
   step_begin "$@"
   note "recipe $RECIPE ($RECIPE_TITLE), engine $ENGINE, run $RUN_NAME, $PROCESSES process(es), batch $BATCH"
-  MEASURED=$(repro preflight) || (($? == EXIT_PREREQUISITE)) || die "$EXIT_COMMAND" "this machine could not be measured"
+  MEASURED=$(repro step preflight) || (($? == EXIT_PREREQUISITE)) ||
+    die "$EXIT_COMMAND" "this machine could not be measured"
   printf '%s\n' "$MEASURED" >&2
   guard G-RUN-NAME G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND G-TRAIN-COMMAND \
     G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS

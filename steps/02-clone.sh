@@ -3,7 +3,8 @@
 # Summary: Bring upstream to TRM_DIR at the recipe's commit, unmodified.
 # Reads: upstream's repository (TRM_REMOTE, or the recipe's URL); nothing if TRM_DIR is a clone already.
 # Writes: TRM_DIR, with those of upstream's submodules and links that the recipe names; .repro/trm_commit.txt.
-# Guarantees: TRM_DIR is at the pinned commit and tree, every tracked file is the pinned one; a clone that is there is never changed.
+# Guarantees: TRM_DIR is at the pinned commit and tree, every tracked file is the pinned one; a clone that
+#   is there is never changed.
 # Environment: TRM_DIR TRM_REMOTE
 # Exit: 0 done or fresh · 4 TRM_DIR holds something else · 5 the fetch failed
 
@@ -13,8 +14,9 @@ main() {
   step_begin "$@"
   if [[ -z $UPSTREAM_COMMIT ]]; then
     # the reference engine is this repository's own: its commit is the one that counts
-    ((DRY_RUN)) || git rev-parse --short HEAD >.repro/trm_commit.txt
-    step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" .repro/trm_commit.txt
+    dry || git rev-parse --short HEAD >.repro/trm_commit.txt
+    step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" \
+      .repro/trm_commit.txt
     return
   fi
   [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
@@ -22,7 +24,7 @@ main() {
   complete_upstream
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
-  ((DRY_RUN)) || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
+  dry || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
   step_done "upstream at $UPSTREAM_COMMIT, unmodified" .repro/trm_commit.txt
 }
 
@@ -30,25 +32,28 @@ main() {
 fetch_upstream() {
   local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL}
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
-    die "$EXIT_INVARIANT" "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
+    die "$EXIT_INVARIANT" \
+      "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
       "move it away, or set TRM_DIR to another folder"
-  ((DRY_RUN)) || rm -rf "$staging"
+  dry || rm -rf "$staging"
   run git init --quiet "$staging"
   run git -C "$staging" remote add origin "$remote"
   patiently git -C "$staging" fetch --quiet --depth 1 --no-tags origin "$UPSTREAM_COMMIT" ||
     die "$EXIT_COMMAND" "upstream's commit $UPSTREAM_COMMIT could not be fetched from $remote" \
       "check the network, or set TRM_REMOTE to a local copy; what was fetched before works without"
-  run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false checkout --quiet --detach "$UPSTREAM_COMMIT"
-  ((DRY_RUN)) || mv -T "$staging" "$TRM_DIR"
+  run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false \
+    checkout --quiet --detach "$UPSTREAM_COMMIT"
+  dry || mv -T "$staging" "$TRM_DIR"
 }
 
 # Upstream's own submodules, at the commits that its tree names, and the links that its documentation asks for.
 complete_upstream() {
-  local path link
+  local path link cure="check the network, or let git take it from a local copy (git config url.COPY.insteadOf URL)"
+  cure+="; what was fetched before works without"
   for path in "${UPSTREAM_SUBMODULES[@]}"; do
-    [[ -e $TRM_DIR/$path/.git ]] || patiently git -C "$TRM_DIR" submodule --quiet update --init --depth 1 -- "$path" ||
-      die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" \
-        "check the network, or let git take it from a local copy (git config url.COPY.insteadOf URL); what was fetched before works without"
+    [[ -e $TRM_DIR/$path/.git ]] ||
+      patiently git -C "$TRM_DIR" submodule --quiet update --init --depth 1 -- "$path" ||
+      die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" "$cure"
   done
   for link in "${UPSTREAM_LINKS[@]}"; do
     run ln -sfnT "${link#*=}" "$TRM_DIR/${link%%=*}"

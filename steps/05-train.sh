@@ -2,12 +2,14 @@
 # Usage: steps/05-train.sh [--help] [--dry-run] [--force]
 # Summary: Train with the recipe's exact command.
 # Reads: the dataset.
-# Writes: the recipe's checkpoint folder, below TRM_DIR; in it metrics.jsonl. RUN_STATE/training.json tells of the attempt.
-# Guarantees: the command is the recipe's, token by token; a folder that no stamp vouches for is set aside, never continued.
-#   No process is left behind; lines that upstream prints and ignores end the run; a failure is explained from its output.
+# Writes: the recipe's checkpoint folder, below TRM_DIR; in it metrics.jsonl; RUN_STATE/training.json.
+# Guarantees: the command is the recipe's, token by token; a folder that no stamp vouches for is set aside, never
+#   continued. No process is left behind; lines that upstream prints and ignores end the run; a failure is explained
+#   from its output.
 #   WANDB_API_KEY, WANDB_TAP=0 and RESUME=warm matter while it trains, and do not make a finished training stale.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR VENV_DIR MAX_GPUS_TO_USE EXTRA_TRAIN_ARGS
-# Exit: 0 done or fresh · 3 RESUME=warm and no checkpoint · 4 an invariant is broken · 5 the training failed · 128+n signal n
+# Exit: 0 done or fresh · 3 RESUME=warm and no checkpoint · 4 an invariant is broken · 5 the training failed ·
+#   128+n signal n
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
@@ -15,7 +17,7 @@ main() {
   KEEP_FINISHED=1
   step_begin "$@"
   local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER code=0
-  ((DRY_RUN)) || repro attempt
+  [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
   guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
     G-NO-ARC1 G-ENVIRONMENT
@@ -24,28 +26,32 @@ main() {
   ((! ENVIRONMENT_COMPILER)) || cuda_compiler
   wandb_without_questions
   tap_metrics "$checkpoints/metrics.jsonl"
-  ((DRY_RUN)) || set_aside "$checkpoints"
+  set_aside "$checkpoints"
   export PYTHONHASHSEED=0 PYTHONUNBUFFERED=1
-  RUN_UNDER=("$TOOL/trm-repro" train --repository "$REPRO_ROOT" --)
+  RUN_UNDER=("$TOOL/trm-repro" step train --repository "$REPRO_ROOT" --)
   RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${TRAIN[@]}" || code=$?
   RUN_UNDER=()
-  ((! DRY_RUN)) || return 0
+  ! dry || return 0
   ((code != 129 && code != 130 && code != 143)) || exit "$code"
-  ((code == 0)) || die "$EXIT_COMMAND" "the training failed" "what it said and what to do stand above; flags are never changed to get past a failure"
+  ((code == 0)) || die "$EXIT_COMMAND" "the training failed" \
+    "what it said and what to do stand above; flags are never changed to get past a failure"
   unset PYTHONPATH
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
   [[ $EXPECTS_CHECKPOINTS == 0 || -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
-    die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $(short "$checkpoints")" "read its log from the end"
+    die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $(short "$checkpoints")" \
+      "read its log from the end"
   step_done "checkpoints in $(short "$checkpoints")" "$checkpoints"
 }
 
-# RESUME=warm: the weights of the last whole checkpoint, as upstream loads them. Not the recipe's command, and recorded so.
+# RESUME=warm: the weights of the last whole checkpoint, as upstream loads them. Recorded as another command than the
+# recipe's.
 warm_start() {
   local checkpoint
-  [[ $RESUME == warm ]] || die "$EXIT_USAGE" "RESUME='$RESUME' is not known" "RESUME=warm, or unset it: a training starts from the beginning"
-  ((DRY_RUN)) || set_aside "$1"
-  checkpoint=$(repro warm-start "$1") || exit
+  [[ $RESUME == warm ]] || die "$EXIT_USAGE" "RESUME='$RESUME' is not known" \
+    "RESUME=warm, or unset it: a training starts from the beginning"
+  set_aside "$1"
+  checkpoint=$(repro step warm-start "$1") || exit
   TRAIN+=("++load_checkpoint=$(realpath --relative-to="$TRM_DIR/$WORK" "$checkpoint")")
   OVERRIDE+=" G-TRAIN-COMMAND"
 }
@@ -64,10 +70,7 @@ wandb_without_questions() {
 # The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it.
 tap_metrics() {
   export TRM_REPRO_METRICS=$1
-  if [[ $ENGINE == upstream && $METRICS_SOURCE == tap && $WANDB_TAP == 1 ]]; then
-    PYTHONPATH=$(repro tap)
-    export PYTHONPATH
-  fi
+  [[ $ENGINE != upstream || $METRICS_SOURCE != tap || $WANDB_TAP != 1 ]] || export PYTHONPATH=$TAP
 }
 
 main "$@"

@@ -2,11 +2,13 @@
 # Usage: steps/07-publish.sh [--help] [--dry-run] [--force]
 # Summary: Package the checkpoint as a Kaggle dataset, and upload it if asked.
 # Reads: artifacts/${RUN_NAME}/manifest.json and the files it names.
-# Writes: KAGGLE_DS_DIR.
-#   A run that leaves no checkpoint, such as an evaluation of somebody else's, has nothing to publish.
+# Writes: KAGGLE_DS_DIR. A run that leaves no checkpoint, such as an evaluation of somebody
+#   else's, has nothing to publish.
 # Guarantees: the folder is complete and valid; an unfaithful run is uploaded only when PUBLISH_UNFAITHFUL=1.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR KAGGLE_PUBLIC PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID
-# Exit: 0 done or fresh · 3 credentials missing, or no name that Kaggle takes · 4 the folder is not valid · 5 the upload failed
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME
+#   KAGGLE_DATASET_SLUG KAGGLE_DS_DIR KAGGLE_PUBLIC PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID
+# Exit: 0 done or fresh · 3 credentials missing, or no name that Kaggle takes · 4 the folder is not valid ·
+#   5 the upload failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
@@ -19,7 +21,8 @@ main() {
   fi
   guard G-RUN-NAME G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   guards_settle "$EXIT_PREREQUISITE"
-  run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" --trm-dir "$TRM_DIR" ||
+  run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" \
+    --trm-dir "$TRM_DIR" ||
     die "$EXIT_INVARIANT" "the Kaggle folder could not be made"
   if [[ $PUBLISH_TO_KAGGLE == 1 && $UPLOADS == 1 ]]; then
     run trm-repro publish kaggle --bundle "$KAGGLE_DS_DIR" --receipt "$ARTIFACTS/published-kaggle.json" || exit

@@ -2,9 +2,11 @@
 # Usage: [MOUNTS=…] tests/container.sh [bases build rehearsal onstart]
 # Summary: machines/Dockerfile built and run without a registry of images: the rehearsal in it, killed half-way, started
 #   again; and machines/onstart.sh, killed and started again, in a bare Debian.
-# Reads: Debian's and Python's package registries; this machine's Python 3.10 and 3.11 (PYTHON310, PYTHON311: their folders),
+# Reads: Debian's and Python's package registries; this machine's Python 3.10 and 3.11 (PYTHON310, PYTHON311: their
+#   folders),
 #   which must be relocatable, as pyenv's are; mmdebstrap, buildah, podman, crun; being root.
-# Writes: images and a volume under the name trm-test, a throw-away folder below .repro/; all deleted at the end (KEEP=1).
+# Writes: images and a volume under the name trm-test, a throw-away folder below .repro/; all deleted at the end
+#   (KEEP=1).
 # Environment: MOUNTS: what pip and apt of this machine read to reach their registries, as FROM:TO words
 # Exit: 0 so it is · 3 a program is missing, or this is not root · not 0 otherwise
 
@@ -20,7 +22,8 @@ image=localhost/trm-test
 main() {
   local name
   for name in mmdebstrap buildah podman crun; do
-    type -P "$name" >/dev/null || { echo "error: $name is missing: apt-get install mmdebstrap buildah podman crun" >&2 && exit 3; }
+    type -P "$name" >/dev/null ||
+      { echo "error: $name is missing: apt-get install mmdebstrap buildah podman crun" >&2 && exit 3; }
   done
   ((EUID == 0)) || { echo "error: building these images needs root" >&2 && exit 3; }
   # crun refuses cgroups that are partly of version 2; in a mount namespace of our own there are none of those
@@ -55,7 +58,8 @@ base() {
   tar -C "$folder" -xf "$work/debian.tar"
   tar -C "$2" -c --exclude='site-packages/*' --exclude='python*/test' bin include lib | tar -C "$folder/usr/local" -x
   chroot "$folder" ldconfig
-  tar -C "$folder" -c . | podman import --quiet --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' - "$image-python:$1" >/dev/null
+  tar -C "$folder" -c . | podman import --quiet \
+    --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' - "$image-python:$1" >/dev/null
   rm -rf "$folder"
 }
 
@@ -63,10 +67,12 @@ base() {
 build() {
   rm -rf "$work/context"
   git clone --quiet . "$work/context"
-  git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/context" -x
+  git ls-files -z --cached --others --exclude-standard |
+    tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/context" -x
   git -C "$work/context" remote set-url origin "https://$secret@example.invalid/"
   echo "export HF_TOKEN=$secret" >"$work/context/env.local.sh"
-  buildah bud --quiet --layers --isolation chroot "${mounts[@]}" --file "$work/context/machines/Dockerfile" --tag "$image" \
+  buildah bud --quiet --layers --isolation chroot "${mounts[@]}" \
+    --file "$work/context/machines/Dockerfile" --tag "$image" \
     --build-arg BASE="$image-python:3.11" --build-arg PYTHON310="$image-python:3.10" "$work/context"
   [[ $(in_it id -u) == 1000 ]]
   in_it python3.10 -c 'import ctypes, ssl, sqlite3, venv; print("Python 3.10 works in it")'
@@ -99,7 +105,8 @@ rehearsal() {
   container --rm --network none --volume trm-test:/home/trm/trm-repro "$image" verify RECIPE=arc2-rehearsal
 }
 run_rehearsal() {
-  container --rm --name trm-test --network none --shm-size 1g --volume trm-test:/home/trm/trm-repro "$image" rehearse >"$1" 2>&1
+  container --rm --name trm-test --network none --shm-size 1g --volume trm-test:/home/trm/trm-repro \
+    "$image" rehearse >"$1" 2>&1
 }
 
 # trains LOG: waits until a run is in the middle of training.
@@ -115,7 +122,8 @@ trains() {
 onstart() {
   local log=$work/onstart
   git -C "$work/context" checkout --quiet -B main
-  git -C "$work/context" -c user.name=test -c user.email=test@example.invalid commit --quiet --all --message test || true
+  git -C "$work/context" -c user.name=test -c user.email=test@example.invalid \
+    commit --quiet --all --message test || true
   podman volume rm --force trm-test >/dev/null
   run_onstart "$log.1" &
   trains "$log.1"
@@ -128,8 +136,9 @@ onstart() {
   grep '^05-train: fresh' "$log.3"
 }
 run_onstart() {
-  container --rm --name trm-test --network host "${mounts[@]}" --volume "$work/context:/source:ro" --volume trm-test:/workspace \
-    --env REPRO_URL=/source --env GIT_CONFIG_COUNT=1 --env GIT_CONFIG_KEY_0=safe.directory --env 'GIT_CONFIG_VALUE_0=*' \
+  container --rm --name trm-test --network host "${mounts[@]}" \
+    --volume "$work/context:/source:ro" --volume trm-test:/workspace --env REPRO_URL=/source \
+    --env GIT_CONFIG_COUNT=1 --env GIT_CONFIG_KEY_0=safe.directory --env 'GIT_CONFIG_VALUE_0=*' \
     "$image-python:3.11" bash /source/machines/onstart.sh rehearse >"$1" 2>&1
 }
 

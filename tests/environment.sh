@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: [TRM_REMOTE=…] tests/environment.sh [LOCK]
-# Summary: Steps 2 and 3 for real: a training environment from locks/LOCK.txt (cu130), and all that its upstream imports.
+# Summary: Steps 2 and 3 for real: a training environment from locks/LOCK.txt (cu130), and all that its upstream
+#   imports.
 # Reads: upstream (TRM_REMOTE, or its URL); PY; the package registry.
 # Writes: a throw-away folder below .repro/, deleted at the end (KEEP=1 keeps it).
 # Guarantees: the environment is the lock, no more and no less; everything that upstream imports can be imported.
@@ -21,7 +22,8 @@ main() {
   cp -R Makefile env.sh lib steps recipes locks "$work/runbook"
   ln -s "$PWD/.venv/bin" "$work/runbook/.venv/bin"
   cd "$work/runbook"
-  export TRM_DIR=$work/trm VENV_DIR=$work/venv RUN_NAME=test_env PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1 CUDA_LOCK RECIPE
+  export TRM_DIR=$work/trm VENV_DIR=$work/venv RUN_NAME=test_env PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1
+  export CUDA_LOCK RECIPE
   steps/02-clone.sh
   SECONDS=0
   steps/03-venv.sh

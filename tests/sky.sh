@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tests/sky.sh
-# Summary: Every recipe's job for the clouds, read by the real SkyPilot, and each cloud in it asked whether it can do that.
+# Summary: Every recipe's job for the clouds, read by the real SkyPilot, and each cloud in it asked whether it can do
+#   that.
 # Reads: the package registry.
 # Writes: an environment of its own below .repro/, deleted at the end (KEEP=1 keeps it). Nothing is launched.
 # Exit: 0 so it is · not 0 otherwise
@@ -14,7 +15,10 @@ main() {
   local recipe
   [[ -n ${KEEP-} ]] || trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/jobs"
-  [[ -x $work/venv/bin/sky ]] || { python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check "skypilot==$SKYPILOT"; }
+  if [[ ! -x $work/venv/bin/sky ]]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check "skypilot==$SKYPILOT"
+  fi
   for recipe in $(cd recipes && printf '%s\n' *.yaml | sed 's/\.yaml$//'); do
     .venv/bin/trm-repro job sky --recipe "$recipe" --bucket mine >"$work/jobs/$recipe-bucket.yaml"
     .venv/bin/trm-repro job sky --recipe "$recipe" --volume mine >"$work/jobs/$recipe-volume.yaml"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tests/slurm.sh
-# Summary: A real Slurm, two nodes on the loopback: it takes the job of every recipe; the rehearsal's job is pre-empted, then
+# Summary: A real Slurm, two nodes on the loopback: it takes the job of every recipe; the rehearsal's job is pre-empted,
+#   then
 #   loses its node, and ends as a packaged run; two nodes train as one.
 # Reads: munged, slurmctld, slurmd (Debian: slurm-wlm); being root.
 # Writes: a throw-away folder below .repro/, deleted at the end (KEEP=1 keeps it).
@@ -34,7 +35,8 @@ main() {
 # The runbook, with the tool environment of this one.
 runbook() {
   mkdir -p "$work/runbook"
-  git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/runbook" -x
+  git ls-files -z --cached --others --exclude-standard |
+    tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/runbook" -x
   ln -s "$PWD/.venv" "$work/runbook/.venv"
   cd "$work/runbook"
 }
@@ -93,14 +95,16 @@ stop_cluster() {
     kill "$pid" 2>/dev/null || true
     while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
   done
-  ps -eo pid,args | awk -v work="$work" 'index($0, work) && !/awk/ { print $1 }' | xargs --no-run-if-empty kill -KILL 2>/dev/null || true
+  ps -eo pid,args | awk -v work="$work" 'index($0, work) && !/awk/ { print $1 }' |
+    xargs --no-run-if-empty kill -KILL 2>/dev/null || true
 }
 
 # wait_for SECONDS WHAT CONDITION
 wait_for() {
   local end=$((SECONDS + $1))
   until eval "$3"; do
-    ((SECONDS < end)) || { echo "error: $2: not after $1 seconds" >&2 && tail -n 15 "$work"/*.log ./*.log >&2 && exit 1; }
+    ((SECONDS < end)) ||
+      { echo "error: $2: not after $1 seconds" >&2 && tail -n 15 "$work"/*.log ./*.log >&2 && exit 1; }
     sleep 0.5
   done
 }
@@ -135,17 +139,20 @@ rehearsal() {
   # the warning and the pre-emption reach the training by two ways, and either may be first
   grep 'the last attempt at training did not finish: it was stopped (SIG\(TERM\|INT\))' "$log"
   for step in 01-sanity 02-clone 03-venv 04-dataset; do
-    [[ $(grep -c "^$step: fresh" "$log") == 2 ]] || { echo "error: $step was not fresh in attempts 2 and 3" >&2 && cat "$log" >&2 && exit 1; }
+    [[ $(grep -c "^$step: fresh" "$log") == 2 ]] ||
+      { echo "error: $step was not fresh in attempts 2 and 3" >&2 && cat "$log" >&2 && exit 1; }
   done
   RECIPE=arc2-rehearsal make verify
 }
 
 # trains ATTEMPT: waits until that attempt is in the middle of training, as its own lines of the log say.
 trains() {
-  wait_for 1800 "attempt $1 to train" "sed -n '/attempt $1\$/,\$p' $log 2>/dev/null | grep -q 'training arc2_rehearsal: [1-9]'"
+  wait_for 1800 "attempt $1 to train" \
+    "sed -n '/attempt $1\$/,\$p' $log 2>/dev/null | grep -q 'training arc2_rehearsal: [1-9]'"
 }
 
-# lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their processes.
+# lose_node NAME: kill -9 of all that runs there: its slurmd, the daemons of its jobs (by the log they write), their
+# processes.
 lose_node() {
   local pids=("$(<"$work/$1.pid")") pid
   for pid in $(pgrep -x slurmstepd); do
@@ -160,8 +167,8 @@ two_nodes() {
   local final broken train=(srun --quiet --partition both --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --mem 2G
     .venv/bin/torchrun --nnodes 2 --nproc-per-node 1 --rdzv_backend=c10d --rdzv_id=run --rdzv_endpoint=127.0.0.1:29533
     -m trm_repro.engine.pretrain arch=trm 'data_paths=[.repro/work/data/arc2-rehearsal-aug-8]' 'evaluators=[]' ema=True
-    global_batch_size=8 epochs=2 eval_interval=2 arch.hidden_size=64 arch.num_heads=2 arch.L_cycles=2 arch.halt_max_steps=2
-    arch.forward_dtype=float32 ++checkpoint_every_n_steps=2)
+    global_batch_size=8 epochs=2 eval_interval=2 arch.hidden_size=64 arch.num_heads=2 arch.L_cycles=2
+    arch.halt_max_steps=2 arch.forward_dtype=float32 ++checkpoint_every_n_steps=2)
   "${train[@]}" +run_name=whole >whole.log 2>&1 || { cat whole.log >&2 && exit 1; }
   "${train[@]}" +run_name=broken >broken.log 2>&1 &
   broken=$!

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: TRM_REMOTE=… tests/upstream.sh
-# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests compared;
+# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests
+#   compared;
 #   its model beside the reference engine's.
 # Reads: TRM_REMOTE (a clone of upstream, or its URL); PY; packages from the registry, by digest.
 # Writes: a throw-away folder below .repro/, deleted at the end.
@@ -37,7 +38,8 @@ main() {
   done
 
   locked einops >"$work/model.txt"
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" -r "$work/model.txt"
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" \
+    -r "$work/model.txt"
   PYTHONPATH=$work/model .venv/bin/python -m bench.agreement --upstream "$TRM_DIR"
 }
 
@@ -58,7 +60,8 @@ publish: package
 dataset:
   folder: data/$2
   digests: ""
-  arguments: [--input-file-prefix, kaggle/combined/arc-agi, --output-dir, data/$2, --subsets, $3, $4, ${5:+$5, }--test-set-name, $4, --num-aug, "3"]
+  arguments: [--input-file-prefix, kaggle/combined/arc-agi, --output-dir, data/$2,
+    --subsets, $3, $4, ${5:+$5, }--test-set-name, $4, --num-aug, "3"]
 YAML
 }
 

@@ -32,7 +32,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   assert_success
   local text
   for text in 'fetch --quiet --depth 1' '-m venv' 'python -m dataset.build_arc_dataset' 'torchrun --nproc-per-node 4' \
-    'trm-repro publish package' 'trm-repro notebook write'; do
+    'trm-repro publish package' 'trm-repro step handoff'; do
     assert_output --partial "$text"
   done
   assert_equal "$(find . "$HOME_OF_TEST" -printf '%p %s %T@\n' | grep -v '^./.git/index' | sort)" "$before"

@@ -38,7 +38,8 @@ hint: $step --help"
     for name in "${KNOBS[@]}"; do
       case $name in RECIPE | WANDB_API_KEY | WANDB_TAP | RESUME | TRM_REMOTE) continue ;; esac # what is done does not depend on them
       grep -v '^#' "$step" | grep -qE "\\\$\{?$name\b" || continue
-      grep -qE "^# Environment:.* $name( |\$)" "$step" || fail "$step uses $name, its header does not name it"
+      sed -n '/^# Environment:/,/^# [A-Z][a-z]*:/p' "$step" | grep -qE " $name( |\$)" ||
+        fail "$step uses $name, its header does not name it"
     done
   done
 }

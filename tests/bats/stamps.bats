@@ -17,13 +17,13 @@ setup() {
 
 # stale STEP WHY [NAME=VALUE…]: the step is not fresh, and says so in these words.
 stale() {
-  in_runbook "${@:3}" bash -c 'source lib/prelude.bash && repro stamp fresh "$1"' - "$1"
-  assert_failure 1
+  in_runbook "${@:3}" bash -c 'source lib/prelude.bash && repro step begin "$1" 2>&1 >/dev/null' - "$1"
+  assert_success
   assert_output "==> $1: $2"
 }
 # fresh STEP [NAME=VALUE…]
 fresh() {
-  in_runbook "${@:2}" bash -c 'source lib/prelude.bash && repro stamp fresh "$1"' - "$1"
+  in_runbook "${@:2}" bash -c 'source lib/prelude.bash && repro step begin "$1"' - "$1"
   assert_success
   assert_output "$1: fresh"
 }
@@ -35,8 +35,9 @@ fresh() {
     assert_success
     assert_output "$(basename "$step" .sh): fresh"
   done
-  run grep -v '^nvidia-smi' "$STUBS/calls"
-  assert_output ''
+  assert_equal "$(<"$STUBS/calls")" ''
+  in_runbook bash -c 'source lib/prelude.bash && repro step fresh'
+  assert_output "$(basename -s .sh steps/0[1-5]-*.sh | sed 's/$/: fresh/')"
 }
 
 @test "a changed script makes its step stale, and no other" {
@@ -80,9 +81,8 @@ found $(sha256sum "$file" | cut -d' ' -f1), 805 bytes"
   printf 'x' | dd of="$file" conv=notrunc status=none
   touch -r "$BATS_TEST_TMPDIR/kept" "$file"
   fresh 04-dataset
-  in_runbook VERIFY=full bash -c 'source lib/prelude.bash && repro stamp fresh 04-dataset'
-  assert_failure 1
-  assert_output --partial "outputs changed: different: $file"
+  in_runbook VERIFY=full bash -c 'source lib/prelude.bash && repro step begin 04-dataset'
+  assert_output --partial "==> 04-dataset: outputs changed: different: $file"
   head -c 1 "$BATS_TEST_TMPDIR/kept" | dd of="$file" conv=notrunc status=none
   touch -r "$BATS_TEST_TMPDIR/kept" "$file"
   fresh 04-dataset

@@ -13,7 +13,7 @@ setup() {
   LOCKED=(pip install --require-hashes --no-deps -r locks/cu130.txt)
   ADAM=(pip install --require-hashes --no-deps --no-build-isolation --no-cache-dir --force-reinstall -r locks/adam-atan2.txt)
 }
-driver() { answer "echo 'NVIDIA $2, 81559, $1, $3, 4'" 'nvidia-smi --query-gpu=*'; }
+driver() { answer "printf 'NVIDIA $2, 81559, $1, $3, 4\n%.0s' 1 2 3 4" 'nvidia-smi --query-gpu=*'; }
 refute_called() { ! grep -q -- "$1" "$STUBS/calls" || fail "not expected to be called: $1"; }
 nvcc_is() {
   mkdir -p "$BATS_TEST_TMPDIR/cuda/bin"
@@ -158,6 +158,7 @@ nvcc_is() {
 }
 
 @test "ENV_LOCK=none is refused where the seed's commands would not make the environment" {
+  mkdir -p upstream/NVARC/TRM && git init --quiet upstream/NVARC
   in_runbook RECIPE=nvarc-pretrain ENV_LOCK=none steps/03-venv.sh
   assert_failure 2
   assert_output --partial 'ENV_LOCK=none: without a lock, no commands are known that make the environment of nvarc-pretrain'

@@ -11,7 +11,9 @@ import pytest
 from proof_support import HERE, make_run, the_manifest
 
 from trm_repro.cli import main
-from trm_repro.files import write_json, write_text
+from trm_repro.cli.common import locate
+from trm_repro.files import read_json, write_json, write_text
+from trm_repro.provenance.arrange import arrange
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.runs.stamps import read_stamp
 
@@ -23,7 +25,7 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRM_DIR", str(tmp_path / ".repro/work"))
     assert main(["statement", "write", "artifacts/tiny/manifest.json"]) == 0
-    assert main(["artifacts", "artifacts/tiny/manifest.json"]) == 0
+    arrange(folder, read_json(folder / "manifest.json"), locate)
     return folder
 
 
@@ -49,7 +51,7 @@ def test_sha256sum_checks_it_and_finds_a_change(artifacts: Path) -> None:
 
 def test_arranging_again_leaves_nothing_behind(artifacts: Path) -> None:
     (artifacts / "weights/model.ckpt").rename(artifacts / "weights/old.ckpt")
-    assert main(["artifacts", "artifacts/tiny/manifest.json"]) == 0
+    arrange(artifacts, read_json(artifacts / "manifest.json"), locate)
     assert not (artifacts / "weights/old.ckpt").exists() and (artifacts / "weights/model.ckpt").is_file()
 
 

@@ -122,7 +122,7 @@ def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     for name, value in {**run.environ, "TRM_DIR": str(run.repository / ".repro/work")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(run.repository)
-    assert main(["summary"]) == 0
+    assert main(["step", "summary"]) == 0
     said = capsys.readouterr().out
     for words in (
         "tiny: A toy, for tests",

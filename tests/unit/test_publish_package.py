@@ -17,6 +17,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
 from trm_repro.provenance.names import kaggle_license, names
+from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
@@ -125,6 +126,22 @@ def test_metadata_is_the_seeds(made: Path) -> None:
 
 def test_submission_is_the_last_one(made: Path) -> None:
     assert read_json(made / "submission.json")["00000001"][0]["attempt_2"] == [[5]]
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "mixed"])
+def test_the_twin_is_what_the_safetensors_library_writes(made: Path, tmp_path: Path, name: str) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    checkpoint = made / "model.ckpt"
+    if name == "mixed":  # one of each dtype, empty and scalar ones among them, a name with a quote
+        checkpoint = tmp_path / name
+        kinds = ("bool", "uint8", "float16", "bfloat16", "int32", "float32", "float64", "int64")
+        state = {f'{kind} "{size}"': torch.ones(size, dtype=getattr(torch, kind)) for kind in kinds for size in (0, 3)}
+        torch.save({**state, "scalar": torch.tensor(1.5)}, checkpoint)
+    write_safetensors(checkpoint, tmp_path / "ours")
+    save_file(torch.load(checkpoint, weights_only=True), tmp_path / "theirs", metadata={"format": "pt"})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_safetensors_twin_is_equal(made: Path) -> None:
@@ -263,7 +280,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     content = read_json(manifest)
     content["outputs"][0]["sha256"] = digest_file(checkpoint).sha256
     write_json(manifest, content)
-    with pytest.raises(InvariantBroken, match="not a checkpoint"):
+    with pytest.raises(InvariantBroken, match="not a PyTorch checkpoint"):
         package(manifest, tmp_path / "out", repository=tmp_path)
 
 

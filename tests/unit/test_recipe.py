@@ -12,7 +12,7 @@ from trm_repro.recipes.bases import list_recipes, recipe_files, top_level
 from trm_repro.recipes.catalogue import print_catalogue
 from trm_repro.recipes.published import RESULTS
 from trm_repro.recipes.read import read_recipe
-from trm_repro.recipes.shell import render_shell
+from trm_repro.recipes.shell import assignments, shell_words
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -89,7 +89,8 @@ def test_training_on_another_folder_than_the_one_built_is_an_error(folder):
 
 def test_the_rendering_survives_a_shell_word_for_word():
     recipe = read_recipe(RECIPES, "arc2-paper")
-    text = render_shell(recipe, available=8, run_name="a b'c", environ={"EXTRA_TRAIN_ARGS": "lr=1 x=2"})
+    words = shell_words(recipe, available=8, run_name="a b'c", environ={"EXTRA_TRAIN_ARGS": "lr=1 x=2"})
+    text = assignments(words)
     script = text + "printf '%s\\n' \"${TRAIN[@]}\""
     words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
     expected = recipe.train_command(processes=8, run_name="a b'c")

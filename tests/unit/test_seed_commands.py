@@ -12,7 +12,7 @@ import yaml
 from trm_repro.provenance.deviations import applying
 from trm_repro.recipes.bases import list_recipes
 from trm_repro.recipes.read import read_recipe
-from trm_repro.recipes.shell import render_shell
+from trm_repro.recipes.shell import assignments, shell_words
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -37,10 +37,10 @@ def rendered(entry):
     """The words that a step gets, through a real shell."""
     given = entry.get("with", {})
     name = given.get("RUN_NAME") or given.get("run_name") or "a_name"
-    assignments = render_shell(
+    words = shell_words(
         read_recipe(RECIPES, entry["recipe"]), available=entry.get("gpus", 1), run_name=name, environ={}
     )
-    script = f'{assignments}\nprintf "%s\\0" "${{{ARRAYS[entry["command"]]}[@]}}"'
+    script = f'{assignments(words)}\nprintf "%s\\0" "${{{ARRAYS[entry["command"]]}[@]}}"'
     out = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
     return out.split("\0")[:-1]
 

@@ -16,16 +16,35 @@ from collections.abc import Sequence
 from trm_repro import __version__
 from trm_repro.errors import ReproError
 
+# The verbs as a person looks for them.
+GROUPS = {
+    "this run": ("status", "watch", "report"),
+    "recipes": ("recipe", "job"),
+    "data": ("tasks", "dataset", "submission"),
+    "checkpoints": ("evaluate", "fetch-weights"),
+    "proof": ("verify", "compare", "attest", "attestations", "statement"),
+    "publishing": ("publish", "notebook"),
+    "behind make": ("step",),
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, jobs, machine, proof, publish, run, training
+    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step
 
-    root = argparse.ArgumentParser(prog="trm-repro", description="Reproduce the Tiny Recursive Model, checkably.")
+    root = argparse.ArgumentParser(
+        prog="trm-repro",
+        description="Reproduce the Tiny Recursive Model, checkably.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     root.add_argument("--version", action="version", version=__version__)
-    verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for room in (run, arc, engine, jobs, machine, training, proof, publish):
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
+    for room in (run, recipes, arc, engine, proof, publish, step):
         room.register(verbs)
+    said = {choice.dest: choice.help for choice in verbs._choices_actions}
+    verbs._choices_actions.clear()  # argparse would list them all in one row, in order of registration
+    lines = [(group, *(f"  {name:14} {said[name]}" for name in names)) for group, names in GROUPS.items()]
+    root.epilog = "\n\n".join(f"{group}:\n" + "\n".join(rest) for group, *rest in lines)
     return root
 
 

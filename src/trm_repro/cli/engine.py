@@ -1,12 +1,17 @@
-"""Verbs of ``engine/``: evaluate."""
+"""Verbs about anybody's checkpoints: evaluate, fetch-weights."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trm_repro.cli.common import Verbs
 
 
-def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     parser = verbs.add_parser(
         "evaluate",
@@ -38,6 +43,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--config", type=Path, metavar="FILE", help="the all_config.yaml, if not beside the checkpoint")
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.set_defaults(handler=_evaluate)
+    parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
+    parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
+    parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")
+    parser.set_defaults(handler=_fetch)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -64,3 +73,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         report = scorecard.run(request, arguments.checkpoint, world, arch=expected, config=arguments.config)
         if world.leads:
             print(scorecard.table(report))
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from trm_repro.publish.fetch import fetch
+
+    fetched = fetch(arguments.source, arguments.output)
+    for note in fetched.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(fetched.checkpoint)

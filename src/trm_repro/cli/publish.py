@@ -1,4 +1,4 @@
-"""Verbs of ``publish/``: package, upload, fetch, notebook."""
+"""Verbs of ``publish/`` and ``notebook/``: names, package, upload; the notebook."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trm_repro.cli.common import knob
 from trm_repro.errors import InvariantBroken, UsageError
 
 if TYPE_CHECKING:
+    from trm_repro.cli.common import Verbs
     from trm_repro.provenance.bundle import Bundle
     from trm_repro.publish.receipt import Publication
 
 
-def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     publish = verbs.add_parser("publish", help="package a run and publish it")
     actions = publish.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -24,28 +26,21 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _add_package(actions)
     _add_kaggle(actions)
     _add_huggingface(actions)
-    _add_fetch(verbs)
     notebook = verbs.add_parser("notebook", help="the notebook that uses a bundle on Kaggle")
     _add_notebook(notebook.add_subparsers(dest="action", metavar="ACTION", required=True))
 
 
-def _knob(name: str, default: str = "") -> str:
-    """A knob's value in the environment; a placeholder such as ``<your_kaggle_username>`` is no value."""
-    value = os.environ.get(name, "")
-    return default if not value or value.startswith("<") else value
-
-
-def _add_names(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_names(actions: Verbs) -> None:
     parser = actions.add_parser("names", help="print and check the Kaggle title and slug of a run")
     parser.add_argument("--run-name", required=True)
     _add_owner(parser)
-    parser.add_argument("--target-dataset", default=_knob("TARGET_DATASET", "arc2"))
+    parser.add_argument("--target-dataset", default=knob("TARGET_DATASET", "arc2"))
     parser.set_defaults(handler=_names)
 
 
 def _add_owner(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--slug", default=_knob("KAGGLE_DATASET_SLUG"), help="default: $KAGGLE_DATASET_SLUG")
-    parser.add_argument("--username", default=_knob("KAGGLE_USERNAME"), help="default: $KAGGLE_USERNAME")
+    parser.add_argument("--slug", default=knob("KAGGLE_DATASET_SLUG"), help="default: $KAGGLE_DATASET_SLUG")
+    parser.add_argument("--username", default=knob("KAGGLE_USERNAME"), help="default: $KAGGLE_USERNAME")
 
 
 def _names(arguments: argparse.Namespace) -> None:
@@ -56,14 +51,14 @@ def _names(arguments: argparse.Namespace) -> None:
     print(f"slug={shlex.quote(called.slug)}")
 
 
-def _add_package(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_package(actions: Verbs) -> None:
     parser = actions.add_parser("package", help="make the flat folder that is published")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--repository", type=Path, default=Path(), help="what the manifest's paths start from")
     parser.add_argument("--trm-dir", type=Path, default=None, help="what $TRM_DIR/ in its paths stands for")
     _add_owner(parser)
-    parser.add_argument("--license", default=_knob("PUBLISH_LICENSE", "cc-by-4.0"), help="default: $PUBLISH_LICENSE")
+    parser.add_argument("--license", default=knob("PUBLISH_LICENSE", "cc-by-4.0"), help="default: $PUBLISH_LICENSE")
     parser.set_defaults(handler=_package)
     check = actions.add_parser("validate", help="check a bundle, every byte included")
     check.add_argument("bundle", type=Path)
@@ -92,7 +87,7 @@ def _validate(arguments: argparse.Namespace) -> None:
     print(f"{bundle.folder}: a whole bundle of {len(bundle.digests)} files, {bundle.bytes} bytes, for {bundle.id}")
 
 
-def _add_kaggle(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_kaggle(actions: Verbs) -> None:
     parser = actions.add_parser(
         "credentials", help="check that there are Kaggle credentials, private, and KAGGLE_USERNAME's"
     )
@@ -110,7 +105,7 @@ def _add_upload(parser: argparse.ArgumentParser) -> None:
 
 def _switch(name: str) -> bool:
     """A knob that is 1 or 0."""
-    value = _knob(name, "0")
+    value = knob(name, "0")
     if value not in ("0", "1"):
         raise UsageError(f"{name} is {value!r}", hint=f"set {name} to 1 or 0")
     return value == "1"
@@ -132,7 +127,7 @@ def _read_for_upload(arguments: argparse.Namespace) -> Bundle:
 def _credentials(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.credentials import check_owner, find_credentials
 
-    owner = _knob("KAGGLE_USERNAME")
+    owner = knob("KAGGLE_USERNAME")
     credentials = find_credentials(os.environ, Path.home())
     check_owner(credentials, owner)
     if arguments.remote:
@@ -149,11 +144,11 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.kaggle_client import sign_in
 
     public = _switch("KAGGLE_PUBLIC")
-    verify = _knob("PUBLISH_VERIFY", "sizes")
+    verify = knob("PUBLISH_VERIFY", "sizes")
     if verify not in ("sizes", "download"):
         raise UsageError(f"PUBLISH_VERIFY is {verify!r}", hint="set it to sizes or download")
     bundle = _read_for_upload(arguments)
-    owner, slug = _knob("KAGGLE_USERNAME"), normal_slug(_knob("KAGGLE_DATASET_SLUG"))
+    owner, slug = knob("KAGGLE_USERNAME"), normal_slug(knob("KAGGLE_DATASET_SLUG"))
     credentials = find_credentials(os.environ, Path.home())
     check_owner(credentials, owner)
     if bundle.id != f"{owner}/{slug or bundle.id.partition('/')[2]}":
@@ -166,7 +161,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
         bundle,
         public=public,
         download=verify == "download",
-        patience=float(_knob("PUBLISH_TIMEOUT", "3600")),
+        patience=float(knob("PUBLISH_TIMEOUT", "3600")),
     )
     _tell(published, bundle, arguments.receipt)
 
@@ -182,10 +177,10 @@ def _tell(published: Publication, bundle: Bundle, receipt: Path | None) -> None:
     print(f"{published.url} revision {published.revision}, compared by {published.compared}")
 
 
-def _add_huggingface(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_huggingface(actions: Verbs) -> None:
     parser = actions.add_parser("hf", help="publish a bundle as a model on the Hugging Face hub")
     _add_upload(parser)
-    parser.add_argument("--repo-id", default=_knob("HF_REPO_ID"), help="owner/name; default: $HF_REPO_ID")
+    parser.add_argument("--repo-id", default=knob("HF_REPO_ID"), help="owner/name; default: $HF_REPO_ID")
     parser.set_defaults(handler=_huggingface)
 
 
@@ -199,23 +194,7 @@ def _huggingface(arguments: argparse.Namespace) -> None:
     _tell(publish(bundle, arguments.repo_id, public=public), bundle, arguments.receipt)
 
 
-def _add_fetch(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
-    parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
-    parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")
-    parser.set_defaults(handler=_fetch)
-
-
-def _fetch(arguments: argparse.Namespace) -> None:
-    from trm_repro.publish.fetch import fetch
-
-    fetched = fetch(arguments.source, arguments.output)
-    for note in fetched.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(fetched.checkpoint)
-
-
-def _add_notebook(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_notebook(actions: Verbs) -> None:
     parser = actions.add_parser("write", help="write it, and kernel-metadata.json beside it")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.ipynb")

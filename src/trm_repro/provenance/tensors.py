@@ -25,8 +25,10 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite
 
 PREFIX = re.compile(r"^(_orig_mod\.)?model\.inner\.")  # of every key; the first part is there if the model was compiled
 
-PIECE = 1 << 20  # bytes compared at a time
+PIECE = 1 << 20  # bytes compared or copied at a time
 
+# Safetensors writes the tensors of the last of these first.
+ORDER = ("BOOL", "U8", "F16", "BF16", "I32", "F32", "F64", "I64")
 # PyTorch's storage classes: safetensors' name of the dtype, bytes an element.
 STORAGES = {
     "FloatStorage": ("F32", 4),
@@ -97,6 +99,28 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return found
     except Exception as error:
         raise InvariantBroken(f"{path.name}: not a safetensors file: {type(error).__name__}: {error}") from None
+
+
+def write_safetensors(checkpoint: Path, twin: Path) -> None:
+    """Writes a checkpoint's tensors, under the same names, as safetensors: the bytes that its own library would write.
+
+    Raises:
+        MissingPrerequisite, InvariantBroken: as :func:`read_checkpoint`.
+    """
+    tensors = sorted(read_checkpoint(checkpoint).items(), key=lambda item: (-ORDER.index(item[1].dtype), item[0]))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors:
+        begin, end = end, end + tensor.bytes
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the values begin at a multiple of 8
+    with checkpoint.open("rb") as source, twin.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, tensor in tensors:
+            source.seek(tensor.begin)
+            for start in range(0, tensor.bytes, PIECE):
+                file.write(source.read(min(PIECE, tensor.bytes - start)))
 
 
 def different_values(first: Path, second: Path) -> list[str]:

@@ -35,6 +35,7 @@ from trm_repro.provenance.names import Names, kaggle_license, names
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import locate
 from trm_repro.provenance.statement import SIGNED
+from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card, subtitle
 from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
@@ -85,7 +86,7 @@ def package(
                 _place(beside, staging / name)
         if trm_dir and manifest["run"]["engine"] == "upstream" and (trm_dir / "LICENSE").is_file():
             _place(trm_dir / "LICENSE", staging / "LICENSE.upstream")
-        write_twin(staging / "model.ckpt", staging / "model.safetensors")
+        write_safetensors(staging / "model.ckpt", staging / "model.safetensors")
         write_wheel(staging)
         write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
         files = [*(path.name for path in published_files(staging)), "README.md", KAGGLE_SUMS, SUMS]
@@ -99,24 +100,6 @@ def package(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return dataclasses.replace(bundle, folder=output)
-
-
-def write_twin(checkpoint: Path, twin: Path) -> None:
-    """Writes a checkpoint's tensors, under the same names, as safetensors.
-
-    Raises:
-        InvariantBroken: the checkpoint is not a state dict that PyTorch loads with ``weights_only``.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        tensors = {str(name): tensor.contiguous() for name, tensor in state.items()}
-    except (RuntimeError, AttributeError, EOFError, ValueError, OSError) as error:
-        raise InvariantBroken(f"{checkpoint}: not a checkpoint: {error}") from None
-    save_file(tensors, twin, metadata={"format": "pt"})
-    twin.chmod(checkpoint.stat().st_mode & 0o777)  # safetensors makes files that only their owner can read
 
 
 def _place_outputs(folder: Path, manifest: Mapping[str, Any], repository: Path, trm_dir: Path | None) -> None:

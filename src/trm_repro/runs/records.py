@@ -1,7 +1,8 @@
 """What the steps note while they work: one JSON object a line, appended, never rewritten.
 
 ``commands.jsonl``: every wrapped command with its words, folder, variables, times, exit code and the machine it ran on.
-``guards.jsonl``: every guard's outcome. The manifest takes from them what belongs to the attempt that succeeded.
+``guards.jsonl``: every guard's outcome. ``lib/run.bash`` writes both, at once. The manifest takes from them what belongs to
+the attempt that succeeded.
 """
 
 from __future__ import annotations
@@ -18,20 +19,14 @@ PREFIXES = (
     *("PYTHON", "PYTORCH_", "TORCH", "TRITON_"),
 )
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+# The same as regular expressions, for the shell: names that are recorded, and upper-case names that never are.
+RECORDED = f"^({'|'.join(OF_INTEREST)})$|^({'|'.join(PREFIXES)})"
+SECRET = "|".join(SECRET_WORDS)
 
 
 def is_secret(name: str) -> bool:
     """Whether a variable of this name may hold a secret."""
     return any(word in name.upper() for word in SECRET_WORDS)
-
-
-def environment_of_interest(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables worth recording beside a command."""
-    return {
-        name: value
-        for name, value in sorted(environ.items())
-        if (name in OF_INTEREST or name.startswith(PREFIXES)) and not is_secret(name)
-    }
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -44,7 +39,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """All entries of a record file, in order; a last line cut off by a kill is left out."""
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if path.exists() else []:
         try:
             entries.append(json.loads(line))
         except ValueError:

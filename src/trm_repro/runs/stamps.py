@@ -21,7 +21,9 @@ changed; ``VERIFY=full`` reads every byte. Running a step again with the same re
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +103,7 @@ class Run:
         files = recipe_files(self.repository / "recipes", self.recipe)
         recipe = b"".join(path.read_bytes() for path in files)
         ours = top_level(files[-1], "engine") == "reference"
-        code = b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py"))) if ours else b""
+        code = _code() if ours else b""
         knobs = "\n".join(f"{name}={self.environ.get(name, '')}" for name in knobs_of(script.decode()))
         index = self.steps.index(step)
         previous = read_stamp(self.path(self.steps[index - 1])) if index else None
@@ -126,11 +128,8 @@ class Run:
         digests = digest_files([self.repository / path for path in present], cache)
         found = {path: digests[self.repository / path] for path in present}
         problems = difference(stamp.outputs, found)
-        return (
-            f"outputs changed: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
-            if (problems)
-            else ""
-        )
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        return f"outputs changed: {problems[0]}{more}" if problems else ""
 
     def write(self, step: str, *, started: str, log: str, said: str, outputs: Sequence[Path]) -> None:
         """Stamps a step as done: digests its outputs (files, or folders with all that is in them) and records them."""
@@ -151,12 +150,16 @@ class Run:
         write_text(self.path(step), "\n".join(lines) + "\n")
 
 
+@functools.cache
+def _code() -> bytes:
+    """The sources of this package."""
+    return b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
+
+
 def knobs_of(script: str) -> list[str]:
-    """The knobs that a step's header names under ``Environment:``."""
-    for line in script.splitlines():
-        if line.startswith("# Environment:"):
-            return sorted(line.removeprefix("# Environment:").split())
-    return []
+    """The knobs that a step's header names under ``Environment:``, on that line and those indented below it."""
+    found = re.search(r"^# Environment:((?:.*\n#  )*.*)", script, re.MULTILINE)
+    return sorted(found[1].replace("#", " ").split()) if found else []
 
 
 def read_stamp(path: Path) -> Stamp | None:

@@ -1,0 +1,93 @@
+# The two environments: the tool environment, which runs this package, and the training environment, and how it is made.
+# shellcheck shell=bash
+
+# use_environment [NAME]: the PATH on which programs are found: the tool environment, or the training environment first.
+use_environment() {
+  if [[ ${1-$ENVIRONMENT} == tool ]]; then
+    PATH=$TOOL:$PATH
+  elif [[ $USE_VENV == 1 ]]; then
+    PATH=$VENV_DIR/bin:$PATH
+  fi
+  export PATH
+}
+
+# CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside
+# torch's
+# CUDA runtime; torch's extension builder looks for these two names there.
+cuda_compiler() {
+  CUDA_HOME=$LOCK_CUDA_HOME
+  if [[ -z $CUDA_HOME ]]; then
+    CUDA_HOME=$VENV_DIR/lib/python$ENVIRONMENT_PYTHON/site-packages/nvidia/cu13
+    [[ $USE_VENV == 1 ]] || CUDA_HOME=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
+    run ln -sfn lib "$CUDA_HOME/lib64"
+    run ln -sfn libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
+  fi
+  export CUDA_HOME
+}
+
+# What the lock for this machine's driver says (LOCKS: its files), adam-atan2 last: its build sees the torch that is
+# installed (deviation D-04).
+install_locked() {
+  local install=(pip install --require-hashes --no-deps)
+  note "${LOCKS[*]}: $LOCK_WHY; GPUs of compute capability $LOCK_ARCHITECTURES"
+  run "${install[@]}" -r "${LOCKS[0]}" || install_failed "the locked packages could not be installed"
+  ((${#LOCKS[@]} == 1 && ! ENVIRONMENT_COMPILER)) || cuda_compiler
+  if ((${#LOCKS[@]} > 1)); then
+    export TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
+    run "${install[@]}" --no-build-isolation --no-cache-dir --force-reinstall -r "${LOCKS[1]}" || adam_failed
+  fi
+  if ((ENVIRONMENT_EDITABLE)); then
+    run pip install --no-deps --no-index --no-build-isolation --editable "$TRM_DIR" ||
+      install_failed "upstream's package could not be installed"
+  elif [[ ! -d $TRM_DIR || -f $TRM_DIR/requirements.txt ]]; then
+    run pip install --no-deps --no-index -r "$TRM_DIR/requirements.txt" ||
+      install_failed "the lock does not satisfy upstream's requirements.txt" "see above for what is missing"
+  fi
+  dry || [[ $USE_VENV != 1 ]] ||
+    pip list --format=freeze --exclude-editable | repro step check-installed "${LOCKS[@]}"
+}
+
+# Seed 000, step 3, in the order that works: torch, then adam-atan2 against that torch, then the rest (deviation D-04).
+install_unlocked() {
+  ((ENVIRONMENT_UNLOCKED)) ||
+    die "$EXIT_USAGE" "ENV_LOCK=none: without a lock, no commands are known that make the environment of $RECIPE" \
+      "leave ENV_LOCK at locks"
+  run pip install --upgrade pip wheel setuptools || install_failed "pip could not be upgraded"
+  run pip install --pre --upgrade torch torchvision torchaudio --index-url "$TORCH_INDEX_URL" ||
+    install_failed "torch could not be installed" "choose the TORCH_INDEX_URL for your CUDA"
+  run pip install ninja packaging setuptools-scm || install_failed "what builds adam-atan2 could not be installed"
+  run pip install --no-cache-dir --no-build-isolation adam-atan2 || adam_failed
+  run pip install -r "$TRM_DIR/requirements.txt" || install_failed "upstream's requirements could not be installed"
+}
+
+adam_failed() {
+  local needs="a C++ compiler and Python's headers (Debian: g++ python3.10-dev)"
+  [[ $ENV_LOCK == locks ]] || needs="nvcc of torch's CUDA major version"
+  install_failed "adam-atan2 could not be built" "it needs $needs"
+}
+
+install_failed() { die "$EXIT_COMMAND" "$1" "${2:-the log says why; this step can be run again}"; }
+
+# What would otherwise fail in the first minutes of the training, or at its first evaluation, fails here.
+try_imports() {
+  local words='import torch' name backend="adam_atan2_backend is adam-atan2's CUDA part"
+  backend+=": it needs an nvcc of torch's CUDA version when it is installed"
+  for name in "${UPSTREAM_IMPORTS[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do
+    [[ ", ${words#import }, " == *", $name, "* ]] || words+=", $name"
+  done
+  run python -c "$words" || install_failed "not all that upstream imports can be imported" "$backend"
+  ((NEEDS_GPU && GPUS > 0)) || return 0
+  words="import torch; found = torch.cuda.device_count(); assert found >= $PROCESSES, f'torch sees {found} GPUs'"
+  run python -c "$words" ||
+    install_failed "torch does not see the GPUs" \
+      "the driver is too old for this torch's CUDA, or CUDA_VISIBLE_DEVICES hides them"
+}
+
+# Seed 000's listing, and below it which locks were installed.
+describe_environment() {
+  python -V
+  pip list --exclude-editable
+  python -c 'import torch; print("torch:", torch.__version__); print("cuda_available:", torch.cuda.is_available())'
+  [[ $ENVIRONMENT != training ]] || printf 'lock: %s\n' "$ENV_LOCK"
+  ((! ${#LOCKS[@]})) || sha256sum "${LOCKS[@]}"
+}

@@ -1,0 +1,110 @@
+# How a step begins and ends. Python is started once at either end: it says that the step is fresh, or hands over all
+# that
+# the step needs to know; at the end it writes the stamp.
+# shellcheck shell=bash
+
+STEP='' DRY_RUN=0 FORCE=0 FINISHED=0
+KEEP_FINISHED=0 # 1: a finished step that used GPUs runs again only with --force
+
+# Whether nothing is to be done, only shown.
+dry() { ((DRY_RUN)); }
+
+# step_begin "$@": options; leaves if the step is fresh; the words of the recipe; the lock; the log.
+step_begin() {
+  STEP=$(basename "$0" .sh)
+  while (($#)); do
+    case $1 in
+      --help | -h) help_text && exit 0 ;;
+      --dry-run | -n) DRY_RUN=1 ;;
+      --force | -f) FORCE=1 ;;
+      *) die "$EXIT_USAGE" "unknown option '$1'" "steps/$STEP.sh --help" ;;
+    esac
+    shift
+  done
+  take_words
+  dry || { take_over && open_log; }
+  note "$STEP: $(sed -n 's/^# Summary: //p' "$0")"
+}
+
+# Leaves if the step is fresh; otherwise sets the variables that `trm-repro step begin` hands over.
+take_words() {
+  local words options=()
+  [[ -x $TOOL/trm-repro ]] ||
+    die "$EXIT_PREREQUISITE" "the tool environment .venv is not there" "run: make .venv/ready"
+  ! dry || options+=(--dry-run)
+  ((! FORCE)) || options+=(--force)
+  words=$(repro step begin "$STEP" "${options[@]}") || exit
+  if [[ $words == "$STEP: fresh" ]]; then
+    printf '%s\n' "$words"
+    exit 0
+  fi
+  # shellcheck source=/dev/null
+  source /dev/stdin <<<"$words"
+}
+
+# One step of a run works at a time: waits for another to end, ends what a killed one left behind, and takes back the
+# step's stamp, so that nothing half-done looks finished.
+take_over() {
+  local problem ways
+  flock --version >/dev/null 2>&1 ||
+    die "$EXIT_PREREQUISITE" "flock is missing" "install util-linux with the system's package manager"
+  mkdir -p "$RUN_STATE"
+  exec 9>>"$RUN_STATE/lock"
+  if ! flock --nonblock 9; then
+    note "$(<"$RUN_STATE/lock") works on this run; waiting for it to end"
+    flock 9
+    take_words
+  fi
+  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp ]]; then
+    problem="$STEP of this run is finished, and something it depends on has changed since (above)"
+    ways="go on with it: make step-6; train beside it: RUN_NAME=another"
+    ways+="; train again, and set it aside: make step-${STEP:1:1} FORCE=1"
+    die "$EXIT_INVARIANT" "$problem; days of work are not repeated unasked" "$ways"
+  fi
+  printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
+  end_orphans
+  export TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE
+  rm -f "$RUN_STATE/$STEP.stamp"
+}
+
+# Ends the processes of an earlier step of this run that was killed before them: they would go on writing.
+end_orphans() {
+  local pid pids=()
+  mapfile -t pids < <(grep -lsz "^TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE\$" /proc/[0-9]*/environ | cut -d/ -f3)
+  for pid in "${pids[@]}"; do
+    kill -KILL "$pid" 2>/dev/null && warn "process $pid of an earlier, killed attempt was still running: ended it"
+  done
+  return 0
+}
+
+# From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py). What
+# writes
+# the log ends when there is nothing more to write, and by no signal that ends the step: how it ended must stand in it.
+open_log() {
+  local folder=logs/$RUN_NAME
+  mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
+  LOG=$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ).log
+  if [[ -t 2 ]]; then
+    TRM_REPRO_TERMINAL=$(tty <&2)
+    export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
+  fi
+  exec > >(trap '' INT TERM HUP && exec tee -a "$LOG" 9>&-) \
+  2> >(trap '' INT TERM HUP && exec tee -a "$LOG" >&2 9>&-)
+  STARTED=$(date -u +%FT%TZ)
+  trap 'step_failed $?' EXIT
+}
+
+# The exit trap: a step that ends before step_done has failed; say where to look.
+step_failed() {
+  ((FINISHED)) || printf 'hint: the log of this step is %s\n' "$LOG" >&2
+  exec >&- 2>&- 9>&-
+  wait # for tee to write the last lines
+}
+
+# step_done SENTENCE OUTPUT…: writes the stamp, last; one line of result on stdout.
+step_done() {
+  ! dry || exit 0
+  repro step end "$STEP" --started "$STARTED" --said "$1" --log "$LOG" --outputs "${@:2}"
+  printf '%s: %s\n' "$STEP" "$1"
+  FINISHED=1
+}

@@ -1,0 +1,370 @@
+"""``trm-repro step …``: what the steps ask and let do. Each step asks once as it begins, and tells once as it ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trm_repro.cli.common import RECIPES, knob, locate, this_recipe, this_run
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+
+if TYPE_CHECKING:
+    from trm_repro.cli.common import Verbs
+    from trm_repro.recipes.schema import Recipe
+    from trm_repro.runs.stamps import Run
+
+
+def register(verbs: Verbs) -> None:
+    """Adds this room's verbs to the parser."""
+    step = verbs.add_parser("step", help="what the shell steps call").add_subparsers(metavar="VERB", required=True)
+    _register_begin_and_end(step)
+    _register_acts(step)
+
+
+def _register_begin_and_end(step: Verbs) -> None:
+    begin = step.add_parser("begin", help="'STEP: fresh', or all that the step needs, as shell assignments")
+    begin.add_argument("step")
+    begin.add_argument("--dry-run", action="store_true", help="nothing is looked at that an earlier step would make")
+    begin.add_argument("--force", action="store_true", help="fresh or not")
+    begin.set_defaults(handler=_begin)
+    fresh = step.add_parser("fresh", help="'STEP: fresh' for each step before the first that has to run")
+    fresh.set_defaults(handler=_fresh)
+    end = step.add_parser("end", help="stamp a step as done")
+    end.add_argument("step")
+    end.add_argument("--started", required=True)
+    end.add_argument("--said", required=True)
+    end.add_argument("--log", required=True)
+    end.add_argument("--outputs", nargs="*", type=Path, required=True, help="files and folders")
+    end.set_defaults(handler=_end)
+
+
+def _register_acts(step: Verbs) -> None:
+    preflight = step.add_parser("preflight", help="1: what the run needs of this machine, and what is there")
+    preflight.set_defaults(handler=_preflight)
+    installed = step.add_parser("check-installed", help="3: compare `pip list --format=freeze` on stdin with locks")
+    installed.add_argument("locks", nargs="+", type=Path)
+    installed.set_defaults(handler=_check_installed)
+    weights = step.add_parser("check-weights", help="4: the checkpoint that the training starts from")
+    weights.add_argument("path", type=Path)
+    weights.set_defaults(handler=_check_weights)
+    dataset = step.add_parser(
+        "check-dataset", help="4: check the dataset; what it holds, and what training on it means"
+    )
+    dataset.add_argument("folder", type=Path)
+    dataset.add_argument("--digests", type=Path)
+    dataset.set_defaults(handler=_check_dataset)
+    train = step.add_parser("train", help="5: run a training command and stay beside it")
+    train.add_argument("--repository", type=Path, required=True, help="this repository; the command runs where we are")
+    train.add_argument("words", nargs="+")
+    train.set_defaults(handler=_train)
+    warm = step.add_parser("warm-start", help="5: the last whole checkpoint of an unfinished training")
+    warm.add_argument("folder", type=Path)
+    warm.set_defaults(handler=_warm_start)
+    prove = step.add_parser("prove", help="6: COMMANDS.txt, manifest, statement and verdict; knobs' defaults on stdin")
+    prove.add_argument("--run-dir", type=Path, required=True, help="the checkpoint folder")
+    prove.add_argument("--key", type=Path, help="sign the statement with this SSH key")
+    prove.set_defaults(handler=_prove)
+    handoff = step.add_parser("handoff", help="8: notebook, checklist, report, links")
+    handoff.add_argument("--notebook-of", type=Path, metavar="BUNDLE")
+    handoff.set_defaults(handler=_handoff)
+    estimate = step.add_parser("estimate", help="make plan: how long the run will take here, and what it will cost")
+    estimate.set_defaults(handler=_estimate)
+    measure = step.add_parser("measure", help="make plan MEASURE=1: run a training command for a while, time its steps")
+    measure.add_argument("--cwd", type=Path, default=Path(), help="where the command runs")
+    measure.add_argument("--window", type=float, default=20, metavar="SECONDS", help="two of these must agree")
+    measure.add_argument("--at-most", type=float, default=900, metavar="SECONDS")
+    measure.add_argument("words", nargs="+")
+    measure.set_defaults(handler=_measure)
+    summary = step.add_parser("summary", help="make rehearse: what a finished run did, and what to do next")
+    summary.set_defaults(handler=_summary)
+    sweep = step.add_parser("sweep", help="make sweep: recipes side by side")
+    sweep.add_argument("what", choices=["recipes", "evaluate", "table"])
+    sweep.add_argument("name")
+    sweep.set_defaults(handler=_sweep)
+
+
+def _begin(arguments: argparse.Namespace) -> None:
+    from trm_repro.machine.hardware import gpus
+    from trm_repro.provenance.host import host
+    from trm_repro.recipes.shell import assignments, shell_words
+    from trm_repro.runs.records import RECORDED, SECRET
+
+    run, step = this_run(), arguments.step
+    if not arguments.dry_run and not arguments.force:
+        why = run.why_stale(step)
+        if not why:
+            print(f"{step}: fresh")
+            return
+        print(f"==> {step}: {why}", file=sys.stderr)
+    recipe, found = this_recipe(), gpus()
+    most = int(os.environ["MAX_GPUS_TO_USE"])
+    # a plan made without GPUs is one for as many as may be used; G-GPUS keeps it from running
+    available = min(len(found) or most, most)
+    values: dict[str, Any] = {
+        **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
+        **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
+        "GPUS": len(found),
+        "HOST": json_line(host()),
+        "RECORDED": RECORDED,
+        "SECRET": SECRET,
+        "KAGGLE_NAMES_PROBLEM": _names_problem(run),
+        **_words_of(step, run, recipe, dry_run=arguments.dry_run),
+    }
+    sys.stdout.write(assignments(values))
+
+
+def json_line(value: Any) -> str:
+    """A value as JSON on one line."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _names_problem(run: Run) -> str:
+    """Why Kaggle would refuse the names of the run; empty if it would not."""
+    from trm_repro.provenance.names import names
+
+    try:
+        names(run.name, slug=knob("KAGGLE_DATASET_SLUG"), target=knob("TARGET_DATASET", "arc2"))
+    except InvariantBroken as error:
+        return str(error)
+    return ""
+
+
+def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
+    """What one step needs beside the recipe."""
+    trm_dir = Path(os.environ["TRM_DIR"])
+    if step == "03-venv" and recipe.environment.name == "training":
+        from trm_repro.provenance import inventory
+
+        modules = [] if dry_run else _imported(trm_dir / recipe.work)
+        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
+    if step == "05-train":
+        import trm_repro
+        from trm_repro.training.state import Place, last_step, read_progress
+
+        place = Place.of(run, recipe, trm_dir)
+        state, said = read_progress(place), ""
+        if state.attempt and state.attempt.fate and place.folder.exists() and not dry_run:
+            said = f"the last attempt at training did not finish: {state.attempt.fate}"
+            said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
+        tap = Path(trm_repro.__file__).parent / "tap"
+        return {**(_lock_words(recipe) if recipe.environment.compiler else {}), "LAST_ATTEMPT": said, "TAP": str(tap)}
+    if step == "06-verify":
+        from trm_repro.runs.checkpoints import checkpoints
+
+        found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
+        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
+    return {}
+
+
+def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
+    """The locks for this machine, and what adam-atan2 is compiled with."""
+    from trm_repro.machine.hardware import compilers, gpus
+    from trm_repro.machine.locks import choose, lock_files
+
+    if os.environ.get("ENV_LOCK") != "locks":
+        return {"LOCK_CUDA_HOME": ""}
+    choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles)
+    return {
+        "LOCKS": [str(path) for path in lock_files(Path("locks"), choice.lock, recipe)],
+        "LOCK_WHY": choice.why,
+        "LOCK_CUDA_HOME": choice.cuda_home,
+        "LOCK_ARCHITECTURES": choice.architectures,
+        "LOCK_NVCC_FLAGS": choice.nvcc_flags,
+    }
+
+
+def _imported(checkout: Path) -> list[str]:
+    """The modules that an upstream's checkout imports."""
+    import subprocess
+
+    from trm_repro.machine.locks import imported_modules
+
+    listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
+    done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
+    return imported_modules(checkout, done.stdout.split("\0")[:-1])
+
+
+def _fresh(arguments: argparse.Namespace) -> None:
+    run = this_run()
+    for step in run.steps:
+        if run.why_stale(step):
+            return
+        print(f"{step}: fresh")
+
+
+def _end(arguments: argparse.Namespace) -> None:
+    this_run().write(
+        arguments.step,
+        started=arguments.started,
+        log=arguments.log,
+        said=arguments.said,
+        outputs=arguments.outputs,
+    )
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from trm_repro.machine.preflight import lines, table
+    from trm_repro.machine.survey import survey
+
+    recipe = this_recipe()
+    found = lines(recipe, survey(recipe, os.environ))
+    print(table(found))
+    return 3 if any(line.state == "problem" for line in found) else 0
+
+
+def _check_installed(arguments: argparse.Namespace) -> None:
+    from trm_repro.machine.locks import check_installed, read_versions
+
+    locked: dict[str, str] = {}
+    for path in arguments.locks:
+        locked |= read_versions(path.read_text().splitlines())
+    check_installed(locked, read_versions(sys.stdin))
+    print(f"{len(locked)} packages, all as locked", file=sys.stderr)
+
+
+def _check_weights(arguments: argparse.Namespace) -> None:
+    from zipfile import is_zipfile
+
+    weights, path = this_recipe().weights, arguments.path
+    assert weights is not None
+    if not path.is_file():
+        raise InvariantBroken(
+            f"{weights.path}: expected the checkpoint that the training starts from, found no such file",
+            hint="its download stands above; run the step again, or put the file there",
+        )
+    bytes = path.stat().st_size
+    wrong = None
+    if bytes != (weights.bytes or bytes):
+        wrong = f"expected {weights.bytes} bytes, found {bytes}"
+    elif not is_zipfile(path):
+        wrong = f"expected a whole file as torch.save writes it, found {bytes} bytes of something else"
+    if wrong:
+        raise InvariantBroken(f"{weights.path}: {wrong}", hint="remove it and run the step again")
+    print(f"starts from {weights.path}, {bytes} bytes", file=sys.stderr)
+
+
+def _check_dataset(arguments: argparse.Namespace) -> None:
+    from trm_repro.cli.arc import print_facts, verify_dataset
+    from trm_repro.digests import Cache
+
+    verify_dataset(arguments.folder, arguments.digests, Cache(Path(".repro/digests.json")), sys.stderr)
+    print_facts(arguments.folder, this_recipe())
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from trm_repro.recipes.read import read_recipe
+    from trm_repro.training.run import train
+    from trm_repro.training.state import Place
+
+    repository = arguments.repository
+    run = replace(this_run(), repository=repository)
+    recipe = read_recipe(repository / RECIPES, run.recipe)
+    return train(Place.of(run, recipe, repository / os.environ["TRM_DIR"]), arguments.words).exit_code
+
+
+def _warm_start(arguments: argparse.Namespace) -> None:
+    from trm_repro.training.run import last_whole_checkpoint
+
+    print(last_whole_checkpoint(arguments.folder))
+
+
+def _prove(arguments: argparse.Namespace) -> int:
+    import shlex
+
+    from trm_repro.files import read_json, write_bytes, write_json, write_text
+    from trm_repro.provenance import signature
+    from trm_repro.provenance.manifest import build_manifest
+    from trm_repro.provenance.statement import FILE, make_statement
+    from trm_repro.runs.stamps import last_attempts
+    from trm_repro.training.state import Place
+    from trm_repro.training.verdict import as_text, judge
+
+    run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
+    folder = run.repository / "artifacts" / run.name
+    ran = last_attempts(run, "commands.jsonl")
+    lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
+    write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
+    write_json(folder / "manifest.json", build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults()))
+    write_bytes(folder / FILE, make_statement((folder / "manifest.json").read_bytes()))
+    if arguments.key:
+        print(signature.sign(folder / FILE, arguments.key), file=sys.stderr)
+    verdict = judge(Place.of(run, recipe, trm_dir), read_json(folder / "manifest.json"), run.name)
+    write_json(folder / "verdict.json", verdict.as_json())
+    print(as_text(verdict), file=sys.stderr)
+    print(verdict.verdict)
+    return 0 if verdict.sound else 4
+
+
+def knobs_and_defaults() -> dict[str, tuple[str, str]]:
+    """Each knob's value and its default, which env.sh prints to stdin."""
+    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
+    return {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
+
+
+def _handoff(arguments: argparse.Namespace) -> None:
+    from trm_repro.cli.run import write_report
+    from trm_repro.files import read_json, write_text
+    from trm_repro.provenance.arrange import arrange
+    from trm_repro.provenance.checklist import checklist
+    from trm_repro.runs.stamps import read_stamp
+
+    run = this_run()
+    folder = run.repository / "artifacts" / run.name
+    manifest = read_json(folder / "manifest.json")
+    if bundle := arguments.notebook_of:
+        from trm_repro.notebook.write import write_notebook
+        from trm_repro.provenance.bundle import read_bundle
+
+        write_notebook(read_bundle(bundle), folder / "notebook.ipynb")
+    published = read_stamp(run.path("07-publish"))
+    boxes = "".join(f"{box}\n" for box in checklist(manifest, locate, published.said if published else ""))
+    write_text(folder / "CHECKLIST.txt", boxes)
+    print(boxes, end="", file=sys.stderr)
+    for path in write_report(manifest, folder, verdict=folder / "verdict.json"):
+        print(path, file=sys.stderr)
+    for place in arrange(folder, manifest, locate):
+        print((folder / place).relative_to(run.repository), file=sys.stderr)
+
+
+def _estimate(arguments: argparse.Namespace) -> None:
+    from trm_repro.machine.estimate import estimate
+    from trm_repro.machine.hardware import gpus
+
+    most = int(os.environ.get("MAX_GPUS_TO_USE", "4"))
+    print(estimate(this_recipe(), gpus(), most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from trm_repro.machine.estimate import report
+    from trm_repro.machine.measure import measure
+
+    seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)
+    print(report(this_recipe(), seen, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+
+
+def _summary(arguments: argparse.Namespace) -> None:
+    from trm_repro.runs.summary import summary
+
+    print(summary(this_run(), locate))
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    from trm_repro.report.sweep import evaluate, markdown, read_sweep
+
+    sweep = read_sweep(RECIPES, arguments.name)
+    if arguments.what == "recipes":
+        print("\n".join(sweep.recipes))
+    elif arguments.what == "evaluate":
+        evaluate(sweep, Path.cwd())
+    else:
+        print(markdown(sweep, Path.cwd()), end="")
