@@ -43,6 +43,6 @@ def this_recipe() -> Recipe:
 
 def locate(path: str) -> Path:
     """The file that a path of a manifest means, from the root of the repository."""
-    from trm_repro.provenance.scrub import locate
+    from trm_repro.provenance import scrub
 
-    return locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))
+    return scrub.locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))
