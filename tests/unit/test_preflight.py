@@ -206,9 +206,12 @@ def test_a_program_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkey
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    monkeypatch.setattr(machine, "HUNG", set())
     began = time.monotonic()
     assert machine.gpus() == []
     assert time.monotonic() - began < 30
+    smi.write_text(smi.read_text().replace("exec sleep 60", ""))
+    assert machine.gpus() == [], "it is not asked again, so that nothing waits for it twice"
 
 
 def test_compilers_are_found_by_cuda_home_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

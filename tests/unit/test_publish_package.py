@@ -301,7 +301,8 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
         (lambda folder: (folder / "notes.txt").write_text("x"), "extra: notes.txt"),
         (lambda folder: (folder / "submission.json").write_text("{}"), "different: submission.json"),
         (lambda folder: (folder / COVER).write_bytes(b"x"), "different: dataset-cover-image.png"),
-        (lambda folder: (folder / "deep").mkdir(), "folders are not published"),
+        (lambda folder: (folder / ".gitattributes").write_text("x"), "extra: .gitattributes"),
+        (lambda folder: (folder / "deep").mkdir(), "extra: deep: a bundle has files only"),
         (lambda folder: (folder / "SHA256SUMS").write_text("abc\n"), "not a line of sha256sum"),
     ],
 )

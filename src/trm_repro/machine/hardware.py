@@ -1,7 +1,8 @@
 """What this machine has: GPUs, compilers, memory, disk. Measured when asked, nothing cached, nothing assumed.
 
 Sizes are bytes. What cannot be found out is None, never a guess. A program that does not answer in time counts as one that
-is not there: nvidia-smi hangs on a broken driver, and then neither a step nor a look at a training may hang with it.
+is not there, and is not asked again: nvidia-smi hangs on a broken driver, and no step and no look at a training may hang
+with it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MIB = 1 << 20  # nvidia-smi counts memory in MiB
 FIELDS = ("name", "memory.total", "driver_version", "compute_cap", "memory.used", "index", "utilization.gpu")
 NEW = "compute_cap"  # the field that old drivers do not know
 PATIENCE = 30.0  # seconds that a program has to answer
+HUNG: set[str] = set()  # programs that did not answer this process
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class Nvcc:
 
 def output(command: list[str]) -> str:
     """What a program prints; empty where it is missing, fails or does not answer in time."""
-    if not shutil.which(command[0]):
+    if command[0] in HUNG or not shutil.which(command[0]):
         return ""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         said, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
+        HUNG.add(command[0])
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # what hangs in a driver does not die of it
             process.wait(1)

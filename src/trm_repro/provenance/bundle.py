@@ -9,12 +9,12 @@ docs/format.md describes the files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.digests import Digest, difference, digest_files
+from trm_repro.digests import Digest, digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import read_json, write_text
 from trm_repro.provenance.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
@@ -24,6 +24,7 @@ KAGGLE_SUMS = "kaggle.sha256"
 METADATA = "dataset-metadata.json"
 COVER = "dataset-cover-image.png"
 SETTINGS = (METADATA, COVER)  # for Kaggle's eyes; never files of the published dataset
+FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
 FAITHFUL = "**A faithful reproduction**"
 UNFAITHFUL = "**NOT A FAITHFUL REPRODUCTION**"
 
@@ -108,19 +109,58 @@ def _write_sums(path: Path, files: list[Path]) -> None:
     write_text(path, "".join(f"{digests[file].sha256}  {file.name}\n" for file in sorted(files)))
 
 
-def read_sums(text: str) -> dict[str, str]:
-    """``SHA256SUMS`` as name → sha256.
+def file_problems(folder: Path, digests: Mapping[str, Digest], *, beside: Collection[str] = ()) -> list[str]:
+    """How the files of a bundle differ from ``SHA256SUMS``, and Kaggle's two from ``kaggle.sha256`` where they are.
 
-    Raises:
-        InvariantBroken: a line is not of that form.
+    Args:
+        folder: the bundle.
+        digests: of all files in it, by name.
+        beside: what may lie there without being of it.
     """
-    sums = {}
-    for line in text.splitlines():
-        sha256, separator, name = line.partition("  ")
-        if not separator or len(sha256) != 64 or "/" in name or name in ("", ".", ".."):
-            raise InvariantBroken(f"{SUMS}: not a line of sha256sum: {line!r}")
-        sums[name] = sha256
-    return sums
+    entries = {entry.name: entry for entry in folder.iterdir() if entry.name not in beside}
+    present = {name for name, entry in entries.items() if entry.is_file()}
+    lines = [f"extra: {name}: a bundle has files only" for name in sorted(entries.keys() - present)]
+    published = listed(folder / SUMS, lines)
+    settings = listed(folder / KAGGLE_SUMS, lines) if KAGGLE_SUMS in present else {}
+    for name in sorted(published.keys() | present - {SUMS}):
+        if name in SETTINGS and name not in published:
+            expected, source = settings.get(name), KAGGLE_SUMS
+        else:
+            expected, source = published.get(name), SUMS
+        lines += _comparison(name, expected, digests.get(name), source)
+    return lines
+
+
+def listed(path: Path, lines: list[str]) -> dict[str, str]:
+    """What a list of digests says; every departure from its one form is noted in ``lines``."""
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        lines.append(f"missing: {path.name}")
+        return {}
+    except UnicodeDecodeError:
+        lines.append(f"different: {path.name}: not a list of digests")
+        return {}
+    found = {}
+    for line in text.split("\n")[:-1]:
+        digest, name = line[:64], line[66:]
+        if line[64:66] != "  " or not name or digest.strip("0123456789abcdef"):
+            lines.append(f"different: {path.name}: not a line of sha256sum: {line!r}")
+        else:
+            found[name] = digest
+    if not lines and text != "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())):
+        lines.append(f"different: {path.name}: its lines are not sorted, repeated, or not ended")
+    return found
+
+
+def _comparison(name: str, expected: str | None, found: Digest | None, source: str) -> list[str]:
+    if expected is None:
+        return [f"extra: {name}: {source} does not list it"]
+    if found is None:
+        return [f"missing: {name}: {source} lists it"]
+    if found.sha256 != expected:
+        return [f"different: {name}: {source} expects sha256 {expected}, found {found.sha256} ({found.bytes} bytes)"]
+    return []
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -137,11 +177,8 @@ def read_bundle(folder: Path) -> Bundle:
         raise MissingPrerequisite(
             f"{folder}: not a bundle, {', '.join(missing)} missing", hint="make it with: trm-repro publish package"
         )
-    problems = [f"{path.name}: folders are not published" for path in sorted(folder.iterdir()) if path.is_dir()]
     digests = {path.name: digest for path, digest in digest_files(p for p in folder.iterdir() if p.is_file()).items()}
-    settings = {name: digests.pop(name) for name in SETTINGS}
-    problems += sums_problems(folder / KAGGLE_SUMS, settings)
-    problems += sums_problems(folder / SUMS, {name: digest for name, digest in digests.items() if name != SUMS})
+    problems = file_problems(folder, digests)
     metadata, manifest = read_json(folder / METADATA), read_json(folder / "manifest.json")
     problems += _wrong_metadata(metadata, folder) + _wrong_card((folder / "README.md").read_text(), manifest)
     if problems:
@@ -149,15 +186,7 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems),
             hint="a bundle is never repaired by hand; make it again with: trm-repro publish package",
         )
-    return Bundle(folder, metadata, manifest, dict(sorted(digests.items())))
-
-
-def sums_problems(path: Path, found: Mapping[str, Digest]) -> list[str]:
-    """How files differ from a list of their digests."""
-    sums = read_sums(path.read_text())
-    return difference(
-        {name: Digest(sha256, found[name].bytes if name in found else 0) for name, sha256 in sums.items()}, found
-    )
+    return Bundle(folder, metadata, manifest, {name: digests[name] for name in sorted(digests.keys() - {*SETTINGS})})
 
 
 def _wrong_metadata(metadata: dict[str, Any], folder: Path) -> list[str]:

@@ -86,14 +86,14 @@ def _nested(words: Iterable[str]) -> dict[str, Any]:
 
 def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration whose ``${.key}`` are what stands beside them under that key, as Hydra fills them in."""
-    return {
-        key: _filled(value)
-        if isinstance(value, dict)
-        else values[found[1]]
-        if isinstance(value, str) and (found := REFERENCE.fullmatch(value))
-        else value
-        for key, value in values.items()
-    }
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _filled(value)
+        found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        return values[found[1]] if found else value
+
+    return {key: filled(value) for key, value in values.items()}
 
 
 def known_config(config: str | None) -> dict[str, Any]:

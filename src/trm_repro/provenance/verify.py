@@ -15,21 +15,20 @@ import contextlib
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm_repro.digests import Digest, digest_files
+from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
-from trm_repro.provenance.bundle import KAGGLE_SUMS, SETTINGS, SUMS
+from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems, listed
 from trm_repro.provenance.checks import Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import FILE as MANIFEST
 
 VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
 EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}
-FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,10 @@ def verify(
             digests = {
                 path.name: digest for path, digest in digest_files(filter(Path.is_file, folder.iterdir())).items()
             }
-            files = check_files(folder, digests)
-            if files.outcome != "ok":
-                return Answer((files,))
+            if lines := file_problems(folder, digests, beside=FURNITURE):
+                return Answer((Finding("files", "wrong", tuple(lines)),))
+            count = len(listed(folder / SUMS, lines))
+            files = Finding("files", "ok", (f"{count} files are what {SUMS} says, and no other is there",))
             return Answer((files, *_checks(Context(folder, digests, signers, expected, attestation))))
     except MissingPrerequisite as error:
         return _cannot_tell(_said(error))
@@ -159,60 +159,10 @@ def opened(path: Path) -> Iterator[Path]:
             else:
                 with tarfile.open(path) as archive:
                     archive.extractall(folder, filter="data")
+                    while archive.fileobj and archive.fileobj.read(1 << 20):
+                        pass  # to its end, where gzip's own digest is
         except Exception as error:  # every decompressor has errors of its own
             room = "TMPDIR can name a place with more room" if isinstance(error, OSError) and error.errno else None
             raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}", hint=room) from None
         inside = list(folder.iterdir())
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
-
-
-def check_files(folder: Path, digests: Mapping[str, Digest]) -> Finding:
-    """Compares the files of a bundle with ``SHA256SUMS``, and Kaggle's two with ``kaggle.sha256`` where they are."""
-    entries = {entry.name: entry for entry in folder.iterdir() if entry.name not in FURNITURE}
-    present = {name for name, entry in entries.items() if entry.is_file()}
-    lines = [f"extra: {name}: a bundle has files only" for name in sorted(entries.keys() - present)]
-    listed = _listed(folder / SUMS, lines)
-    settings = _listed(folder / KAGGLE_SUMS, lines) if KAGGLE_SUMS in present else {}
-    for name in sorted(listed.keys() | present - {SUMS}):
-        if name in SETTINGS and name not in listed:
-            expected, source = settings.get(name), KAGGLE_SUMS
-        else:
-            expected, source = listed.get(name), SUMS
-        lines += _comparison(name, expected, digests.get(name), source)
-    return (
-        Finding("files", "wrong", tuple(lines))
-        if lines
-        else Finding("files", "ok", (f"{len(listed)} files are what {SUMS} says, and no other is there",))
-    )
-
-
-def _listed(path: Path, lines: list[str]) -> dict[str, str]:
-    """What a list of digests says; every departure from its one form is noted in ``lines``."""
-    try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        lines.append(f"missing: {path.name}")
-        return {}
-    except UnicodeDecodeError:
-        lines.append(f"different: {path.name}: not a list of digests")
-        return {}
-    listed = {}
-    for line in text.split("\n")[:-1]:
-        digest, name = line[:64], line[66:]
-        if line[64:66] != "  " or not name or digest.strip("0123456789abcdef"):
-            lines.append(f"different: {path.name}: not a line of sha256sum: {line!r}")
-        else:
-            listed[name] = digest
-    if not lines and text != "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())):
-        lines.append(f"different: {path.name}: its lines are not sorted, repeated, or not ended")
-    return listed
-
-
-def _comparison(name: str, expected: str | None, found: Digest | None, source: str) -> list[str]:
-    if expected is None:
-        return [f"extra: {name}: {source} does not list it"]
-    if found is None:
-        return [f"missing: {name}: {source} lists it"]
-    if found.sha256 != expected:
-        return [f"different: {name}: {source} expects sha256 {expected}, found {found.sha256} ({found.bytes} bytes)"]
-    return []

@@ -18,7 +18,7 @@ from trm_repro.digests import digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
-from trm_repro.provenance.bundle import SETTINGS, SUMS, sums_problems
+from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
 from trm_repro.provenance.tensors import read_checkpoint
 
 TABLE = "puzzle_emb.weights"
@@ -184,10 +184,8 @@ def _check_sums(folder: Path) -> list[str]:
     """Compares a bundle's files with its list of digests."""
     if not (folder / SUMS).is_file():
         return [f"there is no {SUMS}: that these are the published bytes cannot be checked"]
-    leave = {SUMS, ".gitattributes", *SETTINGS}
-    files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in leave]
-    found = {path.relative_to(folder).as_posix(): digest for path, digest in digest_files(files).items()}
-    if wrong := sums_problems(folder / SUMS, found):
+    digests = {path.name: digest for path, digest in digest_files(filter(Path.is_file, folder.iterdir())).items()}
+    if wrong := file_problems(folder, digests, beside=FURNITURE):
         raise InvariantBroken(
             f"what came is not what {SUMS} lists:\n" + "\n".join(f"  {line}" for line in wrong),
             hint=f"remove {folder} and fetch it again; if it stays so, the publication is damaged",
