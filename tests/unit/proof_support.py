@@ -22,8 +22,9 @@ from trm_repro.provenance.statement import make_statement
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.packing import checkpoint_steps
 from trm_repro.runs.records import append
-from trm_repro.runs.schedule import Settings, checkpoint_steps
+from trm_repro.runs.schedule import Settings
 from trm_repro.runs.stamps import Run
 
 HERE = Path(__file__).parents[2]

@@ -199,20 +199,25 @@ def _info(arguments: argparse.Namespace) -> None:
 def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.errors import InvariantBroken
-    from trm_repro.runs.schedule import checkpoint_bytes, checkpoint_steps, planned_steps
+    from trm_repro.runs.packing import checkpoint_steps
+    from trm_repro.runs.schedule import checkpoint_bytes, planned_steps
 
     facts = []
     for split in splits:
         counts = f"{len(split.group_indices) - 1:,} groups, {len(split.puzzle_identifiers):,} puzzles"
         facts.append((split.name, f"{counts}, {len(split.inputs):,} examples of {split.inputs.shape[1]} tokens"))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    identifiers, vocabulary = splits[0].metadata["num_puzzle_identifiers"], splits[0].metadata["vocab_size"]
+    train = splits[0].metadata
+    identifiers, vocabulary = train["num_puzzle_identifiers"], train["vocab_size"]
     facts += [("identifiers", f"{identifiers:,}, with <blank>"), ("on disk", f"{size:,} bytes")]
     if settings is None:
         return facts
     bytes_each = checkpoint_bytes(identifiers, vocabulary, settings)
     training = f"{settings.epochs:,} epochs, batches of {settings.global_batch_size}, an evaluation every "
     count = settings.epochs // settings.eval_interval
+    planned = planned_steps(
+        settings.epochs, train["total_groups"], train["mean_puzzle_examples"], settings.global_batch_size
+    )
     try:
         named = ", ".join(f"step_{step}" for step in checkpoint_steps(splits[0], settings))
     except InvariantBroken as error:
@@ -220,7 +225,7 @@ def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, 
     return [
         *facts,
         ("training", f"{training}{settings.eval_interval:,} epochs"),
-        ("steps planned", f"{planned_steps(splits[0].metadata, settings):,}"),
+        ("steps planned", f"{planned:,}"),
         ("checkpoints", named),
         ("a checkpoint", f"{bytes_each:,} bytes, {count} of them {count * bytes_each:,}"),
     ]

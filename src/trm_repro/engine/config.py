@@ -191,10 +191,6 @@ class PretrainConfig(_Strict):
         assert self.checkpoint_path is not None
         return Path(self.checkpoint_path)
 
-    def total_steps(self, data: Metadata) -> int:
-        """Upstream's estimate of the number of batches: the schedule's length, and the last one that trains."""
-        return int(self.epochs * data.total_groups * data.mean_puzzle_examples / self.global_batch_size)
-
 
 def parse(values: Mapping[str, Any]) -> PretrainConfig:
     """The validated configuration.
