@@ -22,6 +22,7 @@ from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain
 from trm_repro.engine.data import Split
 from trm_repro.engine.evaluate import Predictions, save_predictions
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.runs.checkpoints import checkpoints
 
 SMALL = {"global_batch_size": 16, "evaluators": [{"name": "arc@ARC"}], "epochs": 2, "eval_interval": 1}
 
@@ -42,7 +43,7 @@ def trained(data, tmp_path_factory):
 
 
 def steps(folder):
-    return [str(path) for path in checkpoint.steps_in(folder).values()]
+    return [str(path) for path in checkpoints(folder)]
 
 
 def call(*arguments):

@@ -33,6 +33,7 @@ from trm_repro.engine.checkpoint import read_weights
 from trm_repro.engine.config import read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
+from trm_repro.runs.checkpoints import checkpoints, final_checkpoint, step_of
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def finish(data, folder, **changes):
 
 
 def last(folder):
-    return read_weights(list(checkpoint.steps_in(folder).values())[-1])
+    return read_weights(final_checkpoint(folder))
 
 
 # --- many processes --------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def test_training_learns(data, tmp_path):
 def test_what_a_run_leaves(data, tmp_path):
     run(tmp_path, arguments(data, "a run"))
     folder = tmp_path / "checkpoints/Toy-ACT-torch/a run"
-    steps = checkpoint.steps_in(folder)
+    steps = checkpoints(folder)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints"}, "Hydra leaves nothing"
     assert {path.name for path in folder.iterdir()} == {
         "all_config.yaml",
@@ -116,7 +117,7 @@ def test_what_a_run_leaves(data, tmp_path):
         "metrics.jsonl",
         "training_state",
         "trm.py",
-        *(path.name for path in steps.values()),
+        *(path.name for path in steps),
     }
     saved = yaml.safe_load((folder / "all_config.yaml").read_text())
     assert saved["arch"]["hidden_size"] == 16 and saved["lr"] == 0.01 and saved["run_name"] == "a run"
@@ -124,12 +125,12 @@ def test_what_a_run_leaves(data, tmp_path):
     assert log[0] == {"step": 0, "num_params": sum(v.numel() for k, v in last(folder).items() if is_parameter(k))}
     assert list(log[1]) == ["step", *(f"train/{name}" for name in train.METRICS), "train/lr"]
     evaluations = [line for line in log if "all.accuracy" in line]
-    assert [line["step"] for line in evaluations] == list(steps)
+    assert [line["step"] for line in evaluations] == [step_of(path) for path in steps]
     expected = ["all.accuracy", "all.exact_accuracy", "all.lm_loss", "all.q_halt_accuracy", "all.q_halt_loss"]
     assert list(evaluations[0]) == ["step", *expected, "all.steps"]
     checked = subprocess.run(["sha256sum", "-c", str(folder / "identifiers.sha256")], cwd=data, capture_output=True)
     assert checked.returncode == 0
-    saved = torch.load(next(iter(steps.values())), weights_only=True)
+    saved = torch.load(steps[0], weights_only=True)
     assert all(key.startswith("model.inner.") for key in saved)
 
 
@@ -161,7 +162,7 @@ def test_sudoku(tmp_path, arch):
 
 def test_training_without_evaluation_saves_all_the_same(data, tmp_path):
     finish(data, tmp_path / "run", evaluate=False)
-    assert len(checkpoint.steps_in(tmp_path / "run")) == 2
+    assert len(checkpoints(tmp_path / "run")) == 2
     assert not any("all.accuracy" in line for line in metrics(tmp_path / "run"))
 
 
@@ -215,7 +216,7 @@ def test_memory_savers_change_rounding_only(changes):
 def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, changes):
     with pytest.raises(UsageError, match="fill no batch of"):
         finish(data, tmp_path / "run", **changes)
-    assert not checkpoint.steps_in(tmp_path / "run")
+    assert not checkpoints(tmp_path / "run")
 
 
 def test_accumulation_must_divide_the_batch():
@@ -230,7 +231,7 @@ def test_accumulation_must_divide_the_batch():
 def base(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base") / "run"
     finish(data, folder)
-    return list(checkpoint.steps_in(folder).values())[-1]
+    return final_checkpoint(folder)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -494,7 +495,7 @@ def test_a_run_that_breaks_right_before_an_evaluation_stops_there(data, tmp_path
     changes = {"lr": 1e30, "lr_warmup_steps": 0, "global_batch_size": 40, "eval_interval": 2}
     with pytest.raises(ReproError, match=r"answers are not finite numbers: all\.lm_loss"):
         finish(data, tmp_path / "run", **changes)
-    assert not checkpoint.steps_in(tmp_path / "run")
+    assert not checkpoints(tmp_path / "run")
 
 
 def test_test_data_of_other_puzzles_is_refused(data, tmp_path):

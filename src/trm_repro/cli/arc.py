@@ -199,6 +199,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.errors import InvariantBroken
+    from trm_repro.runs.checkpoints import checkpoint_name
     from trm_repro.runs.packing import checkpoint_steps
     from trm_repro.runs.schedule import checkpoint_bytes, planned_steps
 
@@ -219,7 +220,7 @@ def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, 
         settings.epochs, train["total_groups"], train["mean_puzzle_examples"], settings.global_batch_size
     )
     try:
-        named = ", ".join(f"step_{step}" for step in checkpoint_steps(splits[0], settings))
+        named = ", ".join(map(checkpoint_name, checkpoint_steps(splits[0], settings)))
     except InvariantBroken as error:
         named = f"{count}, of numbers that cannot be told beforehand ({error})"
     return [

@@ -164,12 +164,6 @@ def _new_table(old: Tensor, rows: int, policy: str) -> Tensor:
     return mean + truncated_normal((rows, old.shape[1]), std=1.0) * old.std(0, keepdim=True)
 
 
-def steps_in(folder: Path) -> dict[int, Path]:
-    """What is named ``step_<N>`` in ``folder``, by N, ascending."""
-    names = ((re.fullmatch(r"step_(\d+)", path.name), path) for path in folder.glob("step_*"))
-    return dict(sorted((int(match[1]), path) for match, path in names if match))
-
-
 class TrainingStates:
     """The training states of a run.
 

@@ -24,6 +24,7 @@ from trm_repro.engine.evaluate import answer
 from trm_repro.engine.loss import IGNORE
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.runs.checkpoints import CONFIG
 
 ARC_SEQ_LEN = 900
 
@@ -50,7 +51,7 @@ def load_checkpoint(
         InvariantBroken: it is no checkpoint of the model that the configuration describes.
     """
     path = Path(path)
-    arch = read_arch(config or path.parent / "all_config.yaml")
+    arch = read_arch(config or path.parent / CONFIG)
     if forward_dtype:
         arch.forward_dtype = forward_dtype
     weights = checkpoint.read_weights(path)

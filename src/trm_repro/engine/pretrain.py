@@ -35,6 +35,8 @@ from trm_repro.engine.train import Training
 from trm_repro.engine.world import World, join
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.files import remove_staged, staged, write_text
+from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluation_name
+from trm_repro.runs.metrics import FILE as METRICS
 
 
 class Run:
@@ -150,7 +152,7 @@ class Run:
             if self.test:
                 self._evaluate(self.test, iteration, bar)
             if self.world.leads and (config.checkpoint_every_eval or iteration == config.iterations):
-                self._save_weights(config.folder / f"step_{self.training.step}")
+                self._save_weights(config.folder / checkpoint_name(self.training.step))
 
     def _save_weights(self, path: Path) -> None:
         checkpoint.save_weights(path, self.model.state_dict(), compiled=self.compiled)
@@ -184,7 +186,7 @@ class Run:
             self.evaluator.begin()
             for part in parts:
                 self.evaluator.add(part)
-            metrics |= self.evaluator.result(config.folder / f"evaluator_ARC_step_{step}")
+            metrics |= self.evaluator.result(config.folder / evaluation_name(step))
             if config.keep_checkpoints and self.evaluator.config.aggregated_voting:
                 save_predictions(self._votes(iteration), parts, test)
         if self.log:
@@ -202,7 +204,7 @@ class Run:
             "preds": torch.from_numpy(predictions.preds.astype("int32")),
             "q_halt_logits": torch.from_numpy(predictions.q_halt_logits),
         }
-        path = self.config.folder / f"step_{self.training.step}_all_preds.{self.world.rank}"
+        path = self.config.folder / f"{checkpoint_name(self.training.step)}_all_preds.{self.world.rank}"
         with staged(path) as temporary:
             torch.save({name: arrays[name] for name in self.config.eval_save_outputs}, temporary)
 
@@ -250,13 +252,13 @@ class Run:
         newest = self.states.newest()
         return (
             newest.name if newest else None,
-            bool(checkpoint.steps_in(self.config.folder)),
+            bool(checkpoints(self.config.folder)),
             self.states.folder.exists(),
         )
 
     def _start_log(self) -> None:
         config = self.config
-        path = Path(os.environ.get("TRM_REPRO_METRICS") or config.folder / "metrics.jsonl")
+        path = Path(os.environ.get("TRM_REPRO_METRICS") or config.folder / METRICS)
         self.log = MetricsLog(
             path,
             wandb_run(
@@ -276,7 +278,7 @@ class Run:
         self.log.rewind(0)
         if self.config.keep_checkpoints:
             self.states.folder.mkdir(parents=True)  # a folder without one cannot be resumed, and is never begun again
-        write_text(folder / "all_config.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
+        write_text(folder / CONFIG, yaml.safe_dump(self.config.model_dump(mode="json")))
         for module, name in ((model_source, "trm.py"), (loss, "losses.py")):
             shutil.copyfile(str(module.__file__), folder / name)
         identifiers = self.data.folder / "identifiers.json"

@@ -29,9 +29,9 @@ from trm_repro.engine.predict import load_checkpoint
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
+from trm_repro.runs.checkpoints import CONFIG
 
 HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
-CONFIG_NAME = "all_config.yaml"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def locate(name: str, *, configured: bool = False) -> Path:
     try:
         path = fetch(Path(match["file"]).name)
         if not configured:
-            fetch(CONFIG_NAME)
+            fetch(CONFIG)
         for identifiers in ("identifiers.sha256", "identifiers.json"):
             with contextlib.suppress(EntryNotFoundError):
                 fetch(identifiers)
@@ -123,7 +123,7 @@ def check_arch(arch: ArchConfig, expected: Mapping[str, str]) -> None:
             raise UsageError(f"arch.{key}: {text!r} is no value") from None
         if value != have[key]:
             raise UsageError(
-                f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG_NAME}, you expect {text}",
+                f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG}, you expect {text}",
                 hint="cycle counts leave no trace in a checkpoint; its configuration is believed, so drop the option",
             )
 
@@ -169,7 +169,7 @@ def run(
     parts: list[Predictions] = []
     for name in checkpoints:
         path = locate(name, configured=config is not None)
-        trained = read_arch(config or path.parent / CONFIG_NAME)
+        trained = read_arch(config or path.parent / CONFIG)
         check_arch(trained, arch)
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
         if model.config.vocab_size != split.metadata.vocab_size:

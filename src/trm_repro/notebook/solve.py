@@ -24,6 +24,7 @@ from trm_repro.arc.scoring import Submission, Votes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
+from trm_repro.runs.checkpoints import CONFIG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from trm_repro.engine.data import Split
     from trm_repro.engine.model import TRM
 
-CONFIG = "all_config.yaml"
 NOT_ANSWERED = [[0]]  # what a test input gets that the time did not suffice for
 LARGEST_EPOCHS = 10**6  # fine-tuning ends with the time; this many epochs are never reached
 

@@ -17,7 +17,7 @@ import yaml
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.checkpoints import CONFIG, checkpoints
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations, read_tail, series
 from trm_repro.runs.schedule import Settings, checkpoint_bytes, planned_steps
@@ -144,7 +144,7 @@ def disk_plan(place: Place) -> Plan | None:
 
 def configuration(folder: Path) -> dict[str, Any] | None:
     """The ``all_config.yaml`` that a training writes when it starts; None where there is none."""
-    path = folder / "all_config.yaml"
+    path = folder / CONFIG
     return dict(yaml.safe_load(path.read_text())) if path.exists() else None
 
 
@@ -157,9 +157,5 @@ def _settings(config: dict[str, Any]) -> Settings:
 def last_step(state: State) -> str:
     """Where the training was last seen, such as ``step 1,200 of 722,098``."""
     where = f"step {state.step:,}" + (f" of {state.total:,}" if state.total else "")
-    kept = (
-        f"; its last checkpoint is step_{step_of(state.checkpoints[-1])}"
-        if state.checkpoints
-        else "; no checkpoint yet"
-    )
+    kept = f"; its last checkpoint is {state.checkpoints[-1].name}" if state.checkpoints else "; no checkpoint yet"
     return where + kept
