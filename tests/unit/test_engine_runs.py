@@ -30,7 +30,7 @@ from engine_support import (
 
 from trm_repro.engine import checkpoint, lora, pretrain, train
 from trm_repro.engine.checkpoint import read_weights
-from trm_repro.engine.config import read_arch
+from trm_repro.engine.config import ArchConfig, PretrainConfig, read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.runs.checkpoints import checkpoints, final_checkpoint, step_of
@@ -139,9 +139,7 @@ def is_parameter(key):
 
 
 def test_arc_checkpoints_have_the_size_of_upstreams(tmp_path):
-    from trm_repro.engine.model import TRM, ModelConfig
-
-    model = TRM(ModelConfig(vocab_size=12, seq_len=900, num_puzzle_identifiers=10))
+    model = ArchConfig().build(vocab_size=12, seq_len=900, num_puzzle_identifiers=10)
     assert sum(p.numel() for p in model.parameters()) == 6_829_058
     payload = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     assert payload == 27_318_280 + 2048 * 10 and len(model.state_dict()) == 15
@@ -398,6 +396,14 @@ def test_upstreams_own_command_line_is_accepted():
     assert {key: getattr(parsed, key) for key in expected} == expected
     assert parsed.arch.puzzle_emb_ndim == 512 and parsed.arch.forward_dtype == "bfloat16"
     assert [entry.name for entry in parsed.evaluators] == ["arc@ARC"]
+
+
+def test_the_defaults_are_those_of_upstreams_files():
+    values = compose()
+    assert values["arch"] == ArchConfig().model_dump()
+    ours = {key: field.default for key, field in PretrainConfig.model_fields.items() if not field.is_required()}
+    theirs = {key: values.get(key, default) for key, default in ours.items()}
+    assert theirs == ours | {"evaluators": [{"name": "arc@ARC"}], "eval_interval": 10_000}
 
 
 @pytest.mark.parametrize("key", ["run_name=x", "load_checkpoint=x", "checkpoint_path=x"])

@@ -12,15 +12,14 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from trm_repro.arc.scoring import PASS_KS
 from trm_repro.engine import lora
-from trm_repro.engine.data import Metadata
 from trm_repro.engine.loss import LOG_PROBABILITIES
 from trm_repro.engine.model import TRM, ModelConfig
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 
 ARCH_NAME = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
 LOSS_NAME = "losses@ACTLossHead"
-MODEL_KEYS = tuple(k for k in ModelConfig.__dataclass_fields__ if k not in Metadata.__dataclass_fields__)
 
 
 class _Strict(pydantic.BaseModel):
@@ -42,7 +41,7 @@ class LossConfig(_Strict):
 
 
 class ArchConfig(_Strict):
-    """``arch``: the model, its loss, and adapters."""
+    """``arch``: the model, its loss, and adapters. The defaults are those of ``config/arch/trm.yaml``, upstream's."""
 
     name: Literal["recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"] = ARCH_NAME  # type: ignore[assignment]
     loss: LossConfig = LossConfig()
@@ -75,12 +74,14 @@ class ArchConfig(_Strict):
             raise ValueError("only True is supported: halting looks at q_halt alone (upstream crashes with False)")
         return value
 
+    def sized(self, vocab_size: int, seq_len: int, num_puzzle_identifiers: int) -> ModelConfig:
+        """The model's own part of it, for puzzles of a kind and number."""
+        values = {key: getattr(self, key) for key in ModelConfig.__dataclass_fields__ if key in ArchConfig.model_fields}
+        return ModelConfig(vocab_size, seq_len, num_puzzle_identifiers, **values)
+
     def build(self, vocab_size: int, seq_len: int, num_puzzle_identifiers: int) -> TRM:
-        """A freshly initialised model, with adapters if the configuration has some."""
-        values = {key: getattr(self, key) for key in MODEL_KEYS}
-        return TRM(
-            ModelConfig(vocab_size=vocab_size, seq_len=seq_len, num_puzzle_identifiers=num_puzzle_identifiers, **values)
-        )
+        """A freshly initialised model, without adapters."""
+        return TRM(self.sized(vocab_size, seq_len, num_puzzle_identifiers))
 
     def adapt(self, model: TRM) -> None:
         """Adds the adapters that the configuration asks for."""
@@ -101,7 +102,7 @@ class EvaluatorConfig(_Strict):
 
     name: Literal["arc@ARC"]
     submission_K: int = pydantic.Field(2, ge=1)
-    pass_Ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    pass_Ks: tuple[int, ...] = PASS_KS
     aggregated_voting: bool = True
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from trm_repro import progress
-from trm_repro.arc.scoring import wilson
+from trm_repro.arc.scoring import PASS_KS, wilson
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Split, evaluation_batches
@@ -55,7 +55,7 @@ class Request:
     one_batch: bool = False
     save_outputs: bool = False
     submission_k: int = 2
-    pass_ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    pass_ks: tuple[int, ...] = PASS_KS
     max_augmentations: int | None = None
 
     def __post_init__(self) -> None:
