@@ -217,11 +217,10 @@ def test_every_task_is_predicted_before_any_task_is_predicted_twice(dataset: Pat
     from trm_repro.engine.data import Split
 
     split = Split(dataset, "test")
-    puzzle, order = solve._order(split)
+    order = solve._order(split)
     originals = sum(len(entry["test"]) for entry in read_json(dataset / "test_puzzles.json").values())
-    first = {
-        read_json(dataset / "identifiers.json")[split.puzzle_identifiers[puzzle[row]]] for row in order[:originals]
-    }
+    names = read_json(dataset / "identifiers.json")
+    first = {names[number] for number in split.puzzle_identifiers[split.puzzles(order[:originals])]}
     assert first == {KNOWN, UNKNOWN}
     assert sorted(order) == list(range(len(split.inputs)))
 

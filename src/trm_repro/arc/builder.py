@@ -27,6 +27,7 @@ import numpy.typing as npt
 from trm_repro import progress
 from trm_repro.arc import augment, blocks, canvas, draws
 from trm_repro.arc.grids import CELLS, PAD, VOCABULARY
+from trm_repro.arc.layout import BLANK
 from trm_repro.arc.plan import Numbering, Options, Plan, Planned, draw_plan, number
 from trm_repro.arc.staging import require_space, staged_folder
 from trm_repro.arc.tasks import read_tasks
@@ -87,7 +88,7 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
 def _write_identifiers(path: Path, numbering: Numbering, start: int) -> None:
     """Writes identifiers.json: the names by number, as ``json.dump`` would."""
     with path.open("wb") as file:
-        file.write(b"[" + b", ".join([b'"<blank>"'] * start))
+        file.write(b"[" + b", ".join([json.dumps(BLANK).encode()] * start))
         for task, codes in numbering.new:
             if len(codes):
                 file.write(b", " + augment.json_names(task, codes))

@@ -21,6 +21,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import read_json
 
 SPLITS = ("train", "test")
+BLANK = "<blank>"  # the name of the first identifier, which padding has, and the boards of Sudoku and Maze
 
 
 @dataclass(frozen=True)

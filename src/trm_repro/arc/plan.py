@@ -17,9 +17,8 @@ import numpy.typing as npt
 from trm_repro import progress
 from trm_repro.arc import canvas, draws
 from trm_repro.arc.canvas import Packed
+from trm_repro.arc.layout import SPLITS
 from trm_repro.arc.tasks import Task
-
-SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)

@@ -233,10 +233,10 @@ def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, 
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.picture import draw, variants
+    from trm_repro.arc.picture import variants, write_variants
 
     output = arguments.output or Path(f"{arguments.task}.png")
-    draw(variants(arguments.folder, arguments.task, arguments.augmentations), output)
+    write_variants(variants(arguments.folder, arguments.task, arguments.augmentations), output)
     print(output)
 
 

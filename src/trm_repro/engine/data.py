@@ -93,6 +93,10 @@ class Split:
         """The digest of the file with the inputs: what tells this split from others."""
         return digest_file(self.folder / self.name / "all__inputs.npy").sha256
 
+    def puzzles(self, examples: Indices) -> Indices:
+        """The puzzle that each of the given examples belongs to."""
+        return np.searchsorted(self.puzzle_indices, examples, side="right") - 1
+
     def batch(self, examples: Indices, size: int) -> Batch:
         """The given examples as a batch of ``size`` rows, padded with blank rows, labels to ignore turned to −100."""
         facts = self.metadata
@@ -102,7 +106,7 @@ class Split:
         rows = slice(0, len(examples))
         inputs[rows] = self.inputs[examples]
         labels[rows] = self.labels[examples]
-        identifiers[rows] = self.puzzle_identifiers[np.searchsorted(self.puzzle_indices, examples, side="right") - 1]
+        identifiers[rows] = self.puzzle_identifiers[self.puzzles(examples)]
         if facts.ignore_label_id is not None:
             labels[labels == facts.ignore_label_id] = IGNORE
         return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), torch.from_numpy(identifiers))

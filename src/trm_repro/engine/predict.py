@@ -15,24 +15,22 @@ import numpy as np
 import torch
 
 from trm_repro.arc import augment
-from trm_repro.arc.grids import encode, parse_grid
+from trm_repro.arc.grids import CELLS, encode, parse_grid
 from trm_repro.arc.scoring import Submission, Votes
 from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import read_arch
-from trm_repro.engine.evaluate import answer
+from trm_repro.engine.evaluate import Predictions, answer
 from trm_repro.engine.loss import IGNORE
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.runs.checkpoints import CONFIG
 
-ARC_SEQ_LEN = 900
-
 
 def load_checkpoint(
     path: str | Path,
     *,
-    seq_len: int = ARC_SEQ_LEN,
+    seq_len: int = CELLS,
     device: str | torch.device = "cpu",
     forward_dtype: str | None = None,
     config: Path | None = None,
@@ -116,6 +114,6 @@ def predict(
         inputs = np.stack([tokens for _, tokens in some])
         tokens = torch.from_numpy(inputs.astype(np.int32))
         batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
-        logits, q_halt = answer(model, batch)
-        votes.add(numbers, inputs, logits.argmax(-1).to(torch.uint8).cpu().numpy(), q_halt.float().cpu().numpy())
+        found = Predictions.of(np.arange(len(some)), *answer(model, batch))
+        votes.add(numbers, inputs, found.preds, found.q_halt_logits)
     return votes.submission(attempts)

@@ -27,7 +27,7 @@ from trm_repro.engine.checkpoint import TrainingStates
 from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse, same_run
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
-from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
 from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.log import MetricsLog, wandb_run
 from trm_repro.engine.model import TRM
@@ -183,12 +183,12 @@ class Run:
         )
         parts = world.collect(predictions)
         if self.evaluator:
+            voting = Predictions.join(parts)
             self.evaluator.begin()
-            for part in parts:
-                self.evaluator.add(part)
+            self.evaluator.add(voting)
             metrics |= self.evaluator.result(config.folder / evaluation_name(step))
             if config.keep_checkpoints and self.evaluator.config.aggregated_voting:
-                save_predictions(self._votes(iteration), parts, test)
+                save_predictions(self._votes(iteration), voting, test)
         if self.log:
             self.log.write(step, metrics)
         if config.eval_save_outputs:

@@ -166,7 +166,6 @@ def run(
     """
     split = Split(request.dataset, "test")
     evaluations = []
-    parts: list[Predictions] = []
     for name in checkpoints:
         path = locate(name, configured=config is not None)
         trained = read_arch(config or path.parent / CONFIG)
@@ -178,17 +177,17 @@ def run(
             )
         known = check_identifiers(path, model, split)
         metrics, own = _evaluate(model, trained.loss.loss_type, split, request, world, path.name)
-        parts = world.collect(own)
-        evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, "metrics": metrics, "parts": parts})
+        if parts := world.collect(own):
+            whole = {"metrics": metrics, "predictions": Predictions.join(parts)}
+            evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, **whole})
     return finish(request, split, evaluations) if world.leads else {}
 
 
 def rescore(request: Request, files: Sequence[Path]) -> dict[str, Any]:
     """The same from saved predictions, without a model."""
     split = Split(request.dataset, "test")
-    return finish(
-        request, split, [{"checkpoint": str(file), "parts": [read_predictions(file, split)]} for file in files]
-    )
+    evaluations = [{"checkpoint": str(file), "predictions": read_predictions(file, split)} for file in files]
+    return finish(request, split, evaluations)
 
 
 def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -197,18 +196,17 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     together = _evaluator(request, split) if is_arc else None
     results: list[dict[str, Any]] = []
     for number, evaluation in enumerate(evaluations):
-        parts = evaluation.pop("parts")
+        predictions = evaluation.pop("predictions")
         folder = request.output if len(evaluations) == 1 else request.output / str(number)
-        result = {**evaluation, **_accuracies(split, parts, independent=not is_arc)}
+        result = {**evaluation, **_accuracies(split, predictions, independent=not is_arc)}
         if is_arc:
+            assert together is not None
             alone = _evaluator(request, split)
-            for part in parts:
-                alone.add(part)
-                assert together is not None
-                together.add(part)
+            for evaluator in (alone, together):
+                evaluator.add(predictions)
             result["vote"] = _vote(alone, request, folder)
         if request.save_outputs:
-            save_predictions(folder / "predictions.npz", parts, split)
+            save_predictions(folder / "predictions.npz", predictions, split)
         results.append(result)
     report: dict[str, Any] = {
         "dataset": str(request.dataset),
@@ -244,23 +242,22 @@ def _evaluator(request: Request, split: Split) -> ArcEvaluator:
     )
 
 
-def _accuracies(split: Split, parts: Sequence[Predictions], *, independent: bool) -> dict[str, Any]:
+def _accuracies(split: Split, predictions: Predictions, *, independent: bool) -> dict[str, Any]:
     """Mean token accuracy of the examples, and exact accuracy, from the predictions."""
     accuracy, exact, counted = 0.0, 0, 0
-    for part in parts:
-        for start in range(0, len(part.examples), 4096):
-            rows = slice(start, start + 4096)
-            labels = split.batch(part.examples[rows], len(part.examples[rows])).labels.numpy()
-            valid = labels >= 0
-            tokens = valid.sum(-1)
-            right = (valid & (labels == part.preds[rows])).sum(-1)
-            has = tokens > 0
-            counted += int(has.sum())
-            accuracy += float((right[has] / tokens[has]).sum())
-            exact += int((right[has] == tokens[has]).sum())
-    examples = sum(len(part.examples) for part in parts)
+    examples = predictions.examples
+    for start in range(0, len(examples), 4096):
+        rows = slice(start, start + 4096)
+        labels = split.batch(examples[rows], len(examples[rows])).labels.numpy()
+        valid = labels >= 0
+        tokens = valid.sum(-1)
+        right = (valid & (labels == predictions.preds[rows])).sum(-1)
+        has = tokens > 0
+        counted += int(has.sum())
+        accuracy += float((right[has] / tokens[has]).sum())
+        exact += int((right[has] == tokens[has]).sum())
     result: dict[str, Any] = {
-        "examples": examples,
+        "examples": len(examples),
         "accuracy": accuracy / max(1, counted),
         "exact_accuracy": exact / max(1, counted),
     }

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trm_repro.arc.augment import SEPARATOR
+from trm_repro.arc.layout import BLANK
 from trm_repro.arc.scoring import Submission, Votes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
@@ -144,7 +146,7 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     facts = Split(dataset, "test").metadata
     model = read_arch(bundle / CONFIG).build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers)
     load_weights(model, weights, source=str(bundle / "model.ckpt"))
-    return model, sum(wanted[place] != "<blank>" for place, _ in known)
+    return model, sum(wanted[place] != BLANK for place, _ in known)
 
 
 def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: float, batch: int, seed: int = 0) -> int:
@@ -223,13 +225,13 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
     """
     import torch
 
+    from trm_repro.engine.config import EvaluatorConfig
     from trm_repro.engine.data import Split
-    from trm_repro.engine.evaluate import answer
+    from trm_repro.engine.evaluate import ArcEvaluator, Predictions, answer
 
     budget, split = Budget(seconds), Split(dataset, "test")
-    identifiers: list[str] = read_json(dataset / "identifiers.json")
-    votes = Votes(read_json(dataset / "test_puzzles.json"), identifiers, split.metadata.blank_identifier_id)
-    puzzle, order = _order(split)
+    evaluator = ArcEvaluator(split, EvaluatorConfig(name="arc@ARC", submission_K=2))
+    order = _order(split)
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
     devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
@@ -244,14 +246,13 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         with lock:
             place = free.pop()
         with budget.piece():
-            logits, q_halt = answer(models[place], split.batch(rows, len(rows)).to(devices[place]))
-            predicted = logits.argmax(-1).to(torch.uint8).cpu().numpy()
-        numbers = split.puzzle_identifiers[puzzle[rows]]
+            found = Predictions.of(rows, *answer(models[place], split.batch(rows, len(rows)).to(devices[place])))
+        puzzles = split.puzzles(rows)
+        tests = rows - split.puzzle_indices[puzzles]
+        names = [evaluator.identifiers[n].partition(SEPARATOR)[0] for n in split.puzzle_identifiers[puzzles]]
         with lock:
             free.append(place)
-            votes.add(numbers, np.asarray(split.inputs[rows]), predicted, q_halt.float().cpu().numpy())
-            tests = rows - split.puzzle_indices[puzzle[rows]]
-            names = (identifiers[number].partition("|||")[0] for number in numbers)
+            evaluator.add(found)
             answered.update(zip(names, tests.tolist(), strict=True))
             done += len(rows)
             bar.advance(len(rows))
@@ -261,15 +262,14 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         ThreadPoolExecutor(len(devices)) as pool,
     ):
         list(pool.map(work, parts))
-    return Answers(votes, frozenset(answered), done, len(order))
+    return Answers(evaluator.votes, frozenset(answered), done, len(order))
 
 
-def _order(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The puzzle of each example, and the examples, those of each group's first variant first, then the second's …"""
-    puzzle = np.repeat(np.arange(len(split.puzzle_identifiers)), np.diff(split.puzzle_indices))
+def _order(split: Split) -> NDArray[np.int64]:
+    """The examples, those of each group's first variant first, then the second's …"""
     firsts = np.repeat(split.group_indices[:-1], np.diff(split.group_indices))
-    rank = (np.arange(len(split.puzzle_identifiers)) - firsts)[puzzle]
-    return puzzle, np.argsort(rank, kind="stable")
+    rank = np.arange(len(split.puzzle_identifiers)) - firsts
+    return np.argsort(rank[split.puzzles(np.arange(len(split.inputs)))], kind="stable")
 
 
 def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
@@ -296,7 +296,7 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
 
 def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:
     """A figure of the first tasks: an example, the test input and the two attempts at it."""
-    from trm_repro.publish.cover import figure
+    from trm_repro.arc.picture import figure
 
     rows: list[Sequence[tuple[str, Any]]] = []
     for task in list(tasks)[:limit]:

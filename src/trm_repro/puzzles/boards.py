@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro import progress
+from trm_repro.arc.layout import BLANK
 from trm_repro.arc.staging import require_space, staged_folder
 from trm_repro.digests import digest_file
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
@@ -128,7 +129,7 @@ def build(
         require_space(folder, 2 * kind.cells * (variants * len(boards["train"][0]) + len(boards["test"][0])))
         _write_split(folder / "train", kind, *boards["train"], variants, expand(generator))
         _write_split(folder / "test", kind, *boards["test"], 1, lambda question, answer: (question[None], answer[None]))
-        (folder / "identifiers.json").write_text(json.dumps(["<blank>"]))
+        (folder / "identifiers.json").write_text(json.dumps([BLANK]))
         sources = {path.name: digest_file(path).sha256 for path in files.values()}
         record = {"kind": kind.name, **asdict(options), "variants": variants, "sha256": sources}
         del record["source"]
