@@ -92,7 +92,7 @@ def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_
     def words(name):
         return [*arguments(data, name, **changes), f"++checkpoint_path={shared / name}", "++resume=True"]
 
-    pretrain.Run(config(data, folder=shared / "alone", **changes), ALONE).train()
+    pretrain.Pretraining(config(data, folder=shared / "alone", **changes), ALONE).train()
     codes, said = Nodes(words("whole"), homes).end()
     assert codes == [0, 0], said
     alone, whole = (metrics(shared / name) for name in ("alone", "whole"))

@@ -42,7 +42,7 @@ def data(tmp_path_factory):
 
 
 def finish(data, folder, **changes):
-    ended = pretrain.Run(config(data, folder=folder, **changes), ALONE)
+    ended = pretrain.Pretraining(config(data, folder=folder, **changes), ALONE)
     ended.train()
     return ended
 
@@ -56,7 +56,7 @@ def last(folder):
 
 def test_two_processes_are_one(data, tmp_path):
     """The same batches, and the same numbers up to the order of a few sums."""
-    start = pretrain.Run(config(data, folder=tmp_path / "start"), ALONE).model.state_dict()
+    start = pretrain.Pretraining(config(data, folder=tmp_path / "start"), ALONE).model.state_dict()
     start["q_head.bias"].fill_(1.0)  # rows want to halt, so that exploration decides
     checkpoint.save_weights(tmp_path / "start", start)
     for processes in (1, 2):
@@ -167,7 +167,7 @@ def test_training_without_evaluation_saves_all_the_same(data, tmp_path):
 def test_frozen_weights_leave_the_parameters_alone(data, tmp_path):
     whole = finish(data, tmp_path / "run", freeze_weights=True, ema=False)
     torch.manual_seed(0)
-    fresh = pretrain.Run(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
+    fresh = pretrain.Pretraining(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, fresh[name]) == (name != checkpoint.TABLE), name
     rates = {line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line}
@@ -184,7 +184,7 @@ def test_frozen_for_some_epochs(data, tmp_path):
 
 
 def test_batches_beyond_the_schedule_change_no_parameter(data, tmp_path):
-    ended = pretrain.Run(config(data, folder=tmp_path / "run"), ALONE)
+    ended = pretrain.Pretraining(config(data, folder=tmp_path / "run"), ALONE)
     training, sampler = ended.training, ended.sampler
     training.total_steps = 1
     sampler.begin(1)
@@ -235,7 +235,9 @@ def base(data, tmp_path_factory):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_warm_start_from_either_kind_of_key(data, base, tmp_path, compiled):
     checkpoint.save_weights(tmp_path / "given", read_weights(base), compiled=compiled)
-    started = pretrain.Run(config(data, folder=tmp_path / "run", load_checkpoint=str(tmp_path / "given")), ALONE)
+    started = pretrain.Pretraining(
+        config(data, folder=tmp_path / "run", load_checkpoint=str(tmp_path / "given")), ALONE
+    )
     for name, value in read_weights(base).items():
         assert torch.equal(started.model.state_dict()[name], value), name
     assert started.training.step == 0
@@ -244,13 +246,13 @@ def test_warm_start_from_either_kind_of_key(data, base, tmp_path, compiled):
 def test_a_table_of_another_size(data, base, tmp_path, capsys):
     other = write_dataset(tmp_path / "other", identifiers=55)
     with pytest.raises(InvariantBroken, match="has 40 puzzle vectors, the dataset 55") as caught:
-        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+        pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     assert "puzzle_emb_reinit_strategy" in caught.value.hint
     old = read_weights(base)[checkpoint.TABLE]
     tables = {}
     for policy in ("mean", "normal"):
         changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": policy}
-        started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+        started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
         tables[policy] = started.model.puzzle_emb.weights
         assert f"40 puzzle vectors were replaced by 55 new ones ({policy} of the old)" in capsys.readouterr().err
     assert torch.equal(tables["mean"], old.mean(0).expand(55, -1))
@@ -262,16 +264,16 @@ def test_a_table_of_as_many_other_puzzles(data, base, tmp_path, capsys):
     names = json.loads((other / "identifiers.json").read_text())
     (other / "identifiers.json").write_text(json.dumps([names[0], *reversed(names[1:])]))
     with pytest.raises(InvariantBroken, match="40 puzzle vectors, the dataset 40 identifiers, and they are others"):
-        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+        pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": "mean"}
-    started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+    started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
     assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[checkpoint.TABLE].mean(0).expand(40, -1))
 
 
 def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
     with pytest.raises(InvariantBroken) as caught:
         changes = {"load_checkpoint": str(base), "arch.mlp_t": True}
-        pretrain.Run(config(data, folder=tmp_path / "run", **changes), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path / "run", **changes), ALONE)
     assert "missing: L_level.layers.0.mlp_t.down_proj.weight" in str(caught.value)
     assert "unexpected: L_level.layers.0.self_attn.o_proj.weight" in str(caught.value)
 
@@ -322,12 +324,12 @@ def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
     finish(data, tmp_path / "run", **changes)
     exported = sorted((tmp_path / "run").glob("step_*_adapters"))[-1]
     assert not any(key.endswith("proj.weight") for key in read_weights(exported))
-    again = pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
+    again = pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
     for name, value in last(tmp_path / "run").items():
         assert torch.equal(again.model.state_dict()[name], value), name
     with pytest.raises(InvariantBroken, match="not adapters of this model"):
         other = {**changes, "arch.lora_rank": 3, "load_adapters": str(exported)}
-        pretrain.Run(config(data, folder=tmp_path / "other", **other), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path / "other", **other), ALONE)
 
 
 def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tmp_path):
@@ -335,15 +337,15 @@ def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tm
     finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
     frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
     assert read_weights(frozen).keys() == read_weights(trained).keys() > {checkpoint.TABLE}
-    pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
+    pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 
 def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path):
     finish(data, tmp_path / "run", load_checkpoint=str(base), lora_export="merged", **ADAPTED)
     merged = sorted((tmp_path / "run").glob("step_*_merged"))[-1]
     assert read_weights(merged).keys() == read_weights(base).keys()
-    adapted = pretrain.Run(config(data, folder=tmp_path / "a", **ADAPTED), ALONE).model
-    plain = pretrain.Run(config(data, folder=tmp_path / "b"), ALONE).model
+    adapted = pretrain.Pretraining(config(data, folder=tmp_path / "a", **ADAPTED), ALONE).model
+    plain = pretrain.Pretraining(config(data, folder=tmp_path / "b"), ALONE).model
     checkpoint.load_weights(adapted, last(tmp_path / "run"), source="adapted")
     checkpoint.load_weights(plain, read_weights(merged), source="merged")
     x = torch.randint(1, 6, (2, 12))
@@ -355,11 +357,11 @@ def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path)
 
 def test_some_layers_only(data, tmp_path):
     changes = {**ADAPTED, "arch.lora_modules": ["qkv_proj"], "arch.lora_train_bias": True}
-    model = pretrain.Run(config(data, folder=tmp_path, **changes), ALONE).model
+    model = pretrain.Pretraining(config(data, folder=tmp_path, **changes), ALONE).model
     adapted = [name for name, layer in model.named_modules() if isinstance(layer, lora.LoraLinear)]
     assert adapted == ["L_level.layers.0.self_attn.qkv_proj"]
     with pytest.raises(UsageError, match="no layer is called k_proj"):
-        pretrain.Run(config(data, folder=tmp_path, **ADAPTED, **{"arch.lora_modules": ["k_proj"]}), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, **ADAPTED, **{"arch.lora_modules": ["k_proj"]}), ALONE)
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
@@ -507,9 +509,9 @@ def test_a_run_that_breaks_right_before_an_evaluation_stops_there(data, tmp_path
 def test_test_data_of_other_puzzles_is_refused(data, tmp_path):
     other = write_dataset(tmp_path / "other", identifiers=55)
     with pytest.raises(InvariantBroken, match="same puzzle identifiers"):
-        pretrain.Run(config(data, folder=tmp_path, data_paths_test=[str(other)]), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, data_paths_test=[str(other)]), ALONE)
 
 
 def test_arc_voting_needs_its_files_before_training_starts(data, tmp_path):
     with pytest.raises(MissingPrerequisite, match=r"test_puzzles\.json"):
-        pretrain.Run(config(data, folder=tmp_path, evaluators=[{"name": "arc@ARC"}]), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, evaluators=[{"name": "arc@ARC"}]), ALONE)

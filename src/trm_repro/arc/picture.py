@@ -66,28 +66,22 @@ def draw(axes: Any, grid: Grid | Sequence[Sequence[int]], title: str = "", *, li
         axes.vlines(np.arange(1, len(grid[0])) - 0.5, -0.5, len(grid) - 0.5, "#555555", linewidth=0.5)
 
 
-def figure(rows: Sequence[Sequence[tuple[str, Any]]]) -> Any:
-    """A figure of rows of titled grids, one task a row."""
+def figure(rows: Sequence[Sequence[tuple[str, Any]]], picture: Any = None, *, lines: bool = False) -> Any:
+    """A figure of rows of titled grids, one task a row; or ``picture``, a part of another figure, filled with them."""
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    picture = Figure(figsize=(1.6 * columns, 1.8 * len(rows)), layout="constrained")
-    _fill(picture, rows, columns)
+    picture = picture or Figure(figsize=(1.6 * columns, 1.8 * len(rows)), layout="constrained")
+    for row, axes in zip(rows, picture.subplots(len(rows), columns, squeeze=False), strict=True):
+        for place in axes[len(row) :]:
+            place.axis("off")
+        for (title, grid), place in zip(row, axes, strict=False):
+            draw(place, grid, title, lines=lines)
     return picture
 
 
-def _fill(picture: Any, rows: Sequence[Sequence[tuple[str, Any]]], columns: int, *, lines: bool = False) -> None:
-    """Draws rows of titled grids into a figure, or a part of one, in so many columns."""
-    axes = picture.subplots(len(rows), columns, squeeze=False)
-    for row, places in zip(rows, axes, strict=True):
-        for place in places[len(row) :]:
-            place.axis("off")
-        for (title, grid), place in zip(row, places, strict=False):
-            draw(place, grid, title, lines=lines)
-
-
 def write_variants(found: Mapping[str, Sequence[Pair]], output: Path) -> None:
-    """Draws what :func:`variants` found: a row for each variant, an input above its output for each example."""
+    """Draws what :func:`variants` found: for each variant a row of inputs, above one of their outputs."""
     from matplotlib.figure import Figure
 
     columns = max(len(pairs) for pairs in found.values())
@@ -95,8 +89,7 @@ def write_variants(found: Mapping[str, Sequence[Pair]], output: Path) -> None:
     parts = picture.subfigures(len(found), 1, squeeze=False)[:, 0]
     for part, (name, pairs) in zip(parts, found.items(), strict=True):
         part.suptitle(name, fontsize=9, x=0.01, horizontalalignment="left")
-        sides = ("input", "output")
-        rows = [[(f"{pair[0]} {side}", pair[place]) for pair in pairs] for place, side in enumerate(sides, 1)]
-        _fill(part, rows, columns, lines=True)
+        inputs = [(f"{split} input", grid) for split, grid, _ in pairs]
+        figure([inputs, [(f"{split} output", grid) for split, _, grid in pairs]], part, lines=True)
     with staged(output) as temporary:
         picture.savefig(temporary, dpi=100, format="png")

@@ -78,7 +78,7 @@ class Plan:
         return sum(len(task.codes) * len(task.examples[split]) for task in self.tasks)
 
 
-def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state: draws.State) -> Plan:
+def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state: draws.Stream) -> Plan:
     """Draws the variants of all tasks."""
     plan = Plan()
     with progress.track("augmenting", total=sum(len(tasks) for _, tasks in sources), unit="tasks") as bar:

@@ -22,13 +22,8 @@ import numpy.typing as npt
 
 from trm_repro.arc import augment, ballot
 from trm_repro.arc.grids import CELLS, Grid, encode, hash_weights, parse_grid
-from trm_repro.arc.submission import score_submission, wilson
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS, Submission
 from trm_repro.errors import InvariantBroken
-
-__all__ = ["PASS_KS", "Submission", "Votes", "score_submission", "wilson"]
-
-PASS_KS = (1, 2, 5, 10, 100, 1000)
-Submission = dict[str, list[dict[str, list[list[int]]]]]
 
 _ROWS_A_THREAD = 4096  # fewer are not worth a thread
 
@@ -146,7 +141,7 @@ class Votes:
             right[names[task]].append(self._rank(test_input) < k)
         return right
 
-    def submission(self, k: int = 2) -> Submission:
+    def submission(self, k: int = ATTEMPTS) -> Submission:
         """The best K grids of each test input that has a prediction, the best one again where there are fewer."""
         submission: Submission = {name: [] for name in self._tasks}
         names = list(self._tasks)
@@ -158,7 +153,7 @@ class Votes:
                 submission[names[task]].append(attempts)
         return submission
 
-    def tally(self, k: int = 2) -> dict[str, list[list[dict[str, float]]]]:
+    def tally(self, k: int = ATTEMPTS) -> dict[str, list[list[dict[str, float]]]]:
         """Behind each attempt of :meth:`submission`: how many votes it has, and their mean confidence."""
         tally: dict[str, list[list[dict[str, float]]]] = {name: [] for name in self._tasks}
         names = list(self._tasks)

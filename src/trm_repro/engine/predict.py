@@ -16,7 +16,8 @@ import torch
 
 from trm_repro.arc import augment
 from trm_repro.arc.grids import CELLS, encode, parse_grid
-from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.arc.scoring import Votes
+from trm_repro.arc.submission import ATTEMPTS, Submission
 from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import read_arch
@@ -66,7 +67,7 @@ def predict(
     tasks: Mapping[str, Any],
     identifiers: Sequence[str],
     *,
-    attempts: int = 2,
+    attempts: int = ATTEMPTS,
     max_augmentations: int | None = None,
     batch_size: int = 64,
 ) -> Submission:

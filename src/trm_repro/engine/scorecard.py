@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from trm_repro import progress
-from trm_repro.arc.scoring import PASS_KS, wilson
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS, wilson
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Split, evaluation_batches
@@ -54,7 +54,7 @@ class Request:
     batch_size: int = 128
     one_batch: bool = False
     save_outputs: bool = False
-    submission_k: int = 2
+    submission_k: int = ATTEMPTS
     pass_ks: tuple[int, ...] = PASS_KS
     max_augmentations: int | None = None
 

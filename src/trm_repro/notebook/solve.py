@@ -22,7 +22,8 @@ import numpy as np
 
 from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.layout import BLANK
-from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.arc.scoring import Votes
+from trm_repro.arc.submission import Submission, problems
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
@@ -162,7 +163,7 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         what: ``embeddings``: the puzzle vectors alone; ``lora``: these, and adapters of rank 1.
         seconds: the time there is.
         batch: examples a step.
-        seed: of the random numbers.
+        seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
 
     Returns:
         The number of steps.
@@ -278,8 +279,6 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
     Raises:
         InvariantBroken: it is not what the competition accepts.
     """
-    from trm_repro.arc.submission import problems
-
     voted = answers.votes.submission(2)
     whole: Submission = {}
     for task, puzzle in tasks.items():
