@@ -1,9 +1,11 @@
 """What the names in a training's folder say."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import trm_repro
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.runs.checkpoints import (
     checkpoint_name,
@@ -43,3 +45,10 @@ def test_checkpoints_are_files_of_that_name_alone_by_step_not_by_time(tmp_path: 
     assert [path.name for path in checkpoints(tmp_path)] == ["step_9", "step_10"]
     assert final_checkpoint(tmp_path).name == "step_10"
     assert [step_of(path) for path in evaluated(tmp_path, "submission.json")] == [9, 10]
+
+
+def test_no_other_module_spells_or_parses_these_names() -> None:
+    package = Path(trm_repro.__file__).parent
+    spelled = re.compile(r"""step_[{*(\[\\]|["']evaluator_ARC""")
+    found = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if spelled.search(path.read_text())}
+    assert found == {"runs/checkpoints.py"}

@@ -84,7 +84,7 @@ def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state
     with progress.track("augmenting", total=sum(len(tasks) for _, tasks in sources), unit="tasks") as bar:
         for subset, tasks in sources:
             tests = subset in options.test_set_names
-            used = [options.first_split, *SPLITS] if tests and not plan.splits else ["train", "test"][: 1 + tests]
+            used = (options.first_split, *SPLITS) if tests and not plan.splits else SPLITS[: 1 + tests]
             plan.splits += [split for split in dict.fromkeys(used) if split not in plan.splits]
             order = np.arange(len(tasks))
             draws.shuffle(state, order)

@@ -2,8 +2,8 @@
 
 A folder is verified against digests (every byte is the expected one) and against itself: the invariants that hold for any
 dataset (see :mod:`trm_repro.arc.layout`), so that one nobody has digests for can be judged too. Index arrays ascend and
-are complete, identifiers exist, every row is exactly one grid on its canvas, and the un-augmented test puzzles are those
-of ``test_puzzles.json``, all of them.
+are complete, identifiers exist, every row has tokens of the vocabulary alone. For ARC, every row is exactly one grid on its
+canvas, and the un-augmented test puzzles are those of ``test_puzzles.json``, all of them.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def evaluate(
 
 
 class ArcEvaluator:
-    """ARC voting on rank 0: predictions of a task's augmentations are undone and counted.
+    """ARC voting, on one process: predictions of a task's augmentations are undone and counted.
 
     Votes are kept from evaluation to evaluation when the configuration says so (upstream's default); the pass@K of a
     later evaluation is then the vote of all checkpoints so far.

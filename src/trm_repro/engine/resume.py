@@ -41,7 +41,7 @@ class TrainingStates:
 
     def complete(self) -> list[Path]:
         """The complete states, the oldest first."""
-        found = [path for path in self.folder.glob("step_*.*") if path.suffix[1:].isdecimal()]
+        found = [path for path in self.folder.glob("*.*") if path.suffix[1:].isdecimal()]
         found = [path for path in found if path.stem == checkpoint_name(step_of(path.stem))]
         return sorted(found, key=lambda path: (step_of(path.stem), int(path.suffix[1:])))
 

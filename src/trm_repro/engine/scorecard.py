@@ -269,10 +269,9 @@ def _accuracies(split: Split, predictions: Predictions, *, independent: bool) ->
 def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
     """pass@K over tasks and pooled over test inputs, with their intervals; writes the submission."""
     evaluator.result(folder)
-    puzzles, answered = evaluator.test_puzzles, evaluator.votes.submission(1)
     scores: dict[str, Any] = {
         "submission": str(folder / "submission.json"),
-        "test_inputs_without_answer": sum(len(puzzles[task]["test"]) - len(answered[task]) for task in puzzles),
+        "test_inputs_without_answer": sum(answers.count(False) for answers in evaluator.votes.answered().values()),
         "pass": {},
     }
     for k in request.pass_ks:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.layout import BLANK
 from trm_repro.arc.scoring import Votes
 from trm_repro.arc.submission import Submission, problems
@@ -71,15 +70,18 @@ class Answers:
 
     Attributes:
         votes: the votes of all predictions.
-        answered: the test inputs that have one, as (task, number of the test input).
         predictions: how many predictions were made.
         wanted: how many there would be with enough time.
     """
 
     votes: Votes
-    answered: frozenset[tuple[str, int]]
     predictions: int
     wanted: int
+
+    @property
+    def answered(self) -> int:
+        """How many test inputs have a prediction."""
+        return sum(map(sum, self.votes.answered().values()))
 
 
 def find(root: Path, name: str) -> Path:
@@ -237,7 +239,6 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
     devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
-    answered: set[tuple[str, int]] = set()
     done = 0
 
     def work(rows: NDArray[np.int64]) -> None:
@@ -248,13 +249,9 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
             place = free.pop()
         with budget.piece():
             found = Predictions.of(rows, *answer(models[place], split.batch(rows, len(rows)).to(devices[place])))
-        puzzles = split.puzzles(rows)
-        tests = rows - split.puzzle_indices[puzzles]
-        names = [evaluator.identifiers[n].partition(SEPARATOR)[0] for n in split.puzzle_identifiers[puzzles]]
         with lock:
             free.append(place)
             evaluator.add(found)
-            answered.update(zip(names, tests.tolist(), strict=True))
             done += len(rows)
             bar.advance(len(rows))
 
@@ -263,7 +260,7 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         ThreadPoolExecutor(len(devices)) as pool,
     ):
         list(pool.map(work, parts))
-    return Answers(evaluator.votes, frozenset(answered), done, len(order))
+    return Answers(evaluator.votes, done, len(order))
 
 
 def _order(split: Split) -> NDArray[np.int64]:
@@ -279,15 +276,11 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
     Raises:
         InvariantBroken: it is not what the competition accepts.
     """
-    voted = answers.votes.submission(2)
+    voted, placeholder = answers.votes.submission(), {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
     whole: Submission = {}
-    for task, puzzle in tasks.items():
-        entries = iter(voted.get(task, []))
-        placeholder = {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
-        whole[task] = [
-            next(entries, placeholder) if (task, number) in answers.answered else placeholder
-            for number in range(len(puzzle["test"]))
-        ]
+    for task, answered in answers.votes.answered().items():
+        entries = iter(voted[task])
+        whole[task] = [next(entries) if has else placeholder for has in answered]
     if wrong := problems(whole, tasks):
         raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
     return whole

@@ -71,7 +71,7 @@ if FINE_TUNE != "none":
 
 PREDICT = """\
 answers = solve.predict(model, dataset, seconds=0.95 * budget.left, batch=BATCH)
-print(f"{answers.predictions} of {answers.wanted} predictions made, {len(answers.answered)} test inputs answered")
+print(f"{answers.predictions} of {answers.wanted} predictions made, {answers.answered} test inputs answered")
 """
 
 SUBMIT = """\
