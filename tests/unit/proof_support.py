@@ -23,8 +23,9 @@ from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.layout import Run
+from trm_repro.runs.packing import checkpoint_steps
 from trm_repro.runs.records import append
-from trm_repro.runs.schedule import Settings, checkpoint_steps
+from trm_repro.runs.schedule import Settings
 from trm_repro.runs.stamps import write_stamp
 
 HERE = Path(__file__).parents[2]
