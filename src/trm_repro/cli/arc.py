@@ -11,7 +11,7 @@ from trm_repro.errors import InvariantBroken, ReproError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trm_repro.arc.layout import Split
+    from trm_repro.arc.layout import SplitFiles
     from trm_repro.digests import Cache
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
@@ -196,7 +196,7 @@ def _info(arguments: argparse.Namespace) -> None:
         print(f"{label:<22}{value}")
 
 
-def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
+def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.errors import InvariantBroken
     from trm_repro.runs.checkpoints import checkpoint_name
