@@ -27,8 +27,8 @@ BLANK = "<blank>"  # the name of the first identifier, which padding has, and th
 
 
 @dataclass(frozen=True)
-class Split:
-    """One split, its large arrays memory-mapped.
+class SplitFiles:
+    """One split as it lies on the disk, its arrays memory-mapped.
 
     Attributes:
         name: "train" or "test".
@@ -49,7 +49,7 @@ class Split:
     group_indices: npt.NDArray[Any]
 
 
-def read_split(folder: Path, name: str) -> Split:
+def read_split(folder: Path, name: str) -> SplitFiles:
     """The split ``name`` of the dataset ``folder``.
 
     Raises:
@@ -70,7 +70,7 @@ def read_split(folder: Path, name: str) -> Split:
     if not isinstance(metadata, dict):
         raise InvariantBroken(f"{folder / name / 'dataset.json'}: not a JSON object")
     arrays = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
-    return Split(name, metadata, *map(array, arrays))
+    return SplitFiles(name, metadata, *map(array, arrays))
 
 
 def write_indices(

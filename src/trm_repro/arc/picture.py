@@ -10,7 +10,7 @@ import numpy as np
 
 from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.grids import COLOURS, Grid, decode
-from trm_repro.arc.layout import Split, read_split
+from trm_repro.arc.layout import SplitFiles, read_split
 from trm_repro.errors import UsageError
 from trm_repro.files import read_json, staged
 
@@ -42,7 +42,7 @@ def variants(folder: Path, task: str, count: int) -> dict[str, list[Pair]]:
     return {names[number]: [pair for split in splits for pair in _pairs(split, number)] for number in numbers}
 
 
-def _pairs(split: Split, number: int) -> list[Pair]:
+def _pairs(split: SplitFiles, number: int) -> list[Pair]:
     examples = [
         example
         for puzzle in np.flatnonzero(split.puzzle_identifiers == number)

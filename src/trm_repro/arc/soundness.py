@@ -21,7 +21,7 @@ from trm_repro import progress
 from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.compiled import compiled
 from trm_repro.arc.grids import CELLS, END, FIRST_COLOUR, SIDE, VOCABULARY, Grid, encode, parse_grid
-from trm_repro.arc.layout import BLANK, SPLITS, Split, digests, read_split
+from trm_repro.arc.layout import BLANK, SPLITS, SplitFiles, digests, read_split
 from trm_repro.digests import Cache, Digest, difference
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.files import read_json
@@ -104,11 +104,11 @@ def _invalid(folder: Path) -> Iterator[str]:
             yield "test_puzzles.json: missing"
 
 
-def _is_arc(split: Split) -> bool:
+def _is_arc(split: SplitFiles) -> bool:
     return split.metadata.get("vocab_size") == VOCABULARY and split.metadata.get("seq_len") == CELLS
 
 
-def _invalid_indices(split: Split, identifiers: int) -> Iterator[str]:
+def _invalid_indices(split: SplitFiles, identifiers: int) -> Iterator[str]:
     """Whether the arrays belong together and to the metadata."""
     where, facts = split.name, split.metadata
     if split.inputs.ndim != 2 or split.inputs.shape != split.labels.shape:
@@ -143,7 +143,7 @@ def _invalid_indices(split: Split, identifiers: int) -> Iterator[str]:
             yield f"{where}/dataset.json: {key} is {facts.get(key)}, but the files say {value}"
 
 
-def _invalid_tokens(split: Split) -> Iterator[str]:
+def _invalid_tokens(split: SplitFiles) -> Iterator[str]:
     """The first example of each array that is out of the vocabulary, or for ARC not one grid on its canvas."""
     check, vocabulary, arc = _first_bad_canvas, int(split.metadata.get("vocab_size", 0)), _is_arc(split)
     for name, array in (("inputs", split.inputs), ("labels", split.labels)):
@@ -206,7 +206,7 @@ def _first_bad_canvas(canvases: Grid) -> int:
     return len(canvases)
 
 
-def _invalid_tests(split: Split, identifiers: list[str], puzzles: Any) -> Iterator[str]:
+def _invalid_tests(split: SplitFiles, identifiers: list[str], puzzles: Any) -> Iterator[str]:
     """Whether the test split's un-augmented puzzles are those of test_puzzles.json, all of them."""
     if not isinstance(puzzles, dict) or not all(isinstance(puzzle, dict) for puzzle in puzzles.values()):
         yield "test_puzzles.json: not a JSON object of tasks"

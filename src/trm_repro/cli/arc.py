@@ -12,7 +12,7 @@ from trm_repro.errors import InvariantBroken, ReproError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trm_repro.arc.layout import Split
+    from trm_repro.arc.layout import SplitFiles
     from trm_repro.cli.common import Verbs
     from trm_repro.digests import Cache
     from trm_repro.recipes.schema import Recipe
@@ -215,7 +215,7 @@ def print_facts(folder: Path, recipe: Recipe | None) -> None:
         print(f"{label:<22}{value}")
 
 
-def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
+def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.errors import InvariantBroken
     from trm_repro.runs.checkpoints import checkpoint_name

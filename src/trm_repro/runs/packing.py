@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc.compiled import compiled
-from trm_repro.arc.layout import Split
+from trm_repro.arc.layout import SplitFiles
 from trm_repro.errors import InvariantBroken
 from trm_repro.runs.schedule import Settings
 
 
-def checkpoint_steps(split: Split, settings: Settings) -> list[int]:
+def checkpoint_steps(split: SplitFiles, settings: Settings) -> list[int]:
     """The numbers of the checkpoints that training on ``split`` writes, one an evaluation interval.
 
     Raises:
