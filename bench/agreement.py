@@ -71,7 +71,7 @@ def arch_of(changes: dict[str, Any]) -> tuple[ArchConfig, ModelConfig]:
     values = {"L_cycles": 2, "halt_max_steps": 4, "halt_exploration_prob": 0.5, **SMALL, **changes}
     vocabulary = values.pop("vocab_size", 12)
     arch = ArchConfig(**values)
-    return arch, arch.build(vocabulary, TOKENS, PUZZLES).config
+    return arch, arch.sized(vocabulary, TOKENS, PUZZLES)
 
 
 def batches(vocabulary: int, generator: torch.Generator) -> list[Batch]:

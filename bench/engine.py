@@ -29,6 +29,7 @@ from bench import upstream
 
 from trm_repro.engine import onednn
 from trm_repro.engine.act import Batch, Carry, fresh_carry, load_rows
+from trm_repro.engine.config import ArchConfig
 from trm_repro.engine.model import DTYPES, TRM, ModelConfig, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, sign_descent
 from trm_repro.engine.train import supervision_step
@@ -161,10 +162,7 @@ def measure(
     arguments: argparse.Namespace, dtype: str, device: torch.device, engines: list[Any]
 ) -> list[dict[str, Any]]:
     """Rows of the table for one dtype."""
-    config = ModelConfig(
-        vocab_size=12,
-        seq_len=arguments.seq_len,
-        num_puzzle_identifiers=max(1000, arguments.batch),
+    arch = ArchConfig(
         H_cycles=arguments.H_cycles,
         L_cycles=arguments.L_cycles,
         hidden_size=arguments.hidden_size,
@@ -172,6 +170,7 @@ def measure(
         puzzle_emb_ndim=arguments.hidden_size,
         forward_dtype=dtype,
     )
+    config = arch.sized(12, arguments.seq_len, max(1000, arguments.batch))
     train_flops, eval_flops = flops(config, arguments.batch)
     top = peak(DTYPES[dtype], device)
     rows = []

@@ -22,9 +22,11 @@ from trm_repro.provenance.statement import make_statement
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.layout import Run
+from trm_repro.runs.packing import checkpoint_steps
 from trm_repro.runs.records import append
-from trm_repro.runs.schedule import Settings, checkpoint_steps
-from trm_repro.runs.stamps import Run
+from trm_repro.runs.schedule import Settings
+from trm_repro.runs.stamps import write_stamp
 
 HERE = Path(__file__).parents[2]
 RECIPE = "toy"  # a recipe of these tests' own, so that they do not depend on how large the rehearsal is
@@ -117,7 +119,7 @@ def the_manifest(run: Run, knobs: dict[str, tuple[str, str]] = KNOBS) -> dict[st
 
 def make_bundle(run: Run, output: Path, manifest: dict[str, Any] | None = None) -> Path:
     """The bundle of a run."""
-    artifacts = run.repository / "artifacts" / run.name
+    artifacts = run.artifacts
     write_json(artifacts / "manifest.json", manifest or the_manifest(run))
     write_bytes(artifacts / "statement.json", make_statement((artifacts / "manifest.json").read_bytes()))
     package(artifacts / "manifest.json", output, repository=run.repository, owner="ada")
@@ -132,7 +134,7 @@ def _finish(run: Run, step: str, outputs: list[Path]) -> None:
     log = run.repository / "logs" / run.name / f"{step}.log"
     write_text(log, f"==> {step}\n")
     name = log.relative_to(run.repository).as_posix()
-    run.write(step, started="2026-01-31T12:00:00Z", log=name, said=f"{step} went well", outputs=outputs)
+    write_stamp(run, step, started="2026-01-31T12:00:00Z", log=name, said=f"{step} went well", outputs=outputs)
 
 
 def _command(run: Run, step: str, argv: list[str]) -> None:

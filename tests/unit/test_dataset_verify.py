@@ -14,7 +14,8 @@ from trm_repro.arc.layout import digests, read_split
 from trm_repro.arc.picture import variants
 from trm_repro.arc.soundness import _first_bad_canvas, verify
 from trm_repro.cli import main
-from trm_repro.runs import schedule as outlook
+from trm_repro.runs import schedule
+from trm_repro.runs.packing import checkpoint_steps
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_info_of_a_dataset_whose_steps_cannot_be_told(dataset, capsys):
 
 def test_the_steps_are_those_of_the_batches_packed_one_by_one(built):
     split = read_split(built, "train")
-    settings = outlook.Settings(epochs=30, eval_interval=10, global_batch_size=7, seed=3)
+    settings = schedule.Settings(epochs=30, eval_interval=10, global_batch_size=7, seed=3)
     sizes = np.diff(split.puzzle_indices)
     steps, done = [], 0
     for iteration in (1, 2, 3):
@@ -217,13 +218,13 @@ def test_the_steps_are_those_of_the_batches_packed_one_by_one(built):
             if room == 0:
                 done, room = done + 1, 7
         steps.append(done)
-    assert outlook.checkpoint_steps(split, settings) == steps
+    assert checkpoint_steps(split, settings) == steps
 
 
 def test_checkpoint_sizes_are_those_seen():
-    assert outlook.checkpoint_bytes(1_191_730, 12, outlook.Settings()) == 2_467_981_320
-    assert outlook.checkpoint_bytes(1, 11, outlook.Settings()) == 27_316_232  # Sudoku, attention
-    assert outlook.checkpoint_bytes(1, 6, outlook.Settings()) == 27_295_752  # Maze
+    assert schedule.checkpoint_bytes(1_191_730, 12, schedule.Settings()) == 2_467_981_320
+    assert schedule.checkpoint_bytes(1, 11, schedule.Settings()) == 27_316_232  # Sudoku, attention
+    assert schedule.checkpoint_bytes(1, 6, schedule.Settings()) == 27_295_752  # Maze
 
 
 def test_settings_come_from_a_command_line():
@@ -235,8 +236,8 @@ def test_settings_come_from_a_command_line():
         "lr=1e-3",
         "global_batch_size=16",
     ]
-    settings = outlook.Settings.from_overrides(words)
-    assert settings == outlook.Settings(epochs=20, hidden_size=64, forward_dtype="float32", global_batch_size=16)
+    settings = schedule.Settings.from_overrides(words)
+    assert settings == schedule.Settings(epochs=20, hidden_size=64, forward_dtype="float32", global_batch_size=16)
 
 
 def test_a_picture_shows_the_task_and_its_variants(dataset, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from engine_support import Golden, arguments, metrics, run, write_dataset
 
-from trm_repro.engine.checkpoint import TrainingStates
+from trm_repro.engine.resume import TrainingStates
 from trm_repro.engine.world import World
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

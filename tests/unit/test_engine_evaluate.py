@@ -16,12 +16,12 @@ from hub_server import HubServer, Repository
 
 from trm_repro import cli
 from trm_repro.arc.builder import Options, build
-from trm_repro.arc.scoring import score_submission, wilson
-from trm_repro.arc.submission import problems
+from trm_repro.arc.submission import problems, score_submission, wilson
 from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain, scorecard
 from trm_repro.engine.data import Split
 from trm_repro.engine.evaluate import Predictions, save_predictions
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.runs.checkpoints import checkpoints
 
 SMALL = {"global_batch_size": 16, "evaluators": [{"name": "arc@ARC"}], "epochs": 2, "eval_interval": 1}
 
@@ -37,12 +37,12 @@ def data(tmp_path_factory):
 def trained(data, tmp_path_factory):
     """A run with two evaluations."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    pretrain.Run(config(data, folder=folder, **SMALL), ALONE).train()
+    pretrain.Pretraining(config(data, folder=folder, **SMALL), ALONE).train()
     return folder
 
 
 def steps(folder):
-    return [str(path) for path in checkpoint.steps_in(folder).values()]
+    return [str(path) for path in checkpoints(folder)]
 
 
 def call(*arguments):
@@ -85,14 +85,14 @@ def test_the_votes_of_a_run_killed_between_an_evaluation_and_its_state_count_onc
         patch.setattr(pretrain, "save_predictions", save_and_die)
         for _ in range(2):
             with pytest.raises(Killed):
-                pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
-    pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+                pretrain.Pretraining(config(data, folder=folder, **changes), ALONE).train()
+    pretrain.Pretraining(config(data, folder=folder, **changes), ALONE).train()
     for name in sorted(path.name for path in trained.glob("evaluator_ARC_step_*")):
         assert (folder / name / "votes.json").read_bytes() == (trained / name / "votes.json").read_bytes()
     assert metrics(folder) == metrics(trained)
     (folder / "training_state/votes/iteration_1.npz").unlink()
     with pytest.raises(MissingPrerequisite, match="iteration_1"):
-        pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+        pretrain.Pretraining(config(data, folder=folder, **changes), ALONE).train()
 
 
 def test_saved_predictions_give_the_same_numbers_without_the_model(data, trained, tmp_path):
@@ -110,7 +110,7 @@ def perfect(data, folder):
     """Saved predictions that are all right."""
     split = Split(data, "test")
     q = np.ones(len(split.labels), np.float32)
-    save_predictions(folder / "perfect.npz", [Predictions(np.arange(len(q)), np.array(split.labels), q)], split)
+    save_predictions(folder / "perfect.npz", Predictions(np.arange(len(q)), np.array(split.labels), q), split)
     return folder / "perfect.npz"
 
 
@@ -241,7 +241,7 @@ def test_foreign_puzzle_tables_are_refused(data, trained, tmp_path):
 
 def test_sudoku_gets_an_interval_over_its_puzzles(tmp_path):
     data = write_dataset(tmp_path / "sudoku", seq_len=81, vocab_size=11, identifiers=1)
-    pretrain.Run(config(data, folder=tmp_path / "run"), ALONE).train()
+    pretrain.Pretraining(config(data, folder=tmp_path / "run"), ALONE).train()
     call("--checkpoint", steps(tmp_path / "run")[0], "--dataset", data, "--output-dir", tmp_path / "out")
     result = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]
     assert "vote" not in result and not (tmp_path / "out/submission.json").exists()
@@ -253,7 +253,7 @@ def test_sudoku_gets_an_interval_over_its_puzzles(tmp_path):
 def test_the_loss_is_that_of_the_training_and_no_puzzle_vectors_need_no_check(tmp_path):
     data = write_dataset(tmp_path / "toy", vocab_size=11)
     changes = {"arch.loss": {"loss_type": "softmax_cross_entropy"}, "arch.puzzle_emb_ndim": 0, "arch.puzzle_emb_len": 0}
-    run = pretrain.Run(config(data, folder=tmp_path / "run", **changes), ALONE)
+    run = pretrain.Pretraining(config(data, folder=tmp_path / "run", **changes), ALONE)
     run.train()
     call("--checkpoint", steps(tmp_path / "run")[-1], "--dataset", data, "--output-dir", tmp_path / "out")
     result = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]

@@ -10,10 +10,11 @@ import time
 import pytest
 from engine_support import ALONE, arguments, config, environment, metrics, write_dataset
 
-from trm_repro.engine import checkpoint, cluster, pretrain
+from trm_repro.engine import cluster, pretrain
 from trm_repro.engine.data import Split
 from trm_repro.engine.world import World
 from trm_repro.errors import UsageError
+from trm_repro.runs.checkpoints import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_
     def words(name):
         return [*arguments(data, name, **changes), f"++checkpoint_path={shared / name}", "++resume=True"]
 
-    pretrain.Run(config(data, folder=shared / "alone", **changes), ALONE).train()
+    pretrain.Pretraining(config(data, folder=shared / "alone", **changes), ALONE).train()
     codes, said = Nodes(words("whole"), homes).end()
     assert codes == [0, 0], said
     alone, whole = (metrics(shared / name) for name in ("alone", "whole"))
@@ -111,7 +112,7 @@ def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_
     for folder in ("whole", "broken"):
         assert not list(shared.glob(f"{folder}/training_state/.*"))
     assert metrics(shared / "broken") == metrics(shared / "whole")
-    for path in checkpoint.steps_in(shared / "whole").values():
+    for path in checkpoints(shared / "whole"):
         assert (shared / "broken" / path.name).read_bytes() == path.read_bytes()
 
 

@@ -12,16 +12,22 @@ from hypothesis import strategies as st
 
 from trm_repro.engine import layers, onednn
 from trm_repro.engine.act import Batch, Carry, draw_minimum_steps, fresh_carry, halts, load_rows
+from trm_repro.engine.config import ArchConfig
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.loss import IGNORE, METRICS, log_stablemax, loss_and_metrics
-from trm_repro.engine.model import TRM, ModelConfig, State
+from trm_repro.engine.model import TRM, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, learning_rate, sign_descent
 from trm_repro.engine.world import threads_per_process
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 
-SMALL = {"vocab_size": 5, "seq_len": 6, "num_puzzle_identifiers": 7, "hidden_size": 8, "num_heads": 2}
-SMALL |= {"puzzle_emb_ndim": 8, "puzzle_emb_len": 1, "forward_dtype": "float32", "halt_max_steps": 3, "expansion": 1}
+SMALL = {"hidden_size": 8, "num_heads": 2, "puzzle_emb_ndim": 8, "puzzle_emb_len": 1, "forward_dtype": "float32"}
+SMALL |= {"halt_max_steps": 3, "expansion": 1}
+
+
+def small(**changes):
+    """What a small model with some changes depends on."""
+    return ArchConfig(**SMALL | changes).sized(vocab_size=5, seq_len=6, num_puzzle_identifiers=7)
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
@@ -111,12 +117,12 @@ def test_the_step_compiles_whole(case):
 )
 def test_configurations_that_do_not_fit_together_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
-        ModelConfig(**{**SMALL, **changes})
+        small(**changes)
 
 
 def test_zero_slots_means_as_many_as_the_vector_needs():
-    assert ModelConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 20}).puzzle_slots == 3
-    model = TRM(ModelConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 0}))
+    assert small(puzzle_emb_len=0, puzzle_emb_ndim=20).puzzle_slots == 3
+    model = TRM(small(puzzle_emb_len=0, puzzle_emb_ndim=0))
     assert model.config.puzzle_slots == 0
     state, logits, _ = model(model.initial_state(2), torch.ones(2, 6).int(), model.puzzle_vectors(torch.zeros(2).int()))
     assert logits.shape == (2, 6, 5) and state.z_H.shape == (2, 6, 8)
@@ -131,7 +137,7 @@ def batch_of(rows, start):
 
 
 def test_only_halted_rows_take_the_new_batch():
-    model = TRM(ModelConfig(**SMALL))
+    model = TRM(small())
     carry = load_rows(model, fresh_carry(model, batch_of(3, 0)), batch_of(3, 0))
     assert carry.batch.puzzle_identifiers.tolist() == [0, 1, 2] and carry.steps.tolist() == [0, 0, 0]
     marked = State(carry.state.z_H + 1, carry.state.z_L + 1)

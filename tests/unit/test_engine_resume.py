@@ -15,7 +15,7 @@ import pytest
 import torch
 from engine_support import ALONE, arguments, command, config, environment, metrics, run, write_dataset
 
-from trm_repro.engine import checkpoint, pretrain
+from trm_repro.engine import pretrain, resume
 from trm_repro.errors import InvariantBroken, UsageError
 
 
@@ -30,7 +30,7 @@ def files(folder):
 
 
 def finish(data, folder, **changes):
-    pretrain.Run(config(data, folder=folder, **changes), ALONE).train()
+    pretrain.Pretraining(config(data, folder=folder, **changes), ALONE).train()
     return files(folder), metrics(folder)
 
 
@@ -88,7 +88,7 @@ def test_two_runs_with_one_seed_are_bit_identical(data, tmp_path):
 
 KILLS_ITSELF = """
 import os, signal, sys, torch
-from trm_repro.engine import checkpoint, pretrain
+from trm_repro.engine import pretrain
 real, countdown = torch.save, [int(sys.argv.pop(1))]
 def save(value, file, *rest):
     countdown[0] -= 1
@@ -182,13 +182,13 @@ def test_killed_while_it_removes_a_training_state(data, tmp_path, monkeypatch, n
         patch.setattr("shutil.rmtree", killed)
         with pytest.raises(Killed):
             finish(data, tmp_path / "run", **changes)
-    states = checkpoint.TrainingStates(tmp_path / "run", keep=1)
+    states = resume.TrainingStates(tmp_path / "run", keep=1)
     assert [path.name for path in states.newest().iterdir()] == ["rank_0.pt"]
     assert finish(data, tmp_path / "run", resume=True, **changes) == whole
 
 
 def test_training_states_are_whole_or_absent_and_few(tmp_path):
-    states = checkpoint.TrainingStates(tmp_path, keep=2)
+    states = resume.TrainingStates(tmp_path, keep=2)
     names = ["step_9.0", "step_10.0", "step_10.1"]
     for done, name in enumerate(names):
         states.begin(name)
@@ -233,7 +233,7 @@ def one_bit_of_a_number(content):
 )
 def test_a_damaged_training_state_is_named_and_the_one_before_it_can_be_resumed(data, tmp_path, damage):
     whole = finish(data, tmp_path / "run")
-    newest = checkpoint.TrainingStates(tmp_path / "run", keep=2).newest()
+    newest = resume.TrainingStates(tmp_path / "run", keep=2).newest()
     part = newest / "rank_0.pt"
     part.write_bytes(damage(part.read_bytes()))
     with pytest.raises(InvariantBroken, match=r"rank_0.pt: not a readable checkpoint") as caught:
@@ -267,7 +267,7 @@ def test_a_dataset_that_was_built_anew_is_refused(tmp_path):
 
 def test_another_number_of_processes_is_refused(data, tmp_path):
     finish(data, tmp_path / "run")
-    newest = checkpoint.TrainingStates(tmp_path / "run", keep=2).newest()
+    newest = resume.TrainingStates(tmp_path / "run", keep=2).newest()
     state = torch.load(newest / "rank_0.pt", weights_only=True)
     state["shared"]["world_size"] = 2
     torch.save(state, newest / "rank_0.pt")

@@ -30,9 +30,10 @@ from engine_support import (
 
 from trm_repro.engine import checkpoint, lora, pretrain, train
 from trm_repro.engine.checkpoint import read_weights
-from trm_repro.engine.config import read_arch
+from trm_repro.engine.config import ArchConfig, PretrainConfig, read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
+from trm_repro.runs.checkpoints import checkpoints, final_checkpoint, step_of
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,13 @@ def data(tmp_path_factory):
 
 
 def finish(data, folder, **changes):
-    ended = pretrain.Run(config(data, folder=folder, **changes), ALONE)
+    ended = pretrain.Pretraining(config(data, folder=folder, **changes), ALONE)
     ended.train()
     return ended
 
 
 def last(folder):
-    return read_weights(list(checkpoint.steps_in(folder).values())[-1])
+    return read_weights(final_checkpoint(folder))
 
 
 # --- many processes --------------------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ def last(folder):
 
 def test_two_processes_are_one(data, tmp_path):
     """The same batches, and the same numbers up to the order of a few sums."""
-    start = pretrain.Run(config(data, folder=tmp_path / "start"), ALONE).model.state_dict()
+    start = pretrain.Pretraining(config(data, folder=tmp_path / "start"), ALONE).model.state_dict()
     start["q_head.bias"].fill_(1.0)  # rows want to halt, so that exploration decides
     checkpoint.save_weights(tmp_path / "start", start)
     for processes in (1, 2):
@@ -107,7 +108,7 @@ def test_training_learns(data, tmp_path):
 def test_what_a_run_leaves(data, tmp_path):
     run(tmp_path, arguments(data, "a run"))
     folder = tmp_path / "checkpoints/Toy-ACT-torch/a run"
-    steps = checkpoint.steps_in(folder)
+    steps = checkpoints(folder)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints"}, "Hydra leaves nothing"
     assert {path.name for path in folder.iterdir()} == {
         "all_config.yaml",
@@ -116,7 +117,7 @@ def test_what_a_run_leaves(data, tmp_path):
         "metrics.jsonl",
         "training_state",
         "trm.py",
-        *(path.name for path in steps.values()),
+        *(path.name for path in steps),
     }
     saved = yaml.safe_load((folder / "all_config.yaml").read_text())
     assert saved["arch"]["hidden_size"] == 16 and saved["lr"] == 0.01 and saved["run_name"] == "a run"
@@ -124,12 +125,12 @@ def test_what_a_run_leaves(data, tmp_path):
     assert log[0] == {"step": 0, "num_params": sum(v.numel() for k, v in last(folder).items() if is_parameter(k))}
     assert list(log[1]) == ["step", *(f"train/{name}" for name in train.METRICS), "train/lr"]
     evaluations = [line for line in log if "all.accuracy" in line]
-    assert [line["step"] for line in evaluations] == list(steps)
+    assert [line["step"] for line in evaluations] == [step_of(path) for path in steps]
     expected = ["all.accuracy", "all.exact_accuracy", "all.lm_loss", "all.q_halt_accuracy", "all.q_halt_loss"]
     assert list(evaluations[0]) == ["step", *expected, "all.steps"]
     checked = subprocess.run(["sha256sum", "-c", str(folder / "identifiers.sha256")], cwd=data, capture_output=True)
     assert checked.returncode == 0
-    saved = torch.load(next(iter(steps.values())), weights_only=True)
+    saved = torch.load(steps[0], weights_only=True)
     assert all(key.startswith("model.inner.") for key in saved)
 
 
@@ -138,9 +139,7 @@ def is_parameter(key):
 
 
 def test_arc_checkpoints_have_the_size_of_upstreams(tmp_path):
-    from trm_repro.engine.model import TRM, ModelConfig
-
-    model = TRM(ModelConfig(vocab_size=12, seq_len=900, num_puzzle_identifiers=10))
+    model = ArchConfig().build(vocab_size=12, seq_len=900, num_puzzle_identifiers=10)
     assert sum(p.numel() for p in model.parameters()) == 6_829_058
     payload = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     assert payload == 27_318_280 + 2048 * 10 and len(model.state_dict()) == 15
@@ -161,14 +160,14 @@ def test_sudoku(tmp_path, arch):
 
 def test_training_without_evaluation_saves_all_the_same(data, tmp_path):
     finish(data, tmp_path / "run", evaluate=False)
-    assert len(checkpoint.steps_in(tmp_path / "run")) == 2
+    assert len(checkpoints(tmp_path / "run")) == 2
     assert not any("all.accuracy" in line for line in metrics(tmp_path / "run"))
 
 
 def test_frozen_weights_leave_the_parameters_alone(data, tmp_path):
     whole = finish(data, tmp_path / "run", freeze_weights=True, ema=False)
     torch.manual_seed(0)
-    fresh = pretrain.Run(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
+    fresh = pretrain.Pretraining(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, fresh[name]) == (name != checkpoint.TABLE), name
     rates = {line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line}
@@ -185,7 +184,7 @@ def test_frozen_for_some_epochs(data, tmp_path):
 
 
 def test_batches_beyond_the_schedule_change_no_parameter(data, tmp_path):
-    ended = pretrain.Run(config(data, folder=tmp_path / "run"), ALONE)
+    ended = pretrain.Pretraining(config(data, folder=tmp_path / "run"), ALONE)
     training, sampler = ended.training, ended.sampler
     training.total_steps = 1
     sampler.begin(1)
@@ -215,7 +214,7 @@ def test_memory_savers_change_rounding_only(changes):
 def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, changes):
     with pytest.raises(UsageError, match="fill no batch of"):
         finish(data, tmp_path / "run", **changes)
-    assert not checkpoint.steps_in(tmp_path / "run")
+    assert not checkpoints(tmp_path / "run")
 
 
 def test_accumulation_must_divide_the_batch():
@@ -230,13 +229,15 @@ def test_accumulation_must_divide_the_batch():
 def base(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base") / "run"
     finish(data, folder)
-    return list(checkpoint.steps_in(folder).values())[-1]
+    return final_checkpoint(folder)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_warm_start_from_either_kind_of_key(data, base, tmp_path, compiled):
     checkpoint.save_weights(tmp_path / "given", read_weights(base), compiled=compiled)
-    started = pretrain.Run(config(data, folder=tmp_path / "run", load_checkpoint=str(tmp_path / "given")), ALONE)
+    started = pretrain.Pretraining(
+        config(data, folder=tmp_path / "run", load_checkpoint=str(tmp_path / "given")), ALONE
+    )
     for name, value in read_weights(base).items():
         assert torch.equal(started.model.state_dict()[name], value), name
     assert started.training.step == 0
@@ -245,13 +246,13 @@ def test_warm_start_from_either_kind_of_key(data, base, tmp_path, compiled):
 def test_a_table_of_another_size(data, base, tmp_path, capsys):
     other = write_dataset(tmp_path / "other", identifiers=55)
     with pytest.raises(InvariantBroken, match="has 40 puzzle vectors, the dataset 55") as caught:
-        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+        pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     assert "puzzle_emb_reinit_strategy" in caught.value.hint
     old = read_weights(base)[checkpoint.TABLE]
     tables = {}
     for policy in ("mean", "normal"):
         changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": policy}
-        started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+        started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
         tables[policy] = started.model.puzzle_emb.weights
         assert f"40 puzzle vectors were replaced by 55 new ones ({policy} of the old)" in capsys.readouterr().err
     assert torch.equal(tables["mean"], old.mean(0).expand(55, -1))
@@ -263,16 +264,16 @@ def test_a_table_of_as_many_other_puzzles(data, base, tmp_path, capsys):
     names = json.loads((other / "identifiers.json").read_text())
     (other / "identifiers.json").write_text(json.dumps([names[0], *reversed(names[1:])]))
     with pytest.raises(InvariantBroken, match="40 puzzle vectors, the dataset 40 identifiers, and they are others"):
-        pretrain.Run(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
+        pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": "mean"}
-    started = pretrain.Run(config(other, folder=tmp_path / "run", **changes), ALONE)
+    started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
     assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[checkpoint.TABLE].mean(0).expand(40, -1))
 
 
 def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
     with pytest.raises(InvariantBroken) as caught:
         changes = {"load_checkpoint": str(base), "arch.mlp_t": True}
-        pretrain.Run(config(data, folder=tmp_path / "run", **changes), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path / "run", **changes), ALONE)
     assert "missing: L_level.layers.0.mlp_t.down_proj.weight" in str(caught.value)
     assert "unexpected: L_level.layers.0.self_attn.o_proj.weight" in str(caught.value)
 
@@ -323,12 +324,12 @@ def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
     finish(data, tmp_path / "run", **changes)
     exported = sorted((tmp_path / "run").glob("step_*_adapters"))[-1]
     assert not any(key.endswith("proj.weight") for key in read_weights(exported))
-    again = pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
+    again = pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
     for name, value in last(tmp_path / "run").items():
         assert torch.equal(again.model.state_dict()[name], value), name
     with pytest.raises(InvariantBroken, match="not adapters of this model"):
         other = {**changes, "arch.lora_rank": 3, "load_adapters": str(exported)}
-        pretrain.Run(config(data, folder=tmp_path / "other", **other), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path / "other", **other), ALONE)
 
 
 def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tmp_path):
@@ -336,15 +337,15 @@ def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tm
     finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
     frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
     assert read_weights(frozen).keys() == read_weights(trained).keys() > {checkpoint.TABLE}
-    pretrain.Run(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
+    pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 
 def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path):
     finish(data, tmp_path / "run", load_checkpoint=str(base), lora_export="merged", **ADAPTED)
     merged = sorted((tmp_path / "run").glob("step_*_merged"))[-1]
     assert read_weights(merged).keys() == read_weights(base).keys()
-    adapted = pretrain.Run(config(data, folder=tmp_path / "a", **ADAPTED), ALONE).model
-    plain = pretrain.Run(config(data, folder=tmp_path / "b"), ALONE).model
+    adapted = pretrain.Pretraining(config(data, folder=tmp_path / "a", **ADAPTED), ALONE).model
+    plain = pretrain.Pretraining(config(data, folder=tmp_path / "b"), ALONE).model
     checkpoint.load_weights(adapted, last(tmp_path / "run"), source="adapted")
     checkpoint.load_weights(plain, read_weights(merged), source="merged")
     x = torch.randint(1, 6, (2, 12))
@@ -356,11 +357,11 @@ def test_merged_adapters_compute_the_same_without_adapters(data, base, tmp_path)
 
 def test_some_layers_only(data, tmp_path):
     changes = {**ADAPTED, "arch.lora_modules": ["qkv_proj"], "arch.lora_train_bias": True}
-    model = pretrain.Run(config(data, folder=tmp_path, **changes), ALONE).model
+    model = pretrain.Pretraining(config(data, folder=tmp_path, **changes), ALONE).model
     adapted = [name for name, layer in model.named_modules() if isinstance(layer, lora.LoraLinear)]
     assert adapted == ["L_level.layers.0.self_attn.qkv_proj"]
     with pytest.raises(UsageError, match="no layer is called k_proj"):
-        pretrain.Run(config(data, folder=tmp_path, **ADAPTED, **{"arch.lora_modules": ["k_proj"]}), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, **ADAPTED, **{"arch.lora_modules": ["k_proj"]}), ALONE)
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
@@ -397,8 +398,14 @@ def test_upstreams_own_command_line_is_accepted():
     assert {key: getattr(parsed, key) for key in expected} == expected
     assert parsed.arch.puzzle_emb_ndim == 512 and parsed.arch.forward_dtype == "bfloat16"
     assert [entry.name for entry in parsed.evaluators] == ["arc@ARC"]
-    facts = types.SimpleNamespace(total_groups=1280, mean_puzzle_examples=4.332593232)
-    assert parsed.total_steps(facts) == 722098  # spec: the paper's ARC-AGI-2 schedule
+
+
+def test_the_defaults_are_those_of_upstreams_files():
+    values = compose()
+    assert values["arch"] == ArchConfig().model_dump()
+    ours = {key: field.default for key, field in PretrainConfig.model_fields.items() if not field.is_required()}
+    theirs = {key: values.get(key, default) for key, default in ours.items()}
+    assert theirs == ours | {"evaluators": [{"name": "arc@ARC"}], "eval_interval": 10_000}
 
 
 @pytest.mark.parametrize("key", ["run_name=x", "load_checkpoint=x", "checkpoint_path=x"])
@@ -496,15 +503,15 @@ def test_a_run_that_breaks_right_before_an_evaluation_stops_there(data, tmp_path
     changes = {"lr": 1e30, "lr_warmup_steps": 0, "global_batch_size": 40, "eval_interval": 2}
     with pytest.raises(ReproError, match=r"answers are not finite numbers: all\.lm_loss"):
         finish(data, tmp_path / "run", **changes)
-    assert not checkpoint.steps_in(tmp_path / "run")
+    assert not checkpoints(tmp_path / "run")
 
 
 def test_test_data_of_other_puzzles_is_refused(data, tmp_path):
     other = write_dataset(tmp_path / "other", identifiers=55)
     with pytest.raises(InvariantBroken, match="same puzzle identifiers"):
-        pretrain.Run(config(data, folder=tmp_path, data_paths_test=[str(other)]), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, data_paths_test=[str(other)]), ALONE)
 
 
 def test_arc_voting_needs_its_files_before_training_starts(data, tmp_path):
     with pytest.raises(MissingPrerequisite, match=r"test_puzzles\.json"):
-        pretrain.Run(config(data, folder=tmp_path, evaluators=[{"name": "arc@ARC"}]), ALONE)
+        pretrain.Pretraining(config(data, folder=tmp_path, evaluators=[{"name": "arc@ARC"}]), ALONE)

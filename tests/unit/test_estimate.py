@@ -1,6 +1,7 @@
 """Duration and cost: by formula, and from timed steps."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,15 +15,16 @@ from trm_repro.machine.estimate import estimate, report
 from trm_repro.machine.hardware import Gpu
 from trm_repro.machine.measure import Measured, Speed
 from trm_repro.recipes.read import read_recipe
+from trm_repro.runs.schedule import planned_steps
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
 ARC2, ARC1 = KNOWN["arc2concept-aug-1000"], KNOWN["arc1concept-aug-1000"]
 
 
 def test_the_schedule_has_the_documented_numbers_of_steps() -> None:
-    assert budget.scheduled_steps(ARC2, epochs=100_000, batch=768) == 722_098
-    assert budget.scheduled_steps(ARC1, epochs=100_000, batch=768) == 518_226
-    assert budget.scheduled_steps(ARC1, epochs=100_000, batch=1536) == 259_113
+    assert planned_steps(100_000, ARC2.groups, ARC2.mean_examples, 768) == 722_098
+    assert planned_steps(100_000, ARC1.groups, ARC1.mean_examples, 768) == 518_226
+    assert planned_steps(100_000, ARC1.groups, ARC1.mean_examples, 1536) == 259_113
 
 
 def test_sizes_are_those_that_were_seen() -> None:
@@ -149,3 +151,9 @@ def test_a_training_that_ends_by_itself_is_a_failure_with_its_last_words(tmp_pat
 def test_a_training_without_steps_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="no two steps"):
         measure.measure(["sleep", "60"], cwd=tmp_path, at_most=1, window=1)
+
+
+def test_the_arithmetic_loads_neither_numba_nor_numpy() -> None:
+    modules = "trm_repro.machine.estimate, trm_repro.runs.schedule, trm_repro.runs.checkpoints, trm_repro.runs.metrics"
+    check = f"import sys, {modules}; print(*{{'numba', 'numpy', 'torch'}} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", check], text=True, timeout=60) == "\n"

@@ -108,7 +108,7 @@ def test_a_budget_that_ends_in_the_middle_keeps_what_was_predicted(
     monkeypatch.setattr(solve.Budget, "allows", property(lambda _: next(allowed)))
     answers = solve.predict(model, dataset, seconds=1, batch=2)
     assert (answers.predictions, answers.wanted) == (4, 12)
-    assert len(answers.answered) == 3  # all test inputs, since the tasks come before their variants
+    assert answers.answered == 3  # all test inputs, since the tasks come before their variants
     whole = solve.submission(answers, tasks(made))
     assert problems(whole, tasks(made)) == []
 
@@ -196,7 +196,7 @@ def test_predictions_are_the_evaluations(made: Path, dataset: Path) -> None:
     )
     assert answers.votes.pass_at_k((1, 2, 10)) == votes.pass_at_k((1, 2, 10))
     tests = read_json(dataset / "test_puzzles.json")
-    assert answers.answered == {(task, i) for task, puzzle in tests.items() for i in range(len(puzzle["test"]))}
+    assert answers.votes.answered() == {task: [True] * len(puzzle["test"]) for task, puzzle in tests.items()}
 
 
 def test_an_answer_stays_with_its_test_input(made: Path, dataset: Path) -> None:
@@ -209,7 +209,8 @@ def test_an_answer_stays_with_its_test_input(made: Path, dataset: Path) -> None:
     second = encode(np.array(puzzles[UNKNOWN]["test"][1]["input"], np.uint8))[None]
     guess = encode(np.full((2, 2), 7, np.uint8))[None]
     votes.add(np.array([names.index(UNKNOWN)]), second, guess, np.zeros(1, np.float32))
-    whole = solve.submission(solve.Answers(votes, frozenset({(UNKNOWN, 1)}), 1, 12), tasks(made))
+    whole = solve.submission(solve.Answers(votes, 1, 12), tasks(made))
+    assert votes.answered() == {KNOWN: [False], UNKNOWN: [False, True]}
     assert [entry["attempt_1"] for entry in whole[UNKNOWN]] == [solve.NOT_ANSWERED, [[7, 7], [7, 7]]]
 
 
@@ -217,11 +218,10 @@ def test_every_task_is_predicted_before_any_task_is_predicted_twice(dataset: Pat
     from trm_repro.engine.data import Split
 
     split = Split(dataset, "test")
-    puzzle, order = solve._order(split)
+    order = solve._order(split)
     originals = sum(len(entry["test"]) for entry in read_json(dataset / "test_puzzles.json").values())
-    first = {
-        read_json(dataset / "identifiers.json")[split.puzzle_identifiers[puzzle[row]]] for row in order[:originals]
-    }
+    names = read_json(dataset / "identifiers.json")
+    first = {names[number] for number in split.puzzle_identifiers[split.puzzles(order[:originals])]}
     assert first == {KNOWN, UNKNOWN}
     assert sorted(order) == list(range(len(split.inputs)))
 

@@ -16,7 +16,7 @@ from trm_repro.provenance.checklist import Box, checklist
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
-from trm_repro.runs.stamps import Run
+from trm_repro.runs.layout import Run
 from trm_repro.runs.summary import summary
 
 

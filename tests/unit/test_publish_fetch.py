@@ -122,7 +122,9 @@ def test_identifiers_must_belong_to_the_weights(box: Box) -> None:
 
 
 def test_a_foreign_checkpoint_comes_with_notes_on_what_cannot_be_known(box: Box) -> None:
-    box.publish({"step_10": box.published["model.ckpt"], "step_723914": box.published["model.ckpt"], "trm.py": b"pass"})
+    weights = dict.fromkeys(("step_10", "step_723914"), box.published["model.ckpt"])
+    others = {"step_723914_adapters": b"less", "step_723915_all_preds.0": b"no weights", "trm.py": b"pass"}
+    box.publish(weights | others)
     done = box.fetch(HUB)
     assert done.returncode == 0 and done.stdout.endswith("/step_723914\n")
     for missing in ("SHA256SUMS", "all_config.yaml", "identifiers.json"):

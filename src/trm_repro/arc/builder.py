@@ -26,7 +26,8 @@ import numpy.typing as npt
 
 from trm_repro import progress
 from trm_repro.arc import augment, blocks, canvas, draws
-from trm_repro.arc.grids import CELLS, PAD, VOCABULARY
+from trm_repro.arc.grids import CELLS, VOCABULARY
+from trm_repro.arc.layout import BLANK, write_indices
 from trm_repro.arc.plan import Numbering, Options, Plan, Planned, draw_plan, number
 from trm_repro.arc.staging import require_space, staged_folder
 from trm_repro.arc.tasks import read_tasks
@@ -87,7 +88,7 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
 def _write_identifiers(path: Path, numbering: Numbering, start: int) -> None:
     """Writes identifiers.json: the names by number, as ``json.dump`` would."""
     with path.open("wb") as file:
-        file.write(b"[" + b", ".join([b'"<blank>"'] * start))
+        file.write(b"[" + b", ".join([json.dumps(BLANK).encode()] * start))
         for task, codes in numbering.new:
             if len(codes):
                 file.write(b", " + augment.json_names(task, codes))
@@ -99,29 +100,8 @@ def _write_indices(folder: Path, plan: Plan, split: str, numbering: Numbering) -
     groups = plan.groups(split)
     variants = np.array([len(group.codes) for group in groups], np.int32)
     sizes = np.repeat(np.array([len(group.examples[split]) for group in groups], np.int32), variants)
-    np.save(folder / "all__puzzle_identifiers.npy", np.concatenate(numbering.of[split]))
-    np.save(folder / "all__puzzle_indices.npy", _starts(sizes))
-    np.save(folder / "all__group_indices.npy", _starts(variants))
-    metadata = {
-        "pad_id": PAD,
-        "ignore_label_id": PAD,
-        "blank_identifier_id": 0,
-        "vocab_size": VOCABULARY,
-        "seq_len": CELLS,
-        "num_puzzle_identifiers": numbering.count,
-        "total_groups": len(groups),
-        "mean_puzzle_examples": plan.rows(split) / len(sizes),
-        "total_puzzles": len(sizes),
-        "sets": ["all"],
-    }
-    (folder / "dataset.json").write_text(json.dumps(metadata))
-
-
-def _starts(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Where parts of the given sizes start, one after the other, and the end of the last."""
-    starts = np.zeros(len(sizes) + 1, np.int32)
-    np.cumsum(sizes, out=starts[1:])
-    return starts
+    kind = {"vocab_size": VOCABULARY, "seq_len": CELLS, "num_puzzle_identifiers": numbering.count}
+    write_indices(folder, np.concatenate(numbering.of[split]), sizes, variants, total_puzzles=len(sizes), **kind)
 
 
 @dataclass(frozen=True)
@@ -147,7 +127,9 @@ class Stretch:
         )
 
 
-def _write_canvases(folder: Path, plan: Plan, split: str, state: draws.State, jobs: int, bar: progress.Tracker) -> None:
+def _write_canvases(
+    folder: Path, plan: Plan, split: str, state: draws.Stream, jobs: int, bar: progress.Tracker
+) -> None:
     """Writes all__inputs.npy and all__labels.npy: draws in order, paints and writes block by block in threads."""
     buffers: queue.SimpleQueue[blocks.Buffer] = queue.SimpleQueue()
     for _ in range(jobs):
@@ -184,7 +166,7 @@ def _write_canvases(folder: Path, plan: Plan, split: str, state: draws.State, jo
         bar.advance(sum(future.result() for future in running))
 
 
-def _stretches(plan: Plan, split: str, state: draws.State) -> Iterator[Stretch]:
+def _stretches(plan: Plan, split: str, state: draws.Stream) -> Iterator[Stretch]:
     """Draws where the grids of each group lie, in order."""
     row = 0
     for group in plan.groups(split):

@@ -1,4 +1,4 @@
-"""The one way in which this room compiles a function.
+"""The one way in which this package compiles a function.
 
 numba's cache lies beside the source (or in ``NUMBA_CACHE_DIR``) and is keyed by the *calling* function's file only, so
 compiled functions call each other only within one module: an edit then always recompiles all that it touches.

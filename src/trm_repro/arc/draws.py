@@ -18,7 +18,7 @@ from trm_repro.arc.augment import ORIGINAL, SYMMETRY
 from trm_repro.arc.compiled import compiled
 from trm_repro.arc.grids import SIDE, SWAPS_SIDES
 
-State = npt.NDArray[np.int64]
+Stream = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int64]
 
 _WORDS = 624
@@ -27,14 +27,14 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def seeded(seed: int) -> State:
+def seeded(seed: int) -> Stream:
     """The state after ``np.random.seed(seed)``; the seed is 0..2^32 − 1."""
     _, words, position, *_ = np.random.RandomState(seed).get_state(legacy=True)
     return np.append(np.asarray(words, np.int64), position)
 
 
 @compiled
-def _refill(state: State) -> None:
+def _refill(state: Stream) -> None:
     for i in range(_WORDS):
         word = (state[i] & 0x80000000) | (state[(i + 1) % _WORDS] & 0x7FFFFFFF)
         state[i] = state[(i + 397) % _WORDS] ^ (word >> 1)
@@ -44,7 +44,7 @@ def _refill(state: State) -> None:
 
 
 @compiled
-def below(state: State, n: int) -> int:
+def below(state: Stream, n: int) -> int:
     """``np.random.randint(0, n)``, for n up to 2^31."""
     mask = n - 1
     if mask == 0:
@@ -65,7 +65,7 @@ def below(state: State, n: int) -> int:
 
 
 @compiled
-def shuffle(state: State, items: npt.NDArray[np.int64]) -> None:
+def shuffle(state: Stream, items: npt.NDArray[np.int64]) -> None:
     """``np.random.shuffle(items)``, in place."""
     for i in range(len(items) - 1, 0, -1):
         j = below(state, i + 1)
@@ -98,7 +98,7 @@ def _hash_variant(
 
 @compiled
 def variants(
-    state: State, sums: npt.NDArray[np.uint64], shapes: npt.NDArray[np.uint64], wanted: int
+    state: Stream, sums: npt.NDArray[np.uint64], shapes: npt.NDArray[np.uint64], wanted: int
 ) -> npt.NDArray[np.int64]:
     """Draws the distinct variants of a task.
 
@@ -149,7 +149,7 @@ def variants(
 
 
 @compiled
-def places(state: State, codes: Codes, sizes: npt.NDArray[np.int64], translate: bool) -> npt.NDArray[np.uint8]:
+def places(state: Stream, codes: Codes, sizes: npt.NDArray[np.int64], translate: bool) -> npt.NDArray[np.uint8]:
     """Draws where on the canvas the grids of each example of each variant of a group lie.
 
     One example of each variant, drawn at random, stays at the corner; so do all where nothing is translated, but that

@@ -8,6 +8,7 @@ to ``puzzle_indices[p + 1]`` belong to puzzle p, whose name is ``identifiers[puz
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trm_repro.arc.grids import PAD
 from trm_repro.digests import Cache, digest_tree
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import read_json
 
 SPLITS = ("train", "test")
+BLANK = "<blank>"  # the name of the first identifier, which padding has, and the boards of Sudoku and Maze
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,52 @@ def read_split(folder: Path, name: str) -> Split:
         try:
             return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
         except FileNotFoundError:
-            raise MissingPrerequisite(f"{path}: no such file") from None
+            raise MissingPrerequisite(f"{path}: no such file", hint="build the dataset first") from None
         except (ValueError, OSError, EOFError) as error:
-            raise InvariantBroken(f"{path}: not a complete array: {error}") from None
+            raise InvariantBroken(f"{path}: not a complete array: {error}", hint="build the dataset again") from None
 
     metadata = read_json(folder / name / "dataset.json")
     if not isinstance(metadata, dict):
         raise InvariantBroken(f"{folder / name / 'dataset.json'}: not a JSON object")
     arrays = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
     return Split(name, metadata, *map(array, arrays))
+
+
+def write_indices(
+    folder: Path,
+    numbers: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int32],
+    variants: npt.NDArray[np.int32],
+    *,
+    total_puzzles: int,
+    **kind: int,
+) -> None:
+    """Writes all of a split but its examples: which of them belong to which puzzle and group, and dataset.json.
+
+    Each puzzle has an identifier (``numbers``) and a number of examples (``sizes``), each group a number of puzzles
+    (``variants``); ``kind`` are vocab_size, seq_len and num_puzzle_identifiers, in this order.
+    """
+    np.save(folder / "all__puzzle_identifiers.npy", numbers)
+    np.save(folder / "all__puzzle_indices.npy", _starts(sizes))
+    np.save(folder / "all__group_indices.npy", _starts(variants))
+    metadata = {
+        "pad_id": PAD,
+        "ignore_label_id": PAD,
+        "blank_identifier_id": 0,
+        **kind,
+        "total_groups": len(variants),
+        "mean_puzzle_examples": int(sizes.sum(dtype=np.int64)) / len(sizes),
+        "total_puzzles": total_puzzles,
+        "sets": ["all"],
+    }
+    (folder / "dataset.json").write_text(json.dumps(metadata))
+
+
+def _starts(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Where parts of the given sizes start, one after the other, and the end of the last."""
+    starts = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
 
 
 def digests(folder: Path, cache: Cache | None = None) -> dict[str, dict[str, Any]]:

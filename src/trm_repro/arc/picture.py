@@ -1,8 +1,10 @@
-"""A picture of a task as a dataset holds it: the task itself and some of its variants, as the canvases show them."""
+"""Pictures of grids: one, rows of them, and a task with some of its variants as a dataset's canvases show them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,31 +51,45 @@ def _pairs(split: Split, number: int) -> list[Pair]:
     return [(split.name, decode(split.inputs[example]), decode(split.labels[example])) for example in examples]
 
 
-def draw(found: dict[str, list[Pair]], output: Path) -> None:
-    """Draws what :func:`variants` found: a row for each variant, an input above its output for each example."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def draw(axes: Any, grid: Grid | Sequence[Sequence[int]], title: str = "", *, lines: bool = False) -> None:
+    """Draws one grid on matplotlib axes, with lines between its cells where asked for; an empty grid is a cross."""
     from matplotlib.colors import ListedColormap
 
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=8)
+    if len(grid) == 0 or len(grid[0]) == 0:
+        axes.plot([0, 1], [0, 1], "0.6", [0, 1], [1, 0], "0.6")
+        return
+    axes.imshow(grid, cmap=ListedColormap(PALETTE), vmin=0, vmax=COLOURS - 1, interpolation="nearest")
+    if lines:
+        axes.hlines(np.arange(1, len(grid)) - 0.5, -0.5, len(grid[0]) - 0.5, "#555555", linewidth=0.5)
+        axes.vlines(np.arange(1, len(grid[0])) - 0.5, -0.5, len(grid) - 0.5, "#555555", linewidth=0.5)
+
+
+def figure(rows: Sequence[Sequence[tuple[str, Any]]], picture: Any = None, *, lines: bool = False) -> Any:
+    """A figure of rows of titled grids, one task a row; or ``picture``, a part of another figure, filled with them."""
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    picture = picture or Figure(figsize=(1.6 * columns, 1.8 * len(rows)), layout="constrained")
+    for row, axes in zip(rows, picture.subplots(len(rows), columns, squeeze=False), strict=True):
+        for place in axes[len(row) :]:
+            place.axis("off")
+        for (title, grid), place in zip(row, axes, strict=False):
+            draw(place, grid, title, lines=lines)
+    return picture
+
+
+def write_variants(found: Mapping[str, Sequence[Pair]], output: Path) -> None:
+    """Draws what :func:`variants` found: for each variant a row of inputs, above one of their outputs."""
+    from matplotlib.figure import Figure
+
     columns = max(len(pairs) for pairs in found.values())
-    figure = pyplot.figure(figsize=(1.8 * columns, 4.4 * len(found)), layout="constrained")
-    parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
+    picture = Figure(figsize=(1.8 * columns, 4.4 * len(found)), layout="constrained")
+    parts = picture.subfigures(len(found), 1, squeeze=False)[:, 0]
     for part, (name, pairs) in zip(parts, found.items(), strict=True):
         part.suptitle(name, fontsize=9, x=0.01, horizontalalignment="left")
-        axes = part.subplots(2, columns, squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for column, (split, *grids) in enumerate(pairs):
-            for side, axis, grid in zip(("input", "output"), axes[:, column], grids, strict=True):
-                axis.set_axis_on()
-                axis.set_title(f"{split} {side}", fontsize=7)
-                axis.imshow(grid, cmap=ListedColormap(PALETTE), vmin=0, vmax=COLOURS - 1)
-                axis.set_xticks(np.arange(-0.5, grid.shape[1]), [])
-                axis.set_yticks(np.arange(-0.5, grid.shape[0]), [])
-                axis.grid(color="#555555", linewidth=0.5)
-                axis.tick_params(length=0)
+        inputs = [(f"{split} input", grid) for split, grid, _ in pairs]
+        figure([inputs, [(f"{split} output", grid) for split, _, grid in pairs]], part, lines=True)
     with staged(output) as temporary:
-        figure.savefig(temporary, dpi=100, format="png")
-    pyplot.close(figure)
+        picture.savefig(temporary, dpi=100, format="png")

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from trm_repro import progress
 from trm_repro.arc import canvas, draws
 from trm_repro.arc.canvas import Packed
+from trm_repro.arc.layout import SPLITS
 from trm_repro.arc.tasks import Task
-
-SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,13 @@ class Plan:
         return sum(len(task.codes) * len(task.examples[split]) for task in self.tasks)
 
 
-def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state: draws.State) -> Plan:
+def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state: draws.Stream) -> Plan:
     """Draws the variants of all tasks."""
     plan = Plan()
     with progress.track("augmenting", total=sum(len(tasks) for _, tasks in sources), unit="tasks") as bar:
         for subset, tasks in sources:
             tests = subset in options.test_set_names
-            used = [options.first_split, *SPLITS] if tests and not plan.splits else ["train", "test"][: 1 + tests]
+            used = (options.first_split, *SPLITS) if tests and not plan.splits else SPLITS[: 1 + tests]
             plan.splits += [split for split in dict.fromkeys(used) if split not in plan.splits]
             order = np.arange(len(tasks))
             draws.shuffle(state, order)

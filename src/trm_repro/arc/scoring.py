@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,13 +22,8 @@ import numpy.typing as npt
 
 from trm_repro.arc import augment, ballot
 from trm_repro.arc.grids import CELLS, Grid, encode, hash_weights, parse_grid
-from trm_repro.arc.submission import score_submission, wilson
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS, Submission
 from trm_repro.errors import InvariantBroken
-
-__all__ = ["PASS_KS", "Submission", "Votes", "score_submission", "wilson"]
-
-PASS_KS = (1, 2, 5, 10, 100, 1000)
-Submission = dict[str, list[dict[str, list[list[int]]]]]
 
 _ROWS_A_THREAD = 4096  # fewer are not worth a thread
 
@@ -140,35 +135,41 @@ class Votes:
 
     def right(self, k: int) -> dict[str, list[bool]]:
         """By task, for each test input, whether its true grid is among the first K."""
-        right: dict[str, list[bool]] = {name: [] for name in self._tasks}
-        names = list(self._tasks)
-        for test_input, task in enumerate(self._task.tolist()):
-            right[names[task]].append(self._rank(test_input) < k)
-        return right
+        return self._by_task(lambda test_input: self._rank(test_input) < k)
 
-    def submission(self, k: int = 2) -> Submission:
+    def answered(self) -> dict[str, list[bool]]:
+        """By task, for each test input, whether it has a prediction."""
+        return self._by_task(lambda test_input: len(self._ranked(test_input)) > 0)
+
+    def _by_task(self, holds: Callable[[int], bool]) -> dict[str, list[bool]]:
+        return {
+            name: [holds(test_input) for test_input in range(*self._first[task : task + 2])]
+            for name, task in self._tasks.items()
+        }
+
+    def submission(self, k: int = ATTEMPTS) -> Submission:
         """The best K grids of each test input that has a prediction, the best one again where there are fewer."""
         submission: Submission = {name: [] for name in self._tasks}
-        names = list(self._tasks)
-        for test_input, task in enumerate(self._task.tolist()):
-            ranked = self._ranked(test_input)[:k].tolist()
-            if ranked:
-                ranked += ranked[:1] * (k - len(ranked))
-                attempts = {f"attempt_{i}": self._grid(candidate).tolist() for i, candidate in enumerate(ranked, 1)}
-                submission[names[task]].append(attempts)
+        for task, best in self._best(k):
+            attempts = {f"attempt_{i}": self._grid(candidate).tolist() for i, candidate in enumerate(best, 1)}
+            submission[task].append(attempts)
         return submission
 
-    def tally(self, k: int = 2) -> dict[str, list[list[dict[str, float]]]]:
+    def tally(self, k: int = ATTEMPTS) -> dict[str, list[list[dict[str, float]]]]:
         """Behind each attempt of :meth:`submission`: how many votes it has, and their mean confidence."""
         tally: dict[str, list[list[dict[str, float]]]] = {name: [] for name in self._tasks}
+        for task, best in self._best(k):
+            votes = [(int(self._votes[candidate]), float(self._confidence[candidate])) for candidate in best]
+            tally[task].append([{"votes": n, "confidence": total / n} for n, total in votes])
+        return tally
+
+    def _best(self, k: int) -> Iterator[tuple[str, list[int]]]:
+        """Of each test input with a prediction: its task, and K candidates."""
         names = list(self._tasks)
         for test_input, task in enumerate(self._task.tolist()):
-            ranked = self._ranked(test_input)[:k].tolist()
+            ranked: list[int] = self._ranked(test_input)[:k].tolist()
             if ranked:
-                ranked += ranked[:1] * (k - len(ranked))
-                votes = [(int(self._votes[candidate]), float(self._confidence[candidate])) for candidate in ranked]
-                tally[names[task]].append([{"votes": n, "confidence": total / n} for n, total in votes])
-        return tally
+                yield names[task], ranked + ranked[:1] * (k - len(ranked))
 
     def _parse(self, numbers: npt.NDArray[np.int64]) -> None:
         """Reads the identifiers that were not seen before."""

@@ -2,8 +2,8 @@
 
 A folder is verified against digests (every byte is the expected one) and against itself: the invariants that hold for any
 dataset (see :mod:`trm_repro.arc.layout`), so that one nobody has digests for can be judged too. Index arrays ascend and
-are complete, identifiers exist, every row is exactly one grid on its canvas, and the un-augmented test puzzles are those
-of ``test_puzzles.json``, all of them.
+are complete, identifiers exist, every row has tokens of the vocabulary alone. For ARC, every row is exactly one grid on its
+canvas, and the un-augmented test puzzles are those of ``test_puzzles.json``, all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trm_repro import progress
 from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.compiled import compiled
 from trm_repro.arc.grids import CELLS, END, FIRST_COLOUR, SIDE, VOCABULARY, Grid, encode, parse_grid
-from trm_repro.arc.layout import SPLITS, Split, digests, read_split
+from trm_repro.arc.layout import BLANK, SPLITS, Split, digests, read_split
 from trm_repro.digests import Cache, Digest, difference
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.files import read_json
@@ -84,9 +84,9 @@ def _invalid(folder: Path) -> Iterator[str]:
     if not isinstance(identifiers, list) or not all(isinstance(name, str) for name in identifiers):
         yield "identifiers.json: not a list of names"
         return
-    named = [name for name in identifiers if name != "<blank>"]
-    if identifiers[:1] != ["<blank>"]:
-        yield 'identifiers.json: the first is not "<blank>"'
+    named = [name for name in identifiers if name != BLANK]
+    if identifiers[:1] != [BLANK]:
+        yield f'identifiers.json: the first is not "{BLANK}"'
     if len(set(named)) != len(named):
         yield f"identifiers.json: {len(named) - len(set(named))} names occur twice"
     sound = []

@@ -14,7 +14,9 @@ from typing import Any
 from trm_repro.arc.grids import parse_grid
 from trm_repro.errors import InvariantBroken
 
-ATTEMPTS = 2
+ATTEMPTS = 2  # at each test input, in the competition
+PASS_KS = (1, 2, 5, 10, 100, 1000)  # of which upstream's evaluator gives pass@K
+Submission = dict[str, list[dict[str, list[list[int]]]]]
 
 
 @dataclass(frozen=True)

@@ -218,38 +218,44 @@ def print_facts(folder: Path, recipe: Recipe | None) -> None:
 def _facts(folder: Path, splits: list[Split], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
     from trm_repro.errors import InvariantBroken
-    from trm_repro.runs.schedule import checkpoint_bytes, checkpoint_steps, planned_steps
+    from trm_repro.runs.checkpoints import checkpoint_name
+    from trm_repro.runs.packing import checkpoint_steps
+    from trm_repro.runs.schedule import checkpoint_bytes, planned_steps
 
     facts = []
     for split in splits:
         counts = f"{len(split.group_indices) - 1:,} groups, {len(split.puzzle_identifiers):,} puzzles"
         facts.append((split.name, f"{counts}, {len(split.inputs):,} examples of {split.inputs.shape[1]} tokens"))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    identifiers, vocabulary = splits[0].metadata["num_puzzle_identifiers"], splits[0].metadata["vocab_size"]
+    train = splits[0].metadata
+    identifiers, vocabulary = train["num_puzzle_identifiers"], train["vocab_size"]
     facts += [("identifiers", f"{identifiers:,}, with <blank>"), ("on disk", f"{size:,} bytes")]
     if settings is None:
         return facts
     bytes_each = checkpoint_bytes(identifiers, vocabulary, settings)
     training = f"{settings.epochs:,} epochs, batches of {settings.global_batch_size}, an evaluation every "
     count = settings.epochs // settings.eval_interval
+    planned = planned_steps(
+        settings.epochs, train["total_groups"], train["mean_puzzle_examples"], settings.global_batch_size
+    )
     try:
-        named = ", ".join(f"step_{step}" for step in checkpoint_steps(splits[0], settings))
+        named = ", ".join(map(checkpoint_name, checkpoint_steps(splits[0], settings)))
     except InvariantBroken as error:
         named = f"{count}, of numbers that cannot be told beforehand ({error})"
     return [
         *facts,
         ("training", f"{training}{settings.eval_interval:,} epochs"),
-        ("steps planned", f"{planned_steps(splits[0].metadata, settings):,}"),
+        ("steps planned", f"{planned:,}"),
         ("checkpoints", named),
         ("a checkpoint", f"{bytes_each:,} bytes, {count} of them {count * bytes_each:,}"),
     ]
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.picture import draw, variants
+    from trm_repro.arc.picture import variants, write_variants
 
     output = arguments.output or Path(f"{arguments.task}.png")
-    draw(variants(arguments.folder, arguments.task, arguments.augmentations), output)
+    write_variants(variants(arguments.folder, arguments.task, arguments.augmentations), output)
     print(output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
     from trm_repro.recipes.schema import Recipe
-    from trm_repro.runs.stamps import Run
+    from trm_repro.runs.layout import Run
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse has no public name for it
 
@@ -26,7 +27,7 @@ def knob(name: str, default: str = "") -> str:
 
 def this_run() -> Run:
     """The run that the knobs in the environment name, in the repository that is the working folder."""
-    from trm_repro.runs.stamps import Run
+    from trm_repro.runs.layout import Run
 
     try:
         return Run(Path.cwd(), os.environ["RUN_NAME"], os.environ["RECIPE"], os.environ)
@@ -46,3 +47,9 @@ def locate(path: str) -> Path:
     from trm_repro.provenance import scrub
 
     return scrub.locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))
+
+
+def knobs_and_defaults() -> dict[str, tuple[str, str]]:
+    """Each knob's value and its default, which env.sh prints to stdin."""
+    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
+    return {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import locate, this_recipe, this_run
+from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -45,14 +45,13 @@ def _watch(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from trm_repro.cli.step import knobs_and_defaults
     from trm_repro.files import read_json
     from trm_repro.provenance.manifest import build_manifest
     from trm_repro.runs.stamps import read_stamp
     from trm_repro.runs.status import standing
 
     run = this_run()
-    artifacts = run.repository / "artifacts" / run.name
+    artifacts = run.artifacts
     state = ""
     if arguments.manifest or read_stamp(run.path("06-verify")):
         manifest = read_json(arguments.manifest or artifacts / "manifest.json")

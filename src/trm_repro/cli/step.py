@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trm_repro.cli.common import RECIPES, knob, locate, this_recipe, this_run
-from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.cli.begin import begin
+from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
-    from trm_repro.recipes.schema import Recipe
-    from trm_repro.runs.stamps import Run
 
 
 def register(verbs: Verbs) -> None:
@@ -26,11 +24,11 @@ def register(verbs: Verbs) -> None:
 
 
 def _register_begin_and_end(step: Verbs) -> None:
-    begin = step.add_parser("begin", help="'STEP: fresh', or all that the step needs, as shell assignments")
-    begin.add_argument("step")
-    begin.add_argument("--dry-run", action="store_true", help="nothing is looked at that an earlier step would make")
-    begin.add_argument("--force", action="store_true", help="fresh or not")
-    begin.set_defaults(handler=_begin)
+    first = step.add_parser("begin", help="'STEP: fresh', or all that the step needs, as shell assignments")
+    first.add_argument("step")
+    first.add_argument("--dry-run", action="store_true", help="nothing is looked at that an earlier step would make")
+    first.add_argument("--force", action="store_true", help="fresh or not")
+    first.set_defaults(handler=begin)
     fresh = step.add_parser("fresh", help="'STEP: fresh' for each step before the first that has to run")
     fresh.set_defaults(handler=_fresh)
     end = step.add_parser("end", help="stamp a step as done")
@@ -87,121 +85,21 @@ def _register_acts(step: Verbs) -> None:
     sweep.set_defaults(handler=_sweep)
 
 
-def _begin(arguments: argparse.Namespace) -> None:
-    from trm_repro.machine.hardware import gpus
-    from trm_repro.provenance.host import host
-    from trm_repro.recipes.shell import assignments, shell_words
-    from trm_repro.runs.records import RECORDED, SECRET
-
-    run, step = this_run(), arguments.step
-    if not arguments.dry_run and not arguments.force:
-        why = run.why_stale(step)
-        if not why:
-            print(f"{step}: fresh")
-            return
-        print(f"==> {step}: {why}", file=sys.stderr)
-    recipe, found = this_recipe(), gpus()
-    most = int(os.environ["MAX_GPUS_TO_USE"])
-    # a plan made without GPUs is one for as many as may be used; G-GPUS keeps it from running
-    available = min(len(found) or most, most)
-    values: dict[str, Any] = {
-        **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
-        **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
-        "GPUS": len(found),
-        "HOST": json_line(host()),
-        "RECORDED": RECORDED,
-        "SECRET": SECRET,
-        "KAGGLE_NAMES_PROBLEM": _names_problem(run),
-        **_words_of(step, run, recipe, dry_run=arguments.dry_run),
-    }
-    sys.stdout.write(assignments(values))
-
-
-def json_line(value: Any) -> str:
-    """A value as JSON on one line."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _names_problem(run: Run) -> str:
-    """Why Kaggle would refuse the names of the run; empty if it would not."""
-    from trm_repro.provenance.names import names
-
-    try:
-        names(run.name, slug=knob("KAGGLE_DATASET_SLUG"), target=knob("TARGET_DATASET", "arc2"))
-    except InvariantBroken as error:
-        return str(error)
-    return ""
-
-
-def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
-    """What one step needs beside the recipe."""
-    trm_dir = Path(os.environ["TRM_DIR"])
-    if step == "03-venv" and recipe.environment.name == "training":
-        from trm_repro.provenance import inventory
-
-        modules = [] if dry_run else _imported(trm_dir / recipe.work)
-        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
-    if step == "05-train":
-        import trm_repro
-        from trm_repro.training.state import Place, last_step, read_progress
-
-        place = Place.of(run, recipe, trm_dir)
-        state, said = read_progress(place), ""
-        if state.attempt and state.attempt.fate and place.folder.exists() and not dry_run:
-            said = f"the last attempt at training did not finish: {state.attempt.fate}"
-            said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
-        tap = Path(trm_repro.__file__).parent / "tap"
-        return {**(_lock_words(recipe) if recipe.environment.compiler else {}), "LAST_ATTEMPT": said, "TAP": str(tap)}
-    if step == "06-verify":
-        from trm_repro.runs.checkpoints import checkpoints
-
-        found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
-        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
-    return {}
-
-
-def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
-    """The locks for this machine, and what adam-atan2 is compiled with."""
-    from trm_repro.machine.hardware import compilers, gpus
-    from trm_repro.machine.locks import choose, lock_files
-
-    if os.environ.get("ENV_LOCK") != "locks":
-        return {"LOCK_CUDA_HOME": ""}
-    choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles)
-    return {
-        "LOCKS": [str(path) for path in lock_files(Path("locks"), choice.lock, recipe)],
-        "LOCK_WHY": choice.why,
-        "LOCK_CUDA_HOME": choice.cuda_home,
-        "LOCK_ARCHITECTURES": choice.architectures,
-        "LOCK_NVCC_FLAGS": choice.nvcc_flags,
-    }
-
-
-def _imported(checkout: Path) -> list[str]:
-    """The modules that an upstream's checkout imports."""
-    import subprocess
-
-    from trm_repro.machine.locks import imported_modules
-
-    listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
-    done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
-    return imported_modules(checkout, done.stdout.split("\0")[:-1])
-
-
 def _fresh(arguments: argparse.Namespace) -> None:
+    from trm_repro.runs.stamps import why_stale
+
     run = this_run()
     for step in run.steps:
-        if run.why_stale(step):
+        if why_stale(run, step):
             return
         print(f"{step}: fresh")
 
 
 def _end(arguments: argparse.Namespace) -> None:
-    this_run().write(
+    from trm_repro.runs.stamps import write_stamp
+
+    write_stamp(
+        this_run(),
         arguments.step,
         started=arguments.started,
         log=arguments.log,
@@ -290,7 +188,7 @@ def _prove(arguments: argparse.Namespace) -> int:
     from trm_repro.training.verdict import as_text, judge
 
     run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
-    folder = run.repository / "artifacts" / run.name
+    folder = run.artifacts
     ran = last_attempts(run, "commands.jsonl")
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
@@ -305,12 +203,6 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if verdict.sound else 4
 
 
-def knobs_and_defaults() -> dict[str, tuple[str, str]]:
-    """Each knob's value and its default, which env.sh prints to stdin."""
-    defaults = {} if sys.stdin.isatty() else dict(line.split("=", 1) for line in sys.stdin.read().splitlines())
-    return {name: (os.environ.get(name, ""), default) for name, default in defaults.items()}
-
-
 def _handoff(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.run import write_report
     from trm_repro.files import read_json, write_text
@@ -319,7 +211,7 @@ def _handoff(arguments: argparse.Namespace) -> None:
     from trm_repro.runs.stamps import read_stamp
 
     run = this_run()
-    folder = run.repository / "artifacts" / run.name
+    folder = run.artifacts
     manifest = read_json(folder / "manifest.json")
     if bundle := arguments.notebook_of:
         from trm_repro.notebook.write import write_notebook

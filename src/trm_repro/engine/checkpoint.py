@@ -1,21 +1,15 @@
-"""Checkpoints: upstream's format for the weights, and our own training state for an exact resume.
+"""Checkpoints: upstream's format for the weights.
 
 ``step_<N>`` is a ``torch.save`` of the state dict, each key behind ``model.inner.``, and behind ``_orig_mod.`` before that
 when the model was compiled. It holds the weights only (the averaged ones, where there is an average).
-
-``training_state/step_<N>.<I>/`` holds what goes on after N steps, when I iterations are finished: one file a rank. A folder
-gets its name when its files are complete and flushed, loses it before they are deleted, and no name is given twice, so that
-a folder of that name is whole or absent.
 
 Nothing is ever unpickled: ``torch.load`` runs with ``weights_only=True``.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,58 +156,3 @@ def _new_table(old: Tensor, rows: int, policy: str) -> Tensor:
     if policy == "mean":
         return mean.expand(rows, -1)
     return mean + truncated_normal((rows, old.shape[1]), std=1.0) * old.std(0, keepdim=True)
-
-
-def steps_in(folder: Path) -> dict[int, Path]:
-    """What is named ``step_<N>`` in ``folder``, by N, ascending."""
-    names = ((re.fullmatch(r"step_(\d+)", path.name), path) for path in folder.glob("step_*"))
-    return dict(sorted((int(match[1]), path) for match, path in names if match))
-
-
-class TrainingStates:
-    """The training states of a run.
-
-    Args:
-        folder: the run's folder.
-        keep: how many to keep.
-        rank: this process; rank 0 makes and renames folders.
-    """
-
-    def __init__(self, folder: Path, *, keep: int, rank: int = 0) -> None:
-        self.folder, self.keep, self.rank = folder / "training_state", keep, rank
-
-    def complete(self) -> list[Path]:
-        """The complete states, the oldest first."""
-        names = ((re.fullmatch(r"step_(\d+)\.(\d+)", path.name), path) for path in self.folder.glob("step_*"))
-        return [path for _, _, path in sorted((int(match[1]), int(match[2]), path) for match, path in names if match)]
-
-    def newest(self) -> Path | None:
-        """The newest complete state."""
-        return next(reversed(self.complete()), None)
-
-    def begin(self, name: str) -> None:
-        """Rank 0: makes the folder in which ``name`` is written."""
-        self._hidden(name).mkdir(parents=True)
-
-    def write(self, name: str, state: dict[str, Any]) -> None:
-        """Every rank, after rank 0 began: writes its part and flushes it to the disk."""
-        with staged(self._hidden(name) / f"rank_{self.rank}.pt") as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
-
-    def commit(self, name: str) -> None:
-        """Rank 0, after all wrote: gives the folder its name, and removes the oldest."""
-        _flush_names(self._hidden(name))
-        self._hidden(name).rename(self.folder / name)
-        _flush_names(self.folder)
-        for old in self.complete()[: -self.keep]:
-            old.rename(self._hidden(old.name))
-            shutil.rmtree(self._hidden(old.name))
-
-    def _hidden(self, name: str) -> Path:
-        return self.folder / f".{name}.part"
-
-
-def _flush_names(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)

@@ -12,15 +12,11 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS
 from trm_repro.engine import lora
-from trm_repro.engine.data import Metadata
 from trm_repro.engine.loss import LOG_PROBABILITIES
 from trm_repro.engine.model import TRM, ModelConfig
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-
-ARCH_NAME = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
-LOSS_NAME = "losses@ACTLossHead"
-MODEL_KEYS = tuple(k for k in ModelConfig.__dataclass_fields__ if k not in Metadata.__dataclass_fields__)
 
 
 class _Strict(pydantic.BaseModel):
@@ -30,7 +26,7 @@ class _Strict(pydantic.BaseModel):
 class LossConfig(_Strict):
     """``arch.loss``."""
 
-    name: Literal["losses@ACTLossHead"] = LOSS_NAME  # type: ignore[assignment]
+    name: Literal["losses@ACTLossHead"] = "losses@ACTLossHead"
     loss_type: str = "stablemax_cross_entropy"
 
     @pydantic.field_validator("loss_type")
@@ -42,9 +38,11 @@ class LossConfig(_Strict):
 
 
 class ArchConfig(_Strict):
-    """``arch``: the model, its loss, and adapters."""
+    """``arch``: the model, its loss, and adapters. The defaults are those of ``config/arch/trm.yaml``, upstream's."""
 
-    name: Literal["recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"] = ARCH_NAME  # type: ignore[assignment]
+    name: Literal["recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"] = (
+        "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
+    )
     loss: LossConfig = LossConfig()
     halt_exploration_prob: float = pydantic.Field(0.1, ge=0, le=1)
     halt_max_steps: int = 16
@@ -75,12 +73,14 @@ class ArchConfig(_Strict):
             raise ValueError("only True is supported: halting looks at q_halt alone (upstream crashes with False)")
         return value
 
+    def sized(self, vocab_size: int, seq_len: int, num_puzzle_identifiers: int) -> ModelConfig:
+        """The model's own part of it, for puzzles of a kind and number."""
+        values = {key: getattr(self, key) for key in ModelConfig.__dataclass_fields__ if key in ArchConfig.model_fields}
+        return ModelConfig(vocab_size, seq_len, num_puzzle_identifiers, **values)
+
     def build(self, vocab_size: int, seq_len: int, num_puzzle_identifiers: int) -> TRM:
-        """A freshly initialised model, with adapters if the configuration has some."""
-        values = {key: getattr(self, key) for key in MODEL_KEYS}
-        return TRM(
-            ModelConfig(vocab_size=vocab_size, seq_len=seq_len, num_puzzle_identifiers=num_puzzle_identifiers, **values)
-        )
+        """A freshly initialised model, without adapters."""
+        return TRM(self.sized(vocab_size, seq_len, num_puzzle_identifiers))
 
     def adapt(self, model: TRM) -> None:
         """Adds the adapters that the configuration asks for."""
@@ -100,8 +100,8 @@ class EvaluatorConfig(_Strict):
     """An entry of ``evaluators``: voting over augmentations, by ``arc@ARC``."""
 
     name: Literal["arc@ARC"]
-    submission_K: int = pydantic.Field(2, ge=1)
-    pass_Ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    submission_K: int = pydantic.Field(ATTEMPTS, ge=1)
+    pass_Ks: tuple[int, ...] = PASS_KS
     aggregated_voting: bool = True
 
 
@@ -191,10 +191,6 @@ class PretrainConfig(_Strict):
         assert self.checkpoint_path is not None
         return Path(self.checkpoint_path)
 
-    def total_steps(self, data: Metadata) -> int:
-        """Upstream's estimate of the number of batches: the schedule's length, and the last one that trains."""
-        return int(self.epochs * data.total_groups * data.mean_puzzle_examples / self.global_batch_size)
-
 
 def parse(values: Mapping[str, Any]) -> PretrainConfig:
     """The validated configuration.
@@ -206,27 +202,6 @@ def parse(values: Mapping[str, Any]) -> PretrainConfig:
         return PretrainConfig(**values)
     except pydantic.ValidationError as error:
         raise UsageError(f"the configuration is not valid:\n{_problems(error)}") from None
-
-
-MAY_CHANGE = {"resume", "checkpoint_every_n_steps", "keep_checkpoints", "device", "threads", "wandb", "entity"}
-
-
-def same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Checks that a run is resumed with the configuration it was started with.
-
-    Raises:
-        UsageError: keys other than those of :data:`MAY_CHANGE` differ.
-    """
-    changed = [
-        f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in MAY_CHANGE and before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise UsageError(
-            "this is not the run that the training state belongs to:\n  " + "\n  ".join(changed),
-            hint="resume with the same configuration, or start another run under another +run_name",
-        )
 
 
 def read_arch(path: Path) -> ArchConfig:

@@ -1,9 +1,4 @@
-"""Datasets on disk, and the batches drawn from them.
-
-A dataset folder has the splits ``train`` and ``test``; a split has examples (grids), grouped into puzzles, grouped into
-groups (a task with its augmentations). Arrays: ``all__inputs`` and ``all__labels`` (examples × tokens, memory-mapped),
-``all__puzzle_identifiers`` (one a puzzle), ``all__puzzle_indices`` (a puzzle's first example, with the end),
-``all__group_indices`` (a group's first puzzle, with the end).
+"""The batches drawn from a dataset, whose files :mod:`trm_repro.arc.layout` describes.
 
 A rank's batch is its contiguous slice of the global batch, whatever the number of ranks: all ranks draw the same global
 batch from the same generators.
@@ -22,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trm_repro.arc.layout import read_split
 from trm_repro.digests import digest_file
 from trm_repro.engine.act import Batch
 from trm_repro.engine.loss import IGNORE
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.files import read_json
+from trm_repro.errors import InvariantBroken, UsageError
 
 Indices = NDArray[np.int64]
 
@@ -48,7 +43,7 @@ class Metadata:
 
 
 class Split:
-    """One split of a dataset.
+    """One split of a dataset, checked, as the engine draws from it; inputs and labels stay on the disk.
 
     Args:
         folder: the dataset's folder.
@@ -61,18 +56,17 @@ class Split:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        facts = read_json(folder / name / "dataset.json")
+        read = read_split(folder, name)
         try:
-            self.metadata = Metadata(**{key: facts[key] for key in Metadata.__dataclass_fields__})
+            self.metadata = Metadata(**{key: read.metadata[key] for key in Metadata.__dataclass_fields__})
         except KeyError as error:
             raise InvariantBroken(f"{folder / name / 'dataset.json'}: the key {error} is missing") from None
         if list(self.metadata.sets) != ["all"]:
             raise InvariantBroken(f"{folder / name / 'dataset.json'}: sets is {self.metadata.sets}, expected ['all']")
-        self.inputs = self._array("inputs", mmap=True)
-        self.labels = self._array("labels", mmap=True)
-        self.puzzle_identifiers = self._array("puzzle_identifiers").astype(np.int32)
-        self.puzzle_indices = self._array("puzzle_indices").astype(np.int64)
-        self.group_indices = self._array("group_indices").astype(np.int64)
+        self.inputs, self.labels = read.inputs, read.labels
+        self.puzzle_identifiers = np.array(read.puzzle_identifiers, np.int32)
+        self.puzzle_indices = np.array(read.puzzle_indices, np.int64)
+        self.group_indices = np.array(read.group_indices, np.int64)
         if not (
             self.inputs.shape == self.labels.shape == (self.puzzle_indices[-1], self.metadata.seq_len)
             and len(self.puzzle_identifiers) == len(self.puzzle_indices) - 1 == self.group_indices[-1]
@@ -80,18 +74,13 @@ class Split:
         ):
             raise InvariantBroken(f"{folder / name}: the arrays do not belong together", hint="build the dataset again")
 
-    def _array(self, name: str, *, mmap: bool = False) -> NDArray[Any]:
-        path = self.folder / self.name / f"all__{name}.npy"
-        try:
-            return np.load(path, mmap_mode="r" if mmap else None)  # type: ignore[no-any-return]
-        except FileNotFoundError:
-            raise MissingPrerequisite(f"{path}: no such file", hint="build the dataset first") from None
-        except ValueError as error:
-            raise InvariantBroken(f"{path}: not a complete array: {error}", hint="build the dataset again") from None
-
     def inputs_sha256(self) -> str:
         """The digest of the file with the inputs: what tells this split from others."""
         return digest_file(self.folder / self.name / "all__inputs.npy").sha256
+
+    def puzzles(self, examples: Indices) -> Indices:
+        """The puzzle that each of the given examples belongs to."""
+        return np.searchsorted(self.puzzle_indices, examples, side="right") - 1
 
     def batch(self, examples: Indices, size: int) -> Batch:
         """The given examples as a batch of ``size`` rows, padded with blank rows, labels to ignore turned to −100."""
@@ -102,7 +91,7 @@ class Split:
         rows = slice(0, len(examples))
         inputs[rows] = self.inputs[examples]
         labels[rows] = self.labels[examples]
-        identifiers[rows] = self.puzzle_identifiers[np.searchsorted(self.puzzle_indices, examples, side="right") - 1]
+        identifiers[rows] = self.puzzle_identifiers[self.puzzles(examples)]
         if facts.ignore_label_id is not None:
             labels[labels == facts.ignore_label_id] = IGNORE
         return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), torch.from_numpy(identifiers))

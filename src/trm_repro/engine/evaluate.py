@@ -6,7 +6,7 @@ Every batch starts from a fresh carry and runs for exactly halt_max_steps superv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,20 @@ class Predictions:
     examples: Indices
     preds: NDArray[np.uint8]
     q_halt_logits: NDArray[np.float32]
+
+    @staticmethod
+    def of(examples: Indices, logits: Tensor, q_halt: Tensor) -> Predictions:
+        """Those of a batch that was answered, without the rows that pad it."""
+        n = len(examples)
+        return Predictions(
+            examples, logits[:n].argmax(-1).to(torch.uint8).cpu().numpy(), q_halt[:n].float().cpu().numpy()
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Predictions]) -> Predictions:
+        """The predictions of several batches or processes as one."""
+        names = Predictions.__dataclass_fields__
+        return Predictions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @torch.no_grad()
@@ -79,19 +93,17 @@ def evaluate(
     was_training = model.training
     model.eval()
     sums = torch.zeros(len(METRICS), dtype=torch.float64, device=world.device)
-    examples, preds, q_logits = [], [], []
+    parts = []
     for rows, batch in batches:
         batch = batch.to(world.device)
         logits, q_halt = answer(model, batch, think)
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
-        examples.append(rows)
-        preds.append(logits.argmax(-1)[: len(rows)].to(torch.uint8).cpu().numpy())
-        q_logits.append(q_halt[: len(rows)].float().cpu().numpy())
+        parts.append(Predictions.of(rows, logits, q_halt))
         after_batch()
     model.train(was_training)
-    if not examples:
+    if not parts:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")
     named = dict(zip(METRICS, world.sum(sums).tolist(), strict=True))
     count = max(named.pop("count"), 1.0)
@@ -101,11 +113,11 @@ def evaluate(
             f"the model's answers are not finite numbers: {', '.join(broken)}",
             hint="the weights are not either, or overflow: an earlier checkpoint may be whole; forward_dtype=float32 is wider",
         )
-    return metrics, Predictions(np.concatenate(examples), np.concatenate(preds), np.concatenate(q_logits))
+    return metrics, Predictions.join(parts)
 
 
 class ArcEvaluator:
-    """ARC voting on rank 0: predictions of a task's augmentations are undone and counted.
+    """ARC voting, on one process: predictions of a task's augmentations are undone and counted.
 
     Votes are kept from evaluation to evaluation when the configuration says so (upstream's default); the pass@K of a
     later evaluation is then the vote of all checkpoints so far.
@@ -131,10 +143,9 @@ class ArcEvaluator:
             self.votes = self._no_votes()
 
     def add(self, predictions: Predictions) -> None:
-        """The predictions of one process."""
-        puzzles = np.searchsorted(self.split.puzzle_indices, predictions.examples, side="right") - 1
+        """Predictions of any of the split's examples; their order decides ties."""
         self.votes.add(
-            self.split.puzzle_identifiers[puzzles],
+            self.split.puzzle_identifiers[self.split.puzzles(predictions.examples)],
             self.split.inputs[predictions.examples],
             predictions.preds,
             predictions.q_halt_logits,
@@ -147,16 +158,10 @@ class ArcEvaluator:
         return {f"ARC/pass@{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
 
 
-def save_predictions(path: Path, parts: list[Predictions], split: Split) -> None:
+def save_predictions(path: Path, predictions: Predictions, split: Split) -> None:
     """Writes the predictions of all processes, in rank order, as a compressed npz, so that a number can be recomputed."""
     with staged(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            examples=np.concatenate([part.examples for part in parts]),
-            preds=np.concatenate([part.preds for part in parts]),
-            q_halt_logits=np.concatenate([part.q_halt_logits for part in parts]),
-            inputs_sha256=split.inputs_sha256(),
-        )
+        np.savez_compressed(file, **vars(predictions), inputs_sha256=split.inputs_sha256())
 
 
 def read_predictions(path: Path, split: Split) -> Predictions:
@@ -168,7 +173,7 @@ def read_predictions(path: Path, split: Split) -> Predictions:
     """
     try:
         with np.load(path) as arrays:
-            saved = {name: arrays[name] for name in ("examples", "preds", "q_halt_logits", "inputs_sha256")}
+            saved = {name: arrays[name] for name in (*Predictions.__dataclass_fields__, "inputs_sha256")}
     except FileNotFoundError:
         raise MissingPrerequisite(f"{path}: no such file") from None
     except Exception as error:  # whatever the reader stumbles over

@@ -1,7 +1,4 @@
-"""Metrics: one JSON object a line, always; and Weights & Biases, when asked.
-
-A line has ``step`` (int), ``time`` (UTC, ending in Z) and metrics by their upstream names (floats).
-"""
+"""Metrics: a file of lines as :mod:`trm_repro.runs.metrics` reads them, always; and Weights & Biases, when asked."""
 
 from __future__ import annotations
 

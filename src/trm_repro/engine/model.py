@@ -27,7 +27,7 @@ Q_HEAD_BIAS = -5.0  # the q head starts sure that nothing is right: sigmoid(−5
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What the shape and the computation of a model depend on. The ARC defaults are the paper's.
+    """What the shape and the computation of a model depend on; the defaults are :class:`config.ArchConfig`'s.
 
     Raises:
         UsageError: the values do not fit together.
@@ -36,19 +36,19 @@ class ModelConfig:
     vocab_size: int
     seq_len: int
     num_puzzle_identifiers: int
-    H_cycles: int = 3
-    L_cycles: int = 6
-    L_layers: int = 2
-    hidden_size: int = 512
-    num_heads: int = 8
-    expansion: float = 4
-    puzzle_emb_ndim: int = 512
-    puzzle_emb_len: int = 16
-    pos_encodings: str = "rope"
-    forward_dtype: str = "bfloat16"
-    mlp_t: bool = False
-    halt_max_steps: int = 16
-    halt_exploration_prob: float = 0.1
+    H_cycles: int
+    L_cycles: int
+    L_layers: int
+    hidden_size: int
+    num_heads: int
+    expansion: float
+    puzzle_emb_ndim: int
+    puzzle_emb_len: int
+    pos_encodings: str
+    forward_dtype: str
+    mlp_t: bool
+    halt_max_steps: int
+    halt_exploration_prob: float
 
     def __post_init__(self) -> None:
         if self.pos_encodings not in ("rope", "learned", "none"):

@@ -15,23 +15,23 @@ import numpy as np
 import torch
 
 from trm_repro.arc import augment
-from trm_repro.arc.grids import encode, parse_grid
-from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.arc.grids import CELLS, encode, parse_grid
+from trm_repro.arc.scoring import Votes
+from trm_repro.arc.submission import ATTEMPTS, Submission
 from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import read_arch
-from trm_repro.engine.evaluate import answer
+from trm_repro.engine.evaluate import Predictions, answer
 from trm_repro.engine.loss import IGNORE
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken, UsageError
-
-ARC_SEQ_LEN = 900
+from trm_repro.runs.checkpoints import CONFIG
 
 
 def load_checkpoint(
     path: str | Path,
     *,
-    seq_len: int = ARC_SEQ_LEN,
+    seq_len: int = CELLS,
     device: str | torch.device = "cpu",
     forward_dtype: str | None = None,
     config: Path | None = None,
@@ -50,7 +50,7 @@ def load_checkpoint(
         InvariantBroken: it is no checkpoint of the model that the configuration describes.
     """
     path = Path(path)
-    arch = read_arch(config or path.parent / "all_config.yaml")
+    arch = read_arch(config or path.parent / CONFIG)
     if forward_dtype:
         arch.forward_dtype = forward_dtype
     weights = checkpoint.read_weights(path)
@@ -67,7 +67,7 @@ def predict(
     tasks: Mapping[str, Any],
     identifiers: Sequence[str],
     *,
-    attempts: int = 2,
+    attempts: int = ATTEMPTS,
     max_augmentations: int | None = None,
     batch_size: int = 64,
 ) -> Submission:
@@ -115,6 +115,6 @@ def predict(
         inputs = np.stack([tokens for _, tokens in some])
         tokens = torch.from_numpy(inputs.astype(np.int32))
         batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
-        logits, q_halt = answer(model, batch)
-        votes.add(numbers, inputs, logits.argmax(-1).to(torch.uint8).cpu().numpy(), q_halt.float().cpu().numpy())
+        found = Predictions.of(np.arange(len(some)), *answer(model, batch))
+        votes.add(numbers, inputs, found.preds, found.q_halt_logits)
     return votes.submission(attempts)

@@ -20,25 +20,27 @@ from omegaconf import DictConfig, OmegaConf
 
 from trm_repro import progress
 from trm_repro.digests import digest_file
-from trm_repro.engine import checkpoint, lora, loss
+from trm_repro.engine import checkpoint, lora, loss, resume
 from trm_repro.engine import model as model_source
 from trm_repro.engine.act import Batch
-from trm_repro.engine.checkpoint import TrainingStates
 from trm_repro.engine.cluster import check_alike, check_shared
-from trm_repro.engine.config import PretrainConfig, parse, same_run
+from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
-from trm_repro.engine.evaluate import ArcEvaluator, evaluate, read_predictions, save_predictions
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
 from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.log import MetricsLog, wandb_run
 from trm_repro.engine.model import TRM
+from trm_repro.engine.resume import TrainingStates
 from trm_repro.engine.train import Training
 from trm_repro.engine.world import World, join
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
+from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import remove_staged, staged, write_text
+from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, evaluation_name
+from trm_repro.runs.metrics import FILE as METRICS
 
 
-class Run:
-    """A training run on one process: what it reads, what it trains, where it writes.
+class Pretraining:
+    """A run of this command on one process: what it reads, what it trains, where it writes.
 
     Args:
         config: the configuration.
@@ -77,7 +79,7 @@ class Run:
             rank=world.rank,
             world_size=world.size,
         )
-        self.states = TrainingStates(config.folder, keep=config.keep_checkpoints, rank=world.rank)
+        self.states = TrainingStates(config.folder, keep=config.keep_checkpoints)
         self.iterations_done = 0
         self.log: MetricsLog | None = None
 
@@ -150,7 +152,7 @@ class Run:
             if self.test:
                 self._evaluate(self.test, iteration, bar)
             if self.world.leads and (config.checkpoint_every_eval or iteration == config.iterations):
-                self._save_weights(config.folder / f"step_{self.training.step}")
+                self._save_weights(config.folder / checkpoint_name(self.training.step))
 
     def _save_weights(self, path: Path) -> None:
         checkpoint.save_weights(path, self.model.state_dict(), compiled=self.compiled)
@@ -181,12 +183,12 @@ class Run:
         )
         parts = world.collect(predictions)
         if self.evaluator:
+            voting = Predictions.join(parts)
             self.evaluator.begin()
-            for part in parts:
-                self.evaluator.add(part)
-            metrics |= self.evaluator.result(config.folder / f"evaluator_ARC_step_{step}")
+            self.evaluator.add(voting)
+            metrics |= self.evaluator.result(config.folder / evaluation_name(step))
             if config.keep_checkpoints and self.evaluator.config.aggregated_voting:
-                save_predictions(self._votes(iteration), parts, test)
+                save_predictions(self.states.votes(iteration), voting, test)
         if self.log:
             self.log.write(step, metrics)
         if config.eval_save_outputs:
@@ -202,15 +204,11 @@ class Run:
             "preds": torch.from_numpy(predictions.preds.astype("int32")),
             "q_halt_logits": torch.from_numpy(predictions.q_halt_logits),
         }
-        path = self.config.folder / f"step_{self.training.step}_all_preds.{self.world.rank}"
+        path = self.config.folder / f"{checkpoint_name(self.training.step)}_all_preds.{self.world.rank}"
         with staged(path) as temporary:
             torch.save({name: arrays[name] for name in self.config.eval_save_outputs}, temporary)
 
     # --- files -------------------------------------------------------------------------------------------------------
-
-    def _votes(self, iteration: int) -> Path:
-        """The predictions of an iteration's evaluation, for the votes of a resumed run."""
-        return self.states.folder / f"votes/iteration_{iteration}.npz"
 
     def _say(self, text: str) -> None:
         if self.world.leads:
@@ -219,44 +217,27 @@ class Run:
     def _prepare_folder(self) -> bool:
         """Resumes if asked to and possible; else starts a folder that holds no other run. Returns whether it resumed."""
         config, world = self.config, self.world
-        folder = config.folder
-        # rank 0 alone looks: other nodes may not see its folder
-        newest, exported, stateful = world.agree(self._found() if world.leads else None)
-        if not config.resume and (exported or newest):
-            raise InvariantBroken(
-                f"{folder} holds the checkpoints of a run already",
-                hint="resume=True goes on with it; else choose another +run_name, or move the folder away",
-            )
-        if exported and not stateful:
-            raise InvariantBroken(
-                f"{folder} holds the checkpoints of a run, and no training_state to go on from",
-                hint="choose another +run_name, or move the folder away",
-            )
+        newest = resume.find(self.states, config, world)
         if world.leads:
-            remove_staged(folder)
+            remove_staged(config.folder)
             self._start_log()
             if not newest:
                 self._describe_run()
         if config.keep_checkpoints:
             check_shared(world, self.states.folder)
-        if newest:
-            self._resume(self.states.folder / newest)
-        else:
-            self._say(f"training from the start in {folder}")
-        return bool(newest)
-
-    def _found(self) -> tuple[str | None, bool, bool]:
-        """What is there: the newest training state's name, whether checkpoints are, whether training states were kept."""
-        newest = self.states.newest()
-        return (
-            newest.name if newest else None,
-            bool(checkpoint.steps_in(self.config.folder)),
-            self.states.folder.exists(),
-        )
+        if not newest:
+            self._say(f"training from the start in {config.folder}")
+            return False
+        self.iterations_done = resume.go_on(newest, self.training, self.sampler, self.log)
+        if self.evaluator and self.evaluator.config.aggregated_voting:
+            for iteration in range(config.min_eval_interval + 1, self.iterations_done + 1):
+                self.evaluator.add(read_predictions(self.states.votes(iteration), self.evaluator.split))
+        self._say(f"resuming after step {self.training.step} from {newest}")
+        return True
 
     def _start_log(self) -> None:
         config = self.config
-        path = Path(os.environ.get("TRM_REPRO_METRICS") or config.folder / "metrics.jsonl")
+        path = Path(os.environ.get("TRM_REPRO_METRICS") or config.folder / METRICS)
         self.log = MetricsLog(
             path,
             wandb_run(
@@ -276,7 +257,7 @@ class Run:
         self.log.rewind(0)
         if self.config.keep_checkpoints:
             self.states.folder.mkdir(parents=True)  # a folder without one cannot be resumed, and is never begun again
-        write_text(folder / "all_config.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
+        write_text(folder / CONFIG, yaml.safe_dump(self.config.model_dump(mode="json")))
         for module, name in ((model_source, "trm.py"), (loss, "losses.py")):
             shutil.copyfile(str(module.__file__), folder / name)
         identifiers = self.data.folder / "identifiers.json"
@@ -285,61 +266,10 @@ class Run:
 
     def save_state(self) -> None:
         """Writes what goes on from here, on all processes."""
-        if not self.config.keep_checkpoints:
-            return
-        step, world = self.training.step, self.world
-        name = f"step_{step}.{self.iterations_done}"
-        state = self.training.state_dict() | {"torch_generator": torch.get_rng_state()}
-        if world.device.type == "cuda":
-            state["cuda_generator"] = torch.cuda.get_rng_state()
-        if "shared" in state:
-            assert self.log is not None
-            state["shared"] |= {
-                "config": self.config.model_dump(mode="json"),
-                "world_size": world.size,
-                "iterations_done": self.iterations_done,
-                "sampler": self.sampler.state_dict(),
-                "metrics_position": self.log.position(),
-            }
-        with explained(f"the training state of step {step}"):
-            if world.leads:
-                self.states.begin(name)
-            world.wait()
-            self.states.write(name, state)
-            world.wait()
-            if world.leads:
-                self.states.commit(name)
-
-    def _resume(self, folder: Path) -> None:
-        mine, first = (folder / f"rank_{rank}.pt" for rank in (self.world.rank, 0))
-        try:
-            shared = checkpoint.load(first, every_byte=mine == first)["shared"]
-            same_run(shared["config"], self.config.model_dump(mode="json"))
-            if shared["world_size"] != self.world.size:
-                raise UsageError(
-                    f"{folder} was written by {shared['world_size']} processes, this run has {self.world.size}",
-                    hint="resume with the same number of processes",
-                )
-            own = checkpoint.load(mine, every_byte=mine != first)
-        except (InvariantBroken, MissingPrerequisite) as error:
-            raise InvariantBroken(str(error), hint=f"move {folder} away: the state before it is resumed then") from None
-        if checkpoint.know_same_puzzles(self.config.folder, self.data.folder) is False:
-            raise InvariantBroken(
-                f"{self.data.folder / 'identifiers.json'} is not the one that the run in {self.config.folder} began with",
-                hint="resume with the same dataset, built the same way",
-            )
-        self.training.load_state_dict(own, shared)
-        self.sampler.load_state_dict(shared["sampler"])
-        self.iterations_done = shared["iterations_done"]
-        torch.set_rng_state(own["torch_generator"])
-        if "cuda_generator" in own:
-            torch.cuda.set_rng_state(own["cuda_generator"])
-        if self.log:
-            self.log.rewind(shared["metrics_position"])
-        if self.evaluator and self.evaluator.config.aggregated_voting:
-            for iteration in range(self.config.min_eval_interval + 1, self.iterations_done + 1):
-                self.evaluator.add(read_predictions(self._votes(iteration), self.evaluator.split))
-        self._say(f"resuming after step {self.training.step} from {folder}")
+        if self.config.keep_checkpoints:
+            with explained(f"the training state of step {self.training.step}"):
+                state = resume.state_of(self.training, self.sampler, self.iterations_done, self.log)
+                self.states.save(self.world, self.training.step, self.iterations_done, state)
 
 
 def compiles(config: PretrainConfig, world: World) -> bool:
@@ -354,7 +284,7 @@ def run(values: Mapping[str, Any]) -> None:
     config = parse(values)
     with join(config.device, config.threads) as world:
         with explained("before the first step"):
-            begun = Run(config, world)
+            begun = Pretraining(config, world)
         begun.train()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from trm_repro import progress
-from trm_repro.arc.scoring import wilson
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS, wilson
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Split, evaluation_batches
@@ -29,9 +29,9 @@ from trm_repro.engine.predict import load_checkpoint
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
+from trm_repro.runs.checkpoints import CONFIG
 
 HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
-CONFIG_NAME = "all_config.yaml"
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Request:
     batch_size: int = 128
     one_batch: bool = False
     save_outputs: bool = False
-    submission_k: int = 2
-    pass_ks: tuple[int, ...] = (1, 2, 5, 10, 100, 1000)
+    submission_k: int = ATTEMPTS
+    pass_ks: tuple[int, ...] = PASS_KS
     max_augmentations: int | None = None
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ def locate(name: str, *, configured: bool = False) -> Path:
     try:
         path = fetch(Path(match["file"]).name)
         if not configured:
-            fetch(CONFIG_NAME)
+            fetch(CONFIG)
         for identifiers in ("identifiers.sha256", "identifiers.json"):
             with contextlib.suppress(EntryNotFoundError):
                 fetch(identifiers)
@@ -123,7 +123,7 @@ def check_arch(arch: ArchConfig, expected: Mapping[str, str]) -> None:
             raise UsageError(f"arch.{key}: {text!r} is no value") from None
         if value != have[key]:
             raise UsageError(
-                f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG_NAME}, you expect {text}",
+                f"arch.{key} is {have[key]!r} in the checkpoint's {CONFIG}, you expect {text}",
                 hint="cycle counts leave no trace in a checkpoint; its configuration is believed, so drop the option",
             )
 
@@ -166,10 +166,9 @@ def run(
     """
     split = Split(request.dataset, "test")
     evaluations = []
-    parts: list[Predictions] = []
     for name in checkpoints:
         path = locate(name, configured=config is not None)
-        trained = read_arch(config or path.parent / CONFIG_NAME)
+        trained = read_arch(config or path.parent / CONFIG)
         check_arch(trained, arch)
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
         if model.config.vocab_size != split.metadata.vocab_size:
@@ -178,17 +177,17 @@ def run(
             )
         known = check_identifiers(path, model, split)
         metrics, own = _evaluate(model, trained.loss.loss_type, split, request, world, path.name)
-        parts = world.collect(own)
-        evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, "metrics": metrics, "parts": parts})
+        if parts := world.collect(own):
+            whole = {"metrics": metrics, "predictions": Predictions.join(parts)}
+            evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, **whole})
     return finish(request, split, evaluations) if world.leads else {}
 
 
 def rescore(request: Request, files: Sequence[Path]) -> dict[str, Any]:
     """The same from saved predictions, without a model."""
     split = Split(request.dataset, "test")
-    return finish(
-        request, split, [{"checkpoint": str(file), "parts": [read_predictions(file, split)]} for file in files]
-    )
+    evaluations = [{"checkpoint": str(file), "predictions": read_predictions(file, split)} for file in files]
+    return finish(request, split, evaluations)
 
 
 def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -197,18 +196,17 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     together = _evaluator(request, split) if is_arc else None
     results: list[dict[str, Any]] = []
     for number, evaluation in enumerate(evaluations):
-        parts = evaluation.pop("parts")
+        predictions = evaluation.pop("predictions")
         folder = request.output if len(evaluations) == 1 else request.output / str(number)
-        result = {**evaluation, **_accuracies(split, parts, independent=not is_arc)}
+        result = {**evaluation, **_accuracies(split, predictions, independent=not is_arc)}
         if is_arc:
+            assert together is not None
             alone = _evaluator(request, split)
-            for part in parts:
-                alone.add(part)
-                assert together is not None
-                together.add(part)
+            for evaluator in (alone, together):
+                evaluator.add(predictions)
             result["vote"] = _vote(alone, request, folder)
         if request.save_outputs:
-            save_predictions(folder / "predictions.npz", parts, split)
+            save_predictions(folder / "predictions.npz", predictions, split)
         results.append(result)
     report: dict[str, Any] = {
         "dataset": str(request.dataset),
@@ -244,23 +242,22 @@ def _evaluator(request: Request, split: Split) -> ArcEvaluator:
     )
 
 
-def _accuracies(split: Split, parts: Sequence[Predictions], *, independent: bool) -> dict[str, Any]:
+def _accuracies(split: Split, predictions: Predictions, *, independent: bool) -> dict[str, Any]:
     """Mean token accuracy of the examples, and exact accuracy, from the predictions."""
     accuracy, exact, counted = 0.0, 0, 0
-    for part in parts:
-        for start in range(0, len(part.examples), 4096):
-            rows = slice(start, start + 4096)
-            labels = split.batch(part.examples[rows], len(part.examples[rows])).labels.numpy()
-            valid = labels >= 0
-            tokens = valid.sum(-1)
-            right = (valid & (labels == part.preds[rows])).sum(-1)
-            has = tokens > 0
-            counted += int(has.sum())
-            accuracy += float((right[has] / tokens[has]).sum())
-            exact += int((right[has] == tokens[has]).sum())
-    examples = sum(len(part.examples) for part in parts)
+    examples = predictions.examples
+    for start in range(0, len(examples), 4096):
+        rows = slice(start, start + 4096)
+        labels = split.batch(examples[rows], len(examples[rows])).labels.numpy()
+        valid = labels >= 0
+        tokens = valid.sum(-1)
+        right = (valid & (labels == predictions.preds[rows])).sum(-1)
+        has = tokens > 0
+        counted += int(has.sum())
+        accuracy += float((right[has] / tokens[has]).sum())
+        exact += int((right[has] == tokens[has]).sum())
     result: dict[str, Any] = {
-        "examples": examples,
+        "examples": len(examples),
         "accuracy": accuracy / max(1, counted),
         "exact_accuracy": exact / max(1, counted),
     }
@@ -272,10 +269,9 @@ def _accuracies(split: Split, parts: Sequence[Predictions], *, independent: bool
 def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
     """pass@K over tasks and pooled over test inputs, with their intervals; writes the submission."""
     evaluator.result(folder)
-    puzzles, answered = evaluator.test_puzzles, evaluator.votes.submission(1)
     scores: dict[str, Any] = {
         "submission": str(folder / "submission.json"),
-        "test_inputs_without_answer": sum(len(puzzles[task]["test"]) - len(answered[task]) for task in puzzles),
+        "test_inputs_without_answer": sum(answers.count(False) for answers in evaluator.votes.answered().values()),
         "pass": {},
     }
     for k in request.pass_ks:

@@ -22,6 +22,7 @@ from trm_repro.engine.model import TRM, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, learning_rate, sign_descent
 from trm_repro.engine.world import World
 from trm_repro.errors import UsageError
+from trm_repro.runs.schedule import planned_steps
 
 
 def supervision_step(
@@ -60,7 +61,9 @@ class Training:
         self, config: PretrainConfig, model: TRM, data: Metadata, world: World, *, compiled: bool = False
     ) -> None:
         self.config, self.model, self.world = config, model, world
-        self.total_steps = config.total_steps(data)
+        self.total_steps = planned_steps(
+            config.epochs, data.total_groups, data.mean_puzzle_examples, config.global_batch_size
+        )
         self.frozen_steps = _frozen_steps(config, self.total_steps)
         self.rows = rank_slice(config.global_batch_size, world.rank, world.size)
         if (self.rows.stop - self.rows.start) % config.gradient_accumulation:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from trm_repro.recipes.published import Result, published
 from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.schedule import CONTAINER, Settings, checkpoint_bytes
 
 GB = 10**9
 
@@ -42,8 +43,8 @@ class Data:
 
     @property
     def checkpoint(self) -> int:
-        """A checkpoint file: the network in 27,318,280 bytes, the table, and 6 kB of zip."""
-        return 27_318_280 + self.table + 6_100
+        """A checkpoint file of the paper's network; ARC has 12 tokens."""
+        return checkpoint_bytes(self.identifiers, 12, Settings()) + CONTAINER
 
     @property
     def builder_memory(self) -> int:
@@ -140,11 +141,6 @@ def setting(recipe: Recipe, name: str, default: int) -> int:
 def known_data(recipe: Recipe) -> Data | None:
     """The sizes of a recipe's dataset, where they are known."""
     return KNOWN.get(PurePosixPath(recipe.dataset.folder).name)
-
-
-def scheduled_steps(data: Data, *, epochs: int, batch: int) -> int:
-    """The steps of upstream's schedule; after them the batches that are still drawn change nothing."""
-    return int(epochs * data.groups * data.mean_examples / batch)
 
 
 def cycles(recipe: Recipe) -> Cycles:

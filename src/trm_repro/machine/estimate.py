@@ -9,6 +9,7 @@ from trm_repro.machine.budget import GB
 from trm_repro.machine.hardware import Gpu
 from trm_repro.machine.measure import Measured
 from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.schedule import planned_steps
 
 
 def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float) -> str:
@@ -27,7 +28,7 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
         )
         return f"duration  no formula for the recipe {recipe.name}{told}"
     epochs, interval = budget.setting(recipe, "epochs", 100_000), budget.setting(recipe, "eval_interval", 10_000)
-    scheduled = budget.scheduled_steps(data, epochs=epochs, batch=recipe.train.batch)
+    scheduled = planned_steps(epochs, data.groups, data.mean_examples, recipe.train.batch)
     drawn = recipe.expected.steps[-1] if recipe.expected.steps else scheduled
     cycles = budget.cycles(recipe)
     total = budget.work(data, steps=drawn, batch=recipe.train.batch, evaluations=epochs // interval, cycles=cycles)

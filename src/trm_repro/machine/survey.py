@@ -20,7 +20,8 @@ from trm_repro.machine.hardware import Gpu, Nvcc, compilers, free_space, gpus, m
 from trm_repro.machine.locks import choose, lock_files
 from trm_repro.recipes.bases import top_level
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.stamps import Run, read_stamp
+from trm_repro.runs.layout import Run
+from trm_repro.runs.stamps import read_stamp
 
 REHEARSAL = "arc2-rehearsal-upstream"  # the recipe of the dress rehearsal
 

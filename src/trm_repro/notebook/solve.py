@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trm_repro.arc.scoring import Submission, Votes
+from trm_repro.arc.layout import BLANK
+from trm_repro.arc.scoring import Votes
+from trm_repro.arc.submission import Submission, problems
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
+from trm_repro.runs.checkpoints import CONFIG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from trm_repro.engine.data import Split
     from trm_repro.engine.model import TRM
 
-CONFIG = "all_config.yaml"
 NOT_ANSWERED = [[0]]  # what a test input gets that the time did not suffice for
 LARGEST_EPOCHS = 10**6  # fine-tuning ends with the time; this many epochs are never reached
 
@@ -68,15 +70,18 @@ class Answers:
 
     Attributes:
         votes: the votes of all predictions.
-        answered: the test inputs that have one, as (task, number of the test input).
         predictions: how many predictions were made.
         wanted: how many there would be with enough time.
     """
 
     votes: Votes
-    answered: frozenset[tuple[str, int]]
     predictions: int
     wanted: int
+
+    @property
+    def answered(self) -> int:
+        """How many test inputs have a prediction."""
+        return sum(map(sum, self.votes.answered().values()))
 
 
 def find(root: Path, name: str) -> Path:
@@ -144,7 +149,7 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     facts = Split(dataset, "test").metadata
     model = read_arch(bundle / CONFIG).build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers)
     load_weights(model, weights, source=str(bundle / "model.ckpt"))
-    return model, sum(wanted[place] != "<blank>" for place, _ in known)
+    return model, sum(wanted[place] != BLANK for place, _ in known)
 
 
 def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: float, batch: int, seed: int = 0) -> int:
@@ -160,7 +165,7 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         what: ``embeddings``: the puzzle vectors alone; ``lora``: these, and adapters of rank 1.
         seconds: the time there is.
         batch: examples a step.
-        seed: of the random numbers.
+        seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
 
     Returns:
         The number of steps.
@@ -223,18 +228,17 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
     """
     import torch
 
+    from trm_repro.engine.config import EvaluatorConfig
     from trm_repro.engine.data import Split
-    from trm_repro.engine.evaluate import answer
+    from trm_repro.engine.evaluate import ArcEvaluator, Predictions, answer
 
     budget, split = Budget(seconds), Split(dataset, "test")
-    identifiers: list[str] = read_json(dataset / "identifiers.json")
-    votes = Votes(read_json(dataset / "test_puzzles.json"), identifiers, split.metadata.blank_identifier_id)
-    puzzle, order = _order(split)
+    evaluator = ArcEvaluator(split, EvaluatorConfig(name="arc@ARC", submission_K=2))
+    order = _order(split)
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
     devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
-    answered: set[tuple[str, int]] = set()
     done = 0
 
     def work(rows: NDArray[np.int64]) -> None:
@@ -244,15 +248,10 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         with lock:
             place = free.pop()
         with budget.piece():
-            logits, q_halt = answer(models[place], split.batch(rows, len(rows)).to(devices[place]))
-            predicted = logits.argmax(-1).to(torch.uint8).cpu().numpy()
-        numbers = split.puzzle_identifiers[puzzle[rows]]
+            found = Predictions.of(rows, *answer(models[place], split.batch(rows, len(rows)).to(devices[place])))
         with lock:
             free.append(place)
-            votes.add(numbers, np.asarray(split.inputs[rows]), predicted, q_halt.float().cpu().numpy())
-            tests = rows - split.puzzle_indices[puzzle[rows]]
-            names = (identifiers[number].partition("|||")[0] for number in numbers)
-            answered.update(zip(names, tests.tolist(), strict=True))
+            evaluator.add(found)
             done += len(rows)
             bar.advance(len(rows))
 
@@ -261,15 +260,14 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         ThreadPoolExecutor(len(devices)) as pool,
     ):
         list(pool.map(work, parts))
-    return Answers(votes, frozenset(answered), done, len(order))
+    return Answers(evaluator.votes, done, len(order))
 
 
-def _order(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The puzzle of each example, and the examples, those of each group's first variant first, then the second's …"""
-    puzzle = np.repeat(np.arange(len(split.puzzle_identifiers)), np.diff(split.puzzle_indices))
+def _order(split: Split) -> NDArray[np.int64]:
+    """The examples, those of each group's first variant first, then the second's …"""
     firsts = np.repeat(split.group_indices[:-1], np.diff(split.group_indices))
-    rank = (np.arange(len(split.puzzle_identifiers)) - firsts)[puzzle]
-    return puzzle, np.argsort(rank, kind="stable")
+    rank = np.arange(len(split.puzzle_identifiers)) - firsts
+    return np.argsort(rank[split.puzzles(np.arange(len(split.inputs)))], kind="stable")
 
 
 def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
@@ -278,17 +276,11 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
     Raises:
         InvariantBroken: it is not what the competition accepts.
     """
-    from trm_repro.arc.submission import problems
-
-    voted = answers.votes.submission(2)
+    voted, placeholder = answers.votes.submission(), {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
     whole: Submission = {}
-    for task, puzzle in tasks.items():
-        entries = iter(voted.get(task, []))
-        placeholder = {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
-        whole[task] = [
-            next(entries, placeholder) if (task, number) in answers.answered else placeholder
-            for number in range(len(puzzle["test"]))
-        ]
+    for task, answered in answers.votes.answered().items():
+        entries = iter(voted[task])
+        whole[task] = [next(entries) if has else placeholder for has in answered]
     if wrong := problems(whole, tasks):
         raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
     return whole
@@ -296,7 +288,7 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
 
 def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:
     """A figure of the first tasks: an example, the test input and the two attempts at it."""
-    from trm_repro.publish.cover import figure
+    from trm_repro.arc.picture import figure
 
     rows: list[Sequence[tuple[str, Any]]] = []
     for task in list(tasks)[:limit]:

@@ -71,7 +71,7 @@ if FINE_TUNE != "none":
 
 PREDICT = """\
 answers = solve.predict(model, dataset, seconds=0.95 * budget.left, batch=BATCH)
-print(f"{answers.predictions} of {answers.wanted} predictions made, {len(answers.answered)} test inputs answered")
+print(f"{answers.predictions} of {answers.wanted} predictions made, {answers.answered} test inputs answered")
 """
 
 SUBMIT = """\
@@ -84,7 +84,7 @@ print("submission.json:", len(submission), "tasks")
 SCORE = """\
 solutions = challenges.with_name(challenges.name.replace("_challenges", "_solutions"))
 if solutions.exists():
-    from trm_repro.arc.scoring import score_submission
+    from trm_repro.arc.submission import score_submission
 
     truth = {
         task: {"test": [{"output": grid} for grid in grids]} for task, grids in read_json(solutions).items()

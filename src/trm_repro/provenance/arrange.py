@@ -14,7 +14,6 @@ Manifest, statement, report, checklist and notebook lie beside them, written by 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from trm_repro.files import write_text
 from trm_repro.provenance.bundle import SUMS
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.statement import SIGNED
+from trm_repro.runs.checkpoints import step_of
 
 # role: folder and name; {} stands for the file's own name
 PLACES = {
@@ -42,15 +42,10 @@ BESIDE = (MANIFEST, *SIGNED)
 def places(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Which of the manifest's outputs goes where; of several for one place, the one of the latest step."""
     chosen: dict[str, dict[str, Any]] = {}
-    for entry in sorted(manifest["outputs"], key=lambda entry: _step(entry["path"])):
+    for entry in sorted(manifest["outputs"], key=lambda entry: step_of(entry["path"])):
         if place := PLACES.get(entry["role"]):
             chosen[place.format(PurePosixPath(entry["path"]).name)] = entry
     return dict(sorted(chosen.items()))
-
-
-def _step(path: str) -> int:
-    found = re.findall(r"step_(\d+)", path)
-    return int(found[-1]) if found else -1
 
 
 def arrange(folder: Path, manifest: Mapping[str, Any], locate: Callable[[str], Path]) -> list[str]:

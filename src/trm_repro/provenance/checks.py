@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.tensors import different_values, read_checkpoint
+from trm_repro.runs.checkpoints import checkpoint_name, step_of
 
 Outcome = tuple[str, list[str]]
 
@@ -71,13 +71,7 @@ class Context:
 
     def outputs(self, role: str) -> list[dict[str, Any]]:
         """The manifest's outputs of a role, the latest last."""
-        return sorted((e for e in self.manifest["outputs"] if e["role"] == role), key=lambda e: step_in(e["path"]))
-
-
-def step_in(path: str) -> int:
-    """The step that a path names; −1 if it names none."""
-    found = re.findall(r"step_(\d+)", path)
-    return int(found[-1]) if found else -1
+        return sorted((e for e in self.manifest["outputs"] if e["role"] == role), key=lambda e: step_of(e["path"]))
 
 
 def _answer(wrong: list[str], seen: str) -> Outcome:
@@ -150,15 +144,16 @@ def commands(context: Context) -> Outcome:
 
 def steps(context: Context) -> Outcome:
     """The dataset and the command can have led to checkpoints of these numbers."""
-    found = [step_in(entry["path"]) for role in ("checkpoint", "final-checkpoint") for entry in context.outputs(role)]
+    found = [step_of(entry["path"]) for role in ("checkpoint", "final-checkpoint") for entry in context.outputs(role)]
     if not context.manifest["recipe"]["resolved"]["expected"]["checkpoints"]:
         return "skipped", ["this recipe leaves no checkpoints"]
     wrong = [f"manifest.json: {line}" for line in promises.step_problems(context.manifest, found)]
-    if found and found[-1] != max(found):
-        wrong.append(f"manifest.json: step_{found[-1]} is called the final one, but there is step_{max(found)}")
+    final, highest = (checkpoint_name(pick) for pick in (found[-1], max(found))) if found else ("", "")
+    if final != highest:
+        wrong.append(f"manifest.json: {final} is called the final one, but there is {highest}")
     scored = context.manifest["metrics"].get("step")
     if found and scored is not None and scored != found[-1]:
-        wrong.append(f"manifest.json: its metrics are those of step {scored}, its final checkpoint is step_{found[-1]}")
+        wrong.append(f"manifest.json: its metrics are those of step {scored}, its final checkpoint is {final}")
     return _answer(wrong, f"{len(found)} checkpoints, the last one after {found[-1] if found else 0} steps")
 
 

@@ -25,10 +25,11 @@ from trm_repro.provenance.inventory import inventory
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.checkpoints import checkpoints
+from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
+from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
-from trm_repro.runs.stamps import Run, Stamp, last_attempts, read_stamp
+from trm_repro.runs.stamps import Stamp, last_attempts, read_stamp
 
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
@@ -75,7 +76,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
             if not is_private(name)
         },
         "upstream": _upstream(recipe, work),
-        "seeds": _seeds(recipe, commands, folder / "all_config.yaml"),
+        "seeds": _seeds(recipe, commands, folder / CONFIG),
         "inputs": _files(run, scrubber, _inputs(run, recipe, work)),
         "outputs": _files(run, scrubber, _outputs(run, recipe, work, folder)),
         "steps": [
@@ -163,10 +164,10 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     if read_stamp(run.path(TRAIN)):  # until then the last one is not the final one, and may be half-written
         steps = checkpoints(folder)
         files += [("final-checkpoint" if path == steps[-1] else "checkpoint", path) for path in steps]
-    files.append(("config", folder / "all_config.yaml"))
+    files.append(("config", folder / CONFIG))
     files += [("source", path) for path in sorted(folder.glob("*.py"))]
     for role in ("submission", "votes"):
-        files += [(role, path) for path in sorted(folder.glob(f"evaluator_ARC_step_*/{role}.json"))]
+        files += [(role, path) for path in evaluated(folder, f"{role}.json")]
     files.append(("metrics", folder / METRICS))
     files += [("command", folder / name) for name in ("COMMANDS.txt", "TRM_COMMIT.txt")]
     files += [("log", run.repository / stamp.log) for stamp in _stamps(run)]

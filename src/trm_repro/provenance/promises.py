@@ -19,6 +19,7 @@ import yaml
 from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
 from trm_repro.provenance.tensors import PREFIX, Tensor
 from trm_repro.recipes.read import merge
+from trm_repro.runs.checkpoints import checkpoint_name
 
 # Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
 UPSTREAM_KEYS = (
@@ -227,8 +228,12 @@ def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str
     """
     known = manifest["recipe"]["resolved"]["expected"]["steps"]
     if known and not command_problems(manifest, TRAIN):
-        lines = [f"step_{step}: the recipe's run writes none of that number" for step in steps if step not in known]
-        return lines + ([f"step_{known[-1]}: the last one is missing"] if known[-1] not in steps else [])
+        lines = [
+            f"{checkpoint_name(step)}: the recipe's run writes none of that number"
+            for step in steps
+            if step not in known
+        ]
+        return lines + ([f"{checkpoint_name(known[-1])}: the last one is missing"] if known[-1] not in steps else [])
     rows = {entry["path"].rpartition("/train/")[2]: entry.get("rows") or 0 for entry in manifest["outputs"]}
     plan = schedule(manifest)
     groups = rows.get("all__group_indices.npy", 1) - 1
@@ -240,5 +245,5 @@ def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str
     least, most = (1 - SLACK) * drawn / (plan.batch + 2 * mean), (1 + SLACK) * drawn / plan.batch
     least -= plan.evaluations  # each interval drops its last, incomplete batch
     if not least <= steps[-1] <= most:
-        return [f"step_{steps[-1]}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
+        return [f"{checkpoint_name(steps[-1])}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
     return []

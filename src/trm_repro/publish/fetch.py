@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trm_repro.digests import digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
@@ -20,6 +20,7 @@ from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
 from trm_repro.provenance.tensors import read_checkpoint
+from trm_repro.runs.checkpoints import CONFIG, step_of
 
 TABLE = "puzzle_emb.weights"
 
@@ -153,7 +154,7 @@ def _from_path(path: Path, folder: Path) -> str:
             target.hardlink_to(file.resolve())
         except OSError:
             shutil.copyfile(file, target)
-    if path.is_file() and (config := path.with_name("all_config.yaml")).is_file():
+    if path.is_file() and (config := path.with_name(CONFIG)).is_file():
         shutil.copyfile(config, folder / config.name)
     return "a copy"
 
@@ -170,7 +171,7 @@ def _check(folder: Path) -> tuple[str, list[str]]:
     if "H_init" not in tensors:
         raise InvariantBroken(f"{checkpoint}: not a TRM checkpoint: it has no H_init")
     rows = tensors[TABLE].shape[0] if TABLE in tensors else 0
-    if not (folder / "all_config.yaml").is_file():
+    if not (folder / CONFIG).is_file():
         notes.append("there is no all_config.yaml: the number of cycles and slots must be known from elsewhere")
     if not (folder / "identifiers.json").is_file():
         if rows > 1:
@@ -194,15 +195,13 @@ def _check_sums(folder: Path) -> list[str]:
 
 
 def _checkpoint(folder: Path) -> str:
-    """The file with the weights: ``model.ckpt``, else the highest ``step_N``, else the only file that is one."""
+    """The file with the weights: ``model.ckpt``, else the one of the highest step."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     if "model.ckpt" in names:
         return "model.ckpt"
-    steps = {
-        int(found[1]): name for name in names if (found := re.search(r"(?:^|[/_])step_(\d+)(?!.*preds)[^/]*$", name))
-    }
-    if steps:
-        return steps[max(steps)]
+    steps = {name: step_of(file) for name in names if "preds" not in (file := PurePosixPath(name).name)}
+    if (best := max(steps, key=lambda name: steps[name], default="")) and steps[best] >= 0:
+        return best
     raise InvariantBroken(
         f"no checkpoint among: {', '.join(names)}", hint="a checkpoint is called model.ckpt or step_N"
     )

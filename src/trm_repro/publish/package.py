@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,6 +38,7 @@ from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card, subtitle
 from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
+from trm_repro.runs.checkpoints import step_of
 
 
 def package(
@@ -127,12 +127,7 @@ def _place_outputs(folder: Path, manifest: Mapping[str, Any], repository: Path, 
 
 def _last(entries: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The entry of the latest step, where a run has several (a submission an evaluation)."""
-
-    def step(entry: Mapping[str, Any]) -> int:
-        found = re.findall(r"step_(\d+)", entry["path"])
-        return int(found[-1]) if found else -1
-
-    return max(entries, key=step, default=None)
+    return max(entries, key=lambda entry: step_of(entry["path"]), default=None)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro import progress
+from trm_repro.arc.layout import BLANK, write_indices
 from trm_repro.arc.staging import require_space, staged_folder
 from trm_repro.digests import digest_file
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
@@ -128,7 +129,7 @@ def build(
         require_space(folder, 2 * kind.cells * (variants * len(boards["train"][0]) + len(boards["test"][0])))
         _write_split(folder / "train", kind, *boards["train"], variants, expand(generator))
         _write_split(folder / "test", kind, *boards["test"], 1, lambda question, answer: (question[None], answer[None]))
-        (folder / "identifiers.json").write_text(json.dumps(["<blank>"]))
+        (folder / "identifiers.json").write_text(json.dumps([BLANK]))
         sources = {path.name: digest_file(path).sha256 for path in files.values()}
         record = {"kind": kind.name, **asdict(options), "variants": variants, "sha256": sources}
         del record["source"]
@@ -191,19 +192,8 @@ def _write_split(folder: Path, kind: Kind, questions: Tokens, answers: Tokens, v
             bar.advance()
     inputs.flush()
     labels.flush()
-    np.save(folder / "all__puzzle_identifiers.npy", np.zeros(puzzles, np.int32))
-    np.save(folder / "all__puzzle_indices.npy", np.arange(puzzles + 1, dtype=np.int32))
-    np.save(folder / "all__group_indices.npy", np.arange(0, puzzles + 1, variants, dtype=np.int32))
-    metadata = {
-        "pad_id": 0,
-        "ignore_label_id": 0,
-        "blank_identifier_id": 0,
-        "vocab_size": kind.vocabulary,
-        "seq_len": kind.cells,
-        "num_puzzle_identifiers": 1,
-        "total_groups": len(questions),
-        "mean_puzzle_examples": 1.0,
-        "total_puzzles": len(questions),  # upstream counts boards here, not variants
-        "sets": ["all"],
-    }
-    (folder / "dataset.json").write_text(json.dumps(metadata))
+    facts = {"vocab_size": kind.vocabulary, "seq_len": kind.cells, "num_puzzle_identifiers": 1}
+    sizes = np.ones(puzzles, np.int32)
+    groups = np.full(len(questions), variants, np.int32)
+    # upstream counts boards as puzzles here, not variants
+    write_indices(folder, 0 * sizes, sizes, groups, total_puzzles=len(questions), **facts)

@@ -1,7 +1,8 @@
-"""Which checkpoints a training left.
+"""What a training leaves, by the numbers in its names.
 
-A checkpoint is a file ``step_<N>``, N digits only. The final one has the highest N: not the newest, because evaluators'
-folders and files of earlier attempts lie beside them.
+A checkpoint is a file ``step_<N>``, N digits only: the weights after N steps. The final one has the highest N: not the
+newest, because evaluators' folders and files of earlier attempts lie beside them. ``evaluator_ARC_step_<N>/`` holds what
+the evaluation at step N put out. ``all_config.yaml`` beside them says what was trained.
 """
 
 from __future__ import annotations
@@ -11,19 +12,28 @@ from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite
 
-NAME = re.compile(r"step_([0-9]+)")
+CONFIG = "all_config.yaml"
 
 
-def step_of(path: Path) -> int:
-    """The step number in a checkpoint's name."""
-    match = NAME.fullmatch(path.name)
-    assert match, path
-    return int(match[1])
+def checkpoint_name(step: int) -> str:
+    """What the checkpoint of a step is called."""
+    return f"step_{step}"
+
+
+def evaluation_name(step: int) -> str:
+    """What the folder of a step's evaluation is called."""
+    return f"evaluator_ARC_{checkpoint_name(step)}"
+
+
+def step_of(path: str | Path) -> int:
+    """The step that a path names, the last one if it names several; −1 if it names none."""
+    found = re.findall(r"(?:^|[/_])step_([0-9]+)", str(path))
+    return int(found[-1]) if found else -1
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """All checkpoints of a training, by step."""
-    found = [path for path in folder.glob("step_*") if path.is_file() and NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("step_*") if path.name == checkpoint_name(step_of(path)) and path.is_file()]
     return sorted(found, key=step_of)
 
 
@@ -37,3 +47,8 @@ def final_checkpoint(folder: Path) -> Path:
     if not found:
         raise MissingPrerequisite(f"{folder}: no checkpoint (step_<N>) found", hint="look at the log of step 5")
     return found[-1]
+
+
+def evaluated(folder: Path, name: str) -> list[Path]:
+    """The files ``name`` of all evaluations of a training, by step."""
+    return sorted(folder.glob(f"evaluator_ARC_step_*/{name}"), key=step_of)

@@ -1,22 +1,17 @@
-"""What training on a dataset will come to: the steps it takes, and the size of its checkpoints.
+"""What a training comes to, as arithmetic: the steps of its schedule, and the size of its checkpoints.
 
-Upstream plans ``total_steps = epochs · groups · mean puzzle examples / batch``, but fills its batches with whole puzzles
-in a seeded random order and cuts off the last one of each batch, so that the true number, which names the checkpoints,
-differs by a few in a thousand. It follows from the order alone as long as all variants of a task have the same number of
-examples, so it can be told beforehand.
+Upstream plans ``epochs · groups · mean puzzle examples / batch`` steps, which set the learning rate and end the updates. It
+fills a batch with puzzles and cuts off the last one, so that the true number, which names the checkpoints, differs by a few
+in a thousand (:mod:`trm_repro.runs.packing` tells it): for the paper's ARC-AGI-2 data 722,098 steps are planned, and the last
+checkpoint is step_723914; the batches beyond the plan train nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from trm_repro.arc.compiled import compiled
-from trm_repro.arc.layout import Split
-from trm_repro.errors import InvariantBroken
+CONTAINER = 6_100  # bytes of a checkpoint file beyond its tensors: the zip, and the tensors' names
 
 
 @dataclass(frozen=True)
@@ -42,52 +37,20 @@ class Settings:
         return Settings(**{key: kinds[key](float(text) if kinds[key] is int else text) for key, text in known.items()})
 
 
-def checkpoint_steps(split: Split, settings: Settings) -> list[int]:
-    """The numbers of the checkpoints that training on ``split`` writes, one an evaluation interval.
+def planned_steps(epochs: int, groups: int, mean_examples: float, batch: int) -> int:
+    """The steps of upstream's schedule: the learning rate's length, and the last one that trains.
 
-    Raises:
-        InvariantBroken: the variants of a group differ in size, so that the numbers depend on further draws.
+    Args:
+        epochs: of the training; each takes one puzzle of every group.
+        groups: tasks with their variants.
+        mean_examples: training examples of a puzzle, on average.
+        batch: examples a step, of all processes together.
     """
-    sizes = np.diff(split.puzzle_indices)
-    first = split.group_indices[:-1]
-    per_group = np.asarray(sizes[first], np.int64)
-    if not np.array_equal(np.repeat(per_group, np.diff(split.group_indices)), sizes):
-        raise InvariantBroken(f"{split.name}: the puzzles of a group differ in size")
-    steps: list[int] = []
-    done = 0
-    for iteration in range(1, settings.epochs // settings.eval_interval + 1):
-        generator = np.random.Generator(np.random.Philox(seed=settings.seed + iteration))
-        filled = 0
-        batches = 0
-        for _ in range(settings.eval_interval):
-            order = generator.permutation(len(per_group))
-            batches, filled = _pack(per_group, order, settings.global_batch_size, batches, filled)
-        done += batches
-        steps.append(done)
-    return steps
-
-
-@compiled
-def _pack(
-    sizes: npt.NDArray[np.int64], order: npt.NDArray[np.int64], batch: int, batches: int, filled: int
-) -> tuple[int, int]:
-    """Packs an epoch's puzzles; returns the batches completed so far, and how full the next one is."""
-    for group in order:
-        filled += sizes[group]
-        if filled >= batch:  # what does not fit is dropped
-            batches += 1
-            filled = 0
-    return batches, filled
-
-
-def planned_steps(metadata: Mapping[str, float], settings: Settings) -> int:
-    """Upstream's estimate of the steps, which sets the learning rate's schedule and ends the updates."""
-    examples = metadata["total_groups"] * metadata["mean_puzzle_examples"]
-    return int(settings.epochs * examples / settings.global_batch_size)
+    return int(epochs * groups * mean_examples / batch)
 
 
 def checkpoint_bytes(identifiers: int, vocabulary: int, settings: Settings) -> int:
-    """The bytes of the tensors in a checkpoint (arch=trm, attention); the file has some 6 kB more.
+    """The bytes of the tensors in a checkpoint (arch=trm, attention); the file has :data:`CONTAINER` more.
 
     Float32, four bytes each: the puzzle table (identifiers × hidden), embedding and output head (vocabulary × hidden
     each), the halting head (2 × hidden + 2), and per layer qkv (3 · hidden²), attention output (hidden²) and SwiGLU (3 ·

@@ -29,10 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.digests import Cache, Digest, difference, digest_bytes, digest_files
+from trm_repro.digests import Digest, difference, digest_bytes, digest_files
 from trm_repro.errors import InvariantBroken
 from trm_repro.files import utc_now, write_text
 from trm_repro.recipes.bases import recipe_files, top_level
+from trm_repro.runs.layout import Run
 from trm_repro.runs.records import read
 
 FORMAT = "trm-repro stamp v1"
@@ -59,95 +60,59 @@ class Stamp:
         return digest_bytes("\n".join(lines).encode()).sha256
 
 
-@dataclass(frozen=True)
-class Run:
-    """Where one run keeps its state.
+def inputs(run: Run, step: str) -> dict[str, str]:
+    """The digests of what a step depends on, as they are now."""
+    script = (run.repository / "steps" / f"{step}.sh").read_bytes()
+    files = recipe_files(run.repository / "recipes", run.recipe)
+    recipe = b"".join(path.read_bytes() for path in files)
+    ours = top_level(files[-1], "engine") == "reference"
+    code = _code() if ours else b""
+    knobs = "\n".join(f"{name}={run.environ.get(name, '')}" for name in knobs_of(script.decode()))
+    index = run.steps.index(step)
+    previous = read_stamp(run.path(run.steps[index - 1])) if index else None
+    return {
+        "script": digest_bytes(script).sha256,
+        "recipe": digest_bytes(recipe).sha256,
+        "knobs": digest_bytes(knobs.encode()).sha256,
+        "code": digest_bytes(code).sha256,
+        "previous": previous.chain if previous else digest_bytes(b"").sha256,
+    }
 
-    Args:
-        repository: the root of the repository; all paths in stamps are relative to it.
-        name: RUN_NAME.
-        recipe: RECIPE.
-        environ: the knobs' values.
-    """
 
-    repository: Path
-    name: str
-    recipe: str
-    environ: Mapping[str, str]
+def why_stale(run: Run, step: str) -> str:
+    """Why a step has to run, in words; empty when it is fresh."""
+    stamp = read_stamp(run.path(step))
+    if stamp is None:
+        return "not done yet"
+    changed = [name for name, digest in inputs(run, step).items() if stamp.inputs.get(name) != digest]
+    if changed:
+        return "changed since: " + ", ".join(changed)
+    cache = run.cache()
+    present = [path for path in stamp.outputs if (run.repository / path).is_file()]
+    digests = digest_files([run.repository / path for path in present], cache)
+    found = {path: digests[run.repository / path] for path in present}
+    problems = difference(stamp.outputs, found)
+    more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+    return f"outputs changed: {problems[0]}{more}" if problems else ""
 
-    @property
-    def folder(self) -> Path:
-        """The run's state folder."""
-        return self.repository / ".repro" / "runs" / self.name
 
-    @property
-    def steps(self) -> list[str]:
-        """The names of all steps, in order."""
-        return sorted(path.stem for path in (self.repository / "steps").glob("[0-9][0-9]-*.sh"))
-
-    def cache(self) -> Cache:
-        """The digests of files already hashed in this repository."""
-        return Cache(self.repository / ".repro" / "digests.json")
-
-    def path(self, step: str) -> Path:
-        """Where the stamp of a step lies."""
-        return self.folder / f"{step}.stamp"
-
-    def environment_file(self, target_dataset: str, suffix: str) -> Path:
-        """What step 3 wrote about the environment: the listing (``.txt``) and, for upstream, the inventory (``.json``)."""
-        return self.repository / ".repro" / f"env_{target_dataset}_{self.name}{suffix}"
-
-    def inputs(self, step: str) -> dict[str, str]:
-        """The digests of what a step depends on, as they are now."""
-        script = (self.repository / "steps" / f"{step}.sh").read_bytes()
-        files = recipe_files(self.repository / "recipes", self.recipe)
-        recipe = b"".join(path.read_bytes() for path in files)
-        ours = top_level(files[-1], "engine") == "reference"
-        code = _code() if ours else b""
-        knobs = "\n".join(f"{name}={self.environ.get(name, '')}" for name in knobs_of(script.decode()))
-        index = self.steps.index(step)
-        previous = read_stamp(self.path(self.steps[index - 1])) if index else None
-        return {
-            "script": digest_bytes(script).sha256,
-            "recipe": digest_bytes(recipe).sha256,
-            "knobs": digest_bytes(knobs.encode()).sha256,
-            "code": digest_bytes(code).sha256,
-            "previous": previous.chain if previous else digest_bytes(b"").sha256,
-        }
-
-    def why_stale(self, step: str) -> str:
-        """Why a step has to run, in words; empty when it is fresh."""
-        stamp = read_stamp(self.path(step))
-        if stamp is None:
-            return "not done yet"
-        changed = [name for name, digest in self.inputs(step).items() if stamp.inputs.get(name) != digest]
-        if changed:
-            return "changed since: " + ", ".join(changed)
-        cache = self.cache()
-        present = [path for path in stamp.outputs if (self.repository / path).is_file()]
-        digests = digest_files([self.repository / path for path in present], cache)
-        found = {path: digests[self.repository / path] for path in present}
-        problems = difference(stamp.outputs, found)
-        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
-        return f"outputs changed: {problems[0]}{more}" if problems else ""
-
-    def write(self, step: str, *, started: str, log: str, said: str, outputs: Sequence[Path]) -> None:
-        """Stamps a step as done: digests its outputs (files, or folders with all that is in them) and records them."""
-        files: list[Path] = []
-        for path in outputs:
-            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            if not inside:
-                raise InvariantBroken(f"{path}: {step} promised this output, and it is empty")
-            files += inside
-        cache = self.cache()
-        digests = digest_files(files, cache)
-        cache.save()
-        lines = [FORMAT, f"step {step}", f"started {started}", f"finished {utc_now()}", f"log {log}", f"said {said}"]
-        lines += [f"in  {digest}  {name}" for name, digest in self.inputs(step).items()]
-        for path, digest in digests.items():
-            name = os.path.relpath(path, self.repository)
-            lines.append(f"out {digest.sha256}  {digest.bytes}  {name}")
-        write_text(self.path(step), "\n".join(lines) + "\n")
+def write_stamp(run: Run, step: str, *, started: str, log: str, said: str, outputs: Sequence[Path]) -> None:
+    """Stamps a step as done: digests its outputs (files, or folders with all that is in them) and records them."""
+    files: list[Path] = []
+    for path in outputs:
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        if not inside:
+            raise InvariantBroken(f"{path}: {step} promised this output, and it is empty")
+        files += inside
+    cache = run.cache()
+    digests = digest_files(files, cache)
+    cache.save()
+    lines = [FORMAT, f"step {step}", f"started {started}", f"finished {utc_now()}", f"log {log}", f"said {said}"]
+    lines += [f"in  {digest}  {name}" for name, digest in inputs(run, step).items()]
+    for path, digest in digests.items():
+        name = os.path.relpath(path, run.repository)
+        lines.append(f"out {digest.sha256}  {digest.bytes}  {name}")
+    write_text(run.path(step), "\n".join(lines) + "\n")
 
 
 @functools.cache

@@ -7,7 +7,8 @@ import sys
 from datetime import datetime
 
 from trm_repro.progress import clock
-from trm_repro.runs.stamps import Run, Stamp, read_stamp
+from trm_repro.runs.layout import Run
+from trm_repro.runs.stamps import Stamp, read_stamp, why_stale
 
 
 def seconds(stamp: Stamp) -> float:
@@ -43,9 +44,8 @@ def standing(run: Run) -> str:
 
 
 def _logs(run: Run, step: str) -> list[str]:
-    """The logs of a step's attempts, the last one last."""
-    logs = sorted((run.repository / "logs" / run.name).glob(f"{step}.*.log"))
-    return [log.relative_to(run.repository).as_posix() for log in logs]
+    """The logs of a step's attempts, as a person reads them, the last one last."""
+    return [log.relative_to(run.repository).as_posix() for log in run.logs(step)]
 
 
 def print_status(run: Run) -> None:
@@ -58,7 +58,7 @@ def print_status(run: Run) -> None:
         table.add_column(column, overflow="fold")
     now, following = running(run), ""
     for step in run.steps:
-        stamp, why = read_stamp(run.path(step)), run.why_stale(step)
+        stamp, why = read_stamp(run.path(step)), why_stale(run, step)
         logs = _logs(run, step)
         if step == now:
             state, what = "running", logs[-1] if logs else ""

@@ -8,8 +8,9 @@ from typing import Any
 
 from trm_repro.files import read_json
 from trm_repro.progress import clock
+from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import read_metrics, series
-from trm_repro.runs.stamps import Run, read_stamp
+from trm_repro.runs.stamps import read_stamp
 from trm_repro.runs.status import seconds
 
 
@@ -20,7 +21,7 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
         run: the run.
         locate: finds the file that a path of the manifest means.
     """
-    artifacts = run.repository / "artifacts" / run.name
+    artifacts = run.artifacts
     manifest: dict[str, Any] = read_json(artifacts / "manifest.json")
     recipe = manifest["recipe"]["resolved"]
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]

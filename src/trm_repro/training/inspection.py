@@ -21,7 +21,7 @@ from trm_repro.files import read_json
 from trm_repro.provenance import promises
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
 from trm_repro.provenance.tensors import PREFIX, Tensor, read_checkpoint
-from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
 from trm_repro.training.state import Place, configuration
 
 CHUNK = 1 << 26  # bytes of a tensor that are looked at together
@@ -64,10 +64,11 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
         lines = list(source_problems(place))
         made.append(_check("sources", lines, "the copies of the model's and the loss's code are what they must be"))
     if recipe.expected.submission:
-        for path in submissions(place.folder):
+        submissions = evaluated(place.folder, "submission.json")
+        for path in submissions:
             lines = problems(read_json(path), puzzles, recipe.expected.attempts)
             made.append(_check(path.parent.name, lines, "an entry for every test input"))
-        if not submissions(place.folder):
+        if not submissions:
             made.append(Check("submission", "broken", ("there is none",)))
     return made
 
@@ -80,21 +81,11 @@ def _steps(manifest: Mapping[str, Any], expected: list[int], found: list[int]) -
     """Whether training went to its end. Earlier checkpoints may be gone; the last one may not."""
     if not found:
         return Check("steps", "broken", ("there is no checkpoint",))
-    missing = [f"step_{step}" for step in expected if step not in found]
-    seen = f"{len(found)} checkpoints, the last is step_{found[-1]}" + (
+    missing = [checkpoint_name(step) for step in expected if step not in found]
+    seen = f"{len(found)} checkpoints, the last is {checkpoint_name(found[-1])}" + (
         f" (gone: {', '.join(missing)})" if missing else ""
     )
     return _check("steps", step_problems(manifest, found), seen)
-
-
-def submissions(folder: Path) -> list[Path]:
-    """The submissions of a training, by step."""
-    return sorted(folder.glob("evaluator_ARC_step_*/submission.json"), key=submission_step)
-
-
-def submission_step(path: Path) -> int:
-    """The step that a submission was made at."""
-    return int(path.parent.name.rpartition("_")[2])
 
 
 def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
@@ -107,7 +98,7 @@ def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
     """
     config = configuration(place.folder)
     if config is None:
-        yield f"{place.folder}: no all_config.yaml; cycle counts and heads leave no trace in a checkpoint"
+        yield f"{place.folder}: no {CONFIG}; cycle counts and heads leave no trace in a checkpoint"
         return
     try:
         found = read_checkpoint(path)

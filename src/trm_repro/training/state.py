@@ -10,22 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.checkpoints import CONFIG, checkpoints
+from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations, read_tail, series
-from trm_repro.runs.stamps import Run
+from trm_repro.runs.schedule import Settings, checkpoint_bytes, planned_steps
 from trm_repro.training.attempt import Attempt, read_attempt
 from trm_repro.training.disk import CheckpointPlan
-
-if TYPE_CHECKING:
-    from trm_repro.runs.schedule import Settings
 
 RECENT = 100  # steps that the loss shown is the mean of
 
@@ -123,18 +121,18 @@ def total_steps(place: Place) -> int | None:
 def _last_step(dataset: Path, settings: Settings) -> int:
     """The number of the last batch that upstream packs; its own estimate of it where the arrays do not tell."""
     from trm_repro.arc.layout import read_split
-    from trm_repro.runs.schedule import checkpoint_steps, planned_steps
+    from trm_repro.runs.packing import checkpoint_steps
 
     try:
         return checkpoint_steps(read_split(dataset, "train"), settings)[-1]
     except ReproError:
-        return planned_steps(read_json(dataset / "train" / "dataset.json"), settings)
+        facts = read_json(dataset / "train" / "dataset.json")
+        groups, mean = facts["total_groups"], facts["mean_puzzle_examples"]
+        return planned_steps(settings.epochs, groups, mean, settings.global_batch_size)
 
 
 def disk_plan(place: Place) -> CheckpointPlan | None:
     """What the training will write; None before its configuration is there."""
-    from trm_repro.runs.schedule import checkpoint_bytes
-
     config = configuration(place.folder)
     metadata = place.dataset / "train" / "dataset.json"
     if not config or not metadata.exists():
@@ -146,13 +144,11 @@ def disk_plan(place: Place) -> CheckpointPlan | None:
 
 def configuration(folder: Path) -> dict[str, Any] | None:
     """The ``all_config.yaml`` that a training writes when it starts; None where there is none."""
-    path = folder / "all_config.yaml"
+    path = folder / CONFIG
     return dict(yaml.safe_load(path.read_text())) if path.exists() else None
 
 
 def _settings(config: dict[str, Any]) -> Settings:
-    from trm_repro.runs.schedule import Settings
-
     values = {**config.get("arch", {}), **config}
     values["eval_interval"] = values.get("eval_interval") or values["epochs"]
     return Settings(**{key: values[key] for key in Settings.__dataclass_fields__ if key in values})
@@ -161,9 +157,6 @@ def _settings(config: dict[str, Any]) -> Settings:
 def last_step(progress: Progress) -> str:
     """Where the training was last seen, such as ``step 1,200 of 722,098``."""
     where = f"step {progress.step:,}" + (f" of {progress.total:,}" if progress.total else "")
-    kept = (
-        f"; its last checkpoint is step_{step_of(progress.checkpoints[-1])}"
-        if progress.checkpoints
-        else "; no checkpoint yet"
-    )
+    last = progress.checkpoints[-1].name if progress.checkpoints else ""
+    kept = f"; its last checkpoint is {last}" if last else "; no checkpoint yet"
     return where + kept

@@ -20,10 +20,10 @@ from trm_repro.arc.submission import score_submission, wilson
 from trm_repro.files import read_json
 from trm_repro.recipes.published import METRICS as METRIC_OF
 from trm_repro.recipes.published import published
-from trm_repro.runs.checkpoints import checkpoints, step_of
+from trm_repro.runs.checkpoints import checkpoint_name, checkpoints, evaluated, step_of
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
-from trm_repro.training.inspection import Check, checks, submission_step, submissions
+from trm_repro.training.inspection import Check, checks
 from trm_repro.training.state import Place, configuration
 
 FORMAT = "trm-repro/verdict/v1"
@@ -131,7 +131,7 @@ def judge(place: Place, manifest: Mapping[str, Any], run: str) -> Verdict:
         others=others(place.recipe.target_dataset, expected.metric),
         evaluations=evaluations,
         last=found[-1].name if found else "",
-        best=f"step_{best.step}" if best and best.step in map(step_of, found) else "",
+        best=checkpoint_name(best.step) if best and best.step in map(step_of, found) else "",
         checks=made,
     )
 
@@ -202,8 +202,8 @@ def scored(place: Place, puzzles: Mapping[str, Any]) -> list[Evaluation]:
     name = place.recipe.expected.metric
     attempts = int(name.removeprefix(PASS))
     found = []
-    for count, path in enumerate(submissions(place.folder), 1):
-        step = submission_step(path)
+    for count, path in enumerate(evaluated(place.folder, "submission.json"), 1):
+        step = step_of(path)
         score = score_submission(read_json(path), puzzles, (attempts,))
         value = on_record.get(step, {}).get(name)
         found.append(
@@ -260,7 +260,9 @@ def as_text(verdict: Verdict) -> str:
         interval = f"{percent(entry.interval[0])} to {percent(entry.interval[1])}"
         own = "-" if entry.logged is None else percent(entry.logged)
         named = [
-            word for word, name in (("best", verdict.best), ("last", verdict.last)) if name == f"step_{entry.step}"
+            word
+            for word, name in (("best", verdict.best), ("last", verdict.last))
+            if name == checkpoint_name(entry.step)
         ]
         numbers = f"{entry.step:>9,}  {percent(entry.score):>12}  {interval:>18}  {own:>9}  {entry.votes:<3}"
         lines.append(f"  {numbers} {' and '.join(named)}".rstrip())

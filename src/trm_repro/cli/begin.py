@@ -1,0 +1,121 @@
+"""What a step is told as it begins: that it is fresh, or all that it needs to know.
+
+The answer is shell assignments: the recipe, what the machine has, what is recorded beside a command, and what one step needs
+beside that. Nothing is computed that a step could not see: guards compare in bash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trm_repro.cli.common import knob, this_recipe, this_run
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+
+if TYPE_CHECKING:
+    from trm_repro.recipes.schema import Recipe
+    from trm_repro.runs.layout import Run
+
+
+def begin(arguments: argparse.Namespace) -> None:
+    """Prints ``STEP: fresh``, or the shell assignments of all that the step needs."""
+    from trm_repro.provenance.host import host
+    from trm_repro.recipes.shell import assignments, shell_words
+    from trm_repro.runs.records import RECORDED, SECRET
+    from trm_repro.runs.stamps import why_stale
+
+    run, step = this_run(), arguments.step
+    if not arguments.dry_run and not arguments.force:
+        why = why_stale(run, step)
+        if not why:
+            print(f"{step}: fresh")
+            return
+        print(f"==> {step}: {why}", file=sys.stderr)
+    recipe, machine, most = this_recipe(), host(), int(os.environ["MAX_GPUS_TO_USE"])
+    gpus = len(machine["gpus"])
+    # a plan made without GPUs is one for as many as may be used; G-GPUS keeps it from running
+    available = min(gpus or most, most)
+    values: dict[str, Any] = {
+        **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
+        **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
+        "GPUS": gpus,
+        "HOST": json.dumps(machine, ensure_ascii=False),
+        "RECORDED": RECORDED,
+        "SECRET": SECRET,
+        "KAGGLE_NAMES_PROBLEM": _names_problem(run),
+        **_words_of(step, run, recipe, dry_run=arguments.dry_run),
+    }
+    sys.stdout.write(assignments(values))
+
+
+def _names_problem(run: Run) -> str:
+    """Why Kaggle would refuse the names of the run; empty if it would not."""
+    from trm_repro.provenance.names import names
+
+    try:
+        names(run.name, slug=knob("KAGGLE_DATASET_SLUG"), target=knob("TARGET_DATASET", "arc2"))
+    except InvariantBroken as error:
+        return str(error)
+    return ""
+
+
+def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
+    """What one step needs beside the recipe."""
+    trm_dir = Path(os.environ["TRM_DIR"])
+    if step == "03-venv" and recipe.environment.name == "training":
+        from trm_repro.provenance import inventory
+
+        modules = [] if dry_run else _imported(trm_dir / recipe.work)
+        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
+    if step == "05-train":
+        import trm_repro
+        from trm_repro.training.state import Place, last_step, read_progress
+
+        place = Place.of(run, recipe, trm_dir)
+        state, said = read_progress(place), ""
+        if state.attempt and state.attempt.fate and place.folder.exists() and not dry_run:
+            said = f"the last attempt at training did not finish: {state.attempt.fate}"
+            said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
+        tap = Path(trm_repro.__file__).parent / "tap"
+        return {**(_lock_words(recipe) if recipe.environment.compiler else {}), "LAST_ATTEMPT": said, "TAP": str(tap)}
+    if step == "06-verify":
+        from trm_repro.runs.checkpoints import checkpoints
+
+        found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
+        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
+    return {}
+
+
+def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
+    """The locks for this machine, and what adam-atan2 is compiled with."""
+    from trm_repro.machine.hardware import compilers, gpus
+    from trm_repro.machine.locks import choose, lock_files
+
+    if os.environ.get("ENV_LOCK") != "locks":
+        return {"LOCK_CUDA_HOME": ""}
+    choice = choose(gpus(), compilers(), wanted=os.environ.get("CUDA_LOCK", "auto"), compiles=recipe.compiles)
+    return {
+        "LOCKS": [str(path) for path in lock_files(Path("locks"), choice.lock, recipe)],
+        "LOCK_WHY": choice.why,
+        "LOCK_CUDA_HOME": choice.cuda_home,
+        "LOCK_ARCHITECTURES": choice.architectures,
+        "LOCK_NVCC_FLAGS": choice.nvcc_flags,
+    }
+
+
+def _imported(checkout: Path) -> list[str]:
+    """The modules that an upstream's checkout imports."""
+    import subprocess
+
+    from trm_repro.machine.locks import imported_modules
+
+    listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
+    done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
+    return imported_modules(checkout, done.stdout.split("\0")[:-1])
