@@ -200,7 +200,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def print_facts(folder: Path, recipe: Recipe | None) -> None:
     """Prints what a dataset holds, and what a recipe's training on it, or upstream's for ARC, will leave."""
     from trm_repro.arc.layout import read_split
-    from trm_repro.provenance.promises import known_config
+    from trm_repro.provenance import promises
     from trm_repro.runs.schedule import Settings
 
     settings: Settings | None = Settings()
@@ -208,8 +208,7 @@ def print_facts(folder: Path, recipe: Recipe | None) -> None:
         settings = None
     elif recipe:
         train = recipe.train
-        file = [f"{key}={value}" for key, value in known_config(train.config).items()]
-        settings = Settings.from_overrides([*file, *train.arguments, *train.scale, *train.variation])
+        settings = promises.settings(train.config, [*train.arguments, *train.scale, *train.variation])
     splits = [read_split(folder, name) for name in ("train", "test") if (folder / name).exists()]
     for label, value in _facts(folder, splits, settings):
         print(f"{label:<22}{value}")

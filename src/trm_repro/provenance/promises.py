@@ -9,7 +9,6 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,6 +19,7 @@ from trm_repro.provenance.faithful import TRAIN, command_problems, expected_comm
 from trm_repro.provenance.tensors import PREFIX, Tensor
 from trm_repro.recipes.read import merge
 from trm_repro.runs.checkpoints import checkpoint_name
+from trm_repro.runs.schedule import Settings
 
 # Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
 UPSTREAM_KEYS = (
@@ -200,23 +200,9 @@ def _swiglu(name: str, width: int, expansion: float) -> dict[str, tuple[str, tup
     }
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How often a training goes through its data, in batches of how many examples, and how often it is evaluated."""
-
-    batch: int
-    epochs: int
-    evaluations: int
-
-
-def schedule(manifest: Mapping[str, Any]) -> Schedule:
-    """What the training command says of it, or else upstream's file."""
-    words = dict(word.split("=", 1) for word in _overrides(manifest))
-    file = known_config(manifest["recipe"]["resolved"]["train"].get("config"))
-    batch, epochs, interval = (
-        int(words.get(key) or file[key]) for key in ("global_batch_size", "epochs", "eval_interval")
-    )
-    return Schedule(batch, epochs, epochs // interval)
+def settings(config: str | None, words: Iterable[str]) -> Settings:
+    """What the words of a training command say of its schedule, or else upstream's configuration file."""
+    return Settings.from_overrides([*(f"{key}={value}" for key, value in known_config(config).items()), *words])
 
 
 def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str]:
@@ -235,15 +221,16 @@ def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str
         ]
         return lines + ([f"{checkpoint_name(known[-1])}: the last one is missing"] if known[-1] not in steps else [])
     rows = {entry["path"].rpartition("/train/")[2]: entry.get("rows") or 0 for entry in manifest["outputs"]}
-    plan = schedule(manifest)
+    plan = settings(manifest["recipe"]["resolved"]["train"].get("config"), _overrides(manifest))
     groups = rows.get("all__group_indices.npy", 1) - 1
     puzzles, examples = rows.get("all__puzzle_identifiers.npy", 0), rows.get("all__inputs.npy", 0)
     if groups < 1 or not puzzles or not steps:
         return ["the manifest counts no training puzzles, or no checkpoints"]
     mean = examples / puzzles
     drawn = plan.epochs * groups * mean
-    least, most = (1 - SLACK) * drawn / (plan.batch + 2 * mean), (1 + SLACK) * drawn / plan.batch
-    least -= plan.evaluations  # each interval drops its last, incomplete batch
+    batch = plan.global_batch_size
+    least, most = (1 - SLACK) * drawn / (batch + 2 * mean), (1 + SLACK) * drawn / batch
+    least -= plan.epochs // plan.eval_interval  # each interval drops its last, incomplete batch
     if not least <= steps[-1] <= most:
         return [f"{checkpoint_name(steps[-1])}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
     return []

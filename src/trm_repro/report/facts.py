@@ -20,6 +20,7 @@ from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.provenance.faithful import TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, published
+from trm_repro.runs.checkpoints import step_of
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
@@ -240,12 +241,7 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 def _latest(paths: Sequence[Path], tallies: Sequence[Path]) -> dict[str, Any]:
     """The last evaluation's submission, each entry with its ``votes`` where the engine counted them."""
-
-    def step(path: Path) -> int:
-        digits = path.parent.name.rpartition("_")[2]
-        return int(digits) if digits.isdigit() else -1
-
-    path = max(paths, key=step, default=None)
+    path = max(paths, key=step_of, default=None)
     submission = _read(path)
     votes = _read(next((tally for tally in tallies if path and tally.parent == path.parent), None))
     return {

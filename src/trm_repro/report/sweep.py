@@ -25,6 +25,7 @@ from trm_repro.provenance.compare import compare
 from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.schema import Recipe
+from trm_repro.runs.layout import Run
 
 CYCLES = ("H_cycles", "L_cycles", "halt_max_steps")
 SCORES = ("ARC/pass@1", "ARC/pass@2", "all.exact_accuracy")
@@ -88,17 +89,14 @@ class Finished:
     Args:
         repository: the root; the paths in the manifest are relative to it.
         recipe: the recipe.
+        folder: its artifacts.
         manifest: what ``artifacts/RUN_NAME/manifest.json`` holds.
     """
 
     repository: Path
     recipe: Recipe
+    folder: Path
     manifest: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Its artifacts."""
-        return self.repository / "artifacts" / self.recipe.run_name
 
     @classmethod
     def read(cls, repository: Path, name: str) -> Finished:
@@ -108,10 +106,11 @@ class Finished:
             MissingPrerequisite: the recipe has not been run under its own name.
         """
         recipe = read_recipe(repository / "recipes", name)
-        path = repository / "artifacts" / recipe.run_name / "manifest.json"
+        folder = Run(repository, recipe.run_name, name, {}).artifacts
+        path = folder / "manifest.json"
         if not path.is_file():
             raise MissingPrerequisite(f"{path} is not there", hint=f"make all RECIPE={name}")
-        return cls(repository, recipe, read_json(path))
+        return cls(repository, recipe, folder, read_json(path))
 
     def output(self, role: str) -> tuple[Path, str]:
         """Path and SHA-256 of the output with a role."""
