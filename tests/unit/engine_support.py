@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trm_repro.engine import checkpoint
+from trm_repro import cli
+from trm_repro.engine import checkpoint, pretrain
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import ArchConfig, PretrainConfig, parse
 from trm_repro.engine.data import Metadata
@@ -179,11 +180,12 @@ class Forked:
 
     Args:
         homes: the folder that each rank starts in.
-        args: the words of the training.
+        args: the words of the training; or "evaluate" and its words.
         prepare: called in each rank before it begins.
+        environ: more of the environment.
     """
 
-    def __init__(self, homes, args, prepare=None):
+    def __init__(self, homes, args, prepare=None, environ=()):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
@@ -192,9 +194,10 @@ class Forked:
         self.logs = [tempfile.NamedTemporaryFile() for _ in homes]  # noqa: SIM115
         self.ranks = []
         for rank, (home, log) in enumerate(zip(homes, self.logs, strict=True)):
-            own = world | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if len(homes) > 1 else {}
+            own = environment() | dict(environ)
+            own |= world | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if len(homes) > 1 else {}
             words = [str(word) for word in args]
-            self.ranks.append(FORKS.Process(target=_forked, args=(home, words, environment() | own, log.name, prepare)))
+            self.ranks.append(FORKS.Process(target=_forked, args=(home, words, own, log.name, prepare)))
             self.ranks[-1].start()
 
     def kill(self, *ranks):
@@ -213,8 +216,6 @@ class Forked:
 
 
 def _forked(home, words, environ, log, prepare):
-    from trm_repro.engine import pretrain
-
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
@@ -224,12 +225,14 @@ def _forked(home, words, environ, log, prepare):
     sys.argv = ["pretrain", *words]
     if prepare:
         prepare()
+    if words[0] == "evaluate":
+        sys.exit(cli.main(words))
     pretrain.main()
 
 
-def run_forked(cwd, args, processes=1):
+def run_forked(cwd, args, processes=1, environ=()):
     """To the end, well; what was said."""
-    codes, said = Forked([cwd] * processes, args).end()
+    codes, said = Forked([cwd] * processes, args, environ=environ).end()
     assert codes == [0] * processes, "".join(said)[-3000:]
     return "".join(said)
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import arc_support
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from engine_support import ALONE, config, environment, metrics, run, write_dataset
+from engine_support import ALONE, config, metrics, run, run_forked, write_dataset
 from hub_server import HubServer, Repository
 
 from trm_repro import cli
@@ -287,15 +285,9 @@ def test_a_checkpoint_on_the_hub(data, trained, tmp_path, beside):
         arguments = ["--dataset", data, "--output-dir", output, "--one-batch", "--batch-size", "2"]
         arguments += ["--config", trained / "all_config.yaml"] if not beside else []
         name = f"hf://ada/trm/sub/step_1@{repository.oid(1)}"
-        found = subprocess.run(
-            [sys.executable, "-m", "trm_repro", "evaluate", "--checkpoint", name, *map(str, arguments)],
-            env=environment() | hub.environment(tmp_path),
-            capture_output=True,
-            text=True,
-        )
-        assert found.returncode == 0, found.stderr
+        said = run_forked(tmp_path, ["evaluate", "--checkpoint", name, *arguments], environ=hub.environment(tmp_path))
         how = "by the digest of identifiers.json" if beside else "by number only"
-        assert f"match the dataset {how}" in found.stdout
+        assert f"match the dataset {how}" in said
 
 
 # --- library ---------------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ TOY = [
     *(
         "arch.forward_dtype=float32",
         "global_batch_size=4",
-        "epochs=4",
-        "eval_interval=2",
+        "epochs=2",
+        "eval_interval=1",
         "lr=1e-3",
         "lr_warmup_steps=2",
     ),
