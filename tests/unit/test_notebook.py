@@ -64,7 +64,7 @@ def execute(kaggle: Path, path: Path, monkeypatch: pytest.MonkeyPatch, **knobs: 
 
 def test_it_runs_from_bundle_to_submission(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book, said = execute(
-        kaggle, write(kaggle), monkeypatch, HOURS="0.05", FINE_TUNE_SHARE="0.02", FINE_TUNE="lora", SUBSET="evaluation"
+        kaggle, write(kaggle), monkeypatch, HOURS="0.05", FINE_TUNE_SHARE="0.005", FINE_TUNE="lora", SUBSET="evaluation"
     )
     submission = read_json(kaggle / "working/submission.json")
     assert problems(submission, tasks(kaggle)) == []
