@@ -265,7 +265,7 @@ def test_a_killed_build_leaves_no_folder_and_the_next_one_starts_over(tmp_path):
     with pytest.raises(UsageError, match="another process is making it"):
         build(edge_options(), tmp_path / "set")
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=100)
     assert unfinished.exists()
     assert not (tmp_path / "set").exists()
     build(edge_options(), tmp_path / "set")

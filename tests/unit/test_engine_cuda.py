@@ -27,10 +27,10 @@ def test_a_whole_run_and_its_resume(tmp_path):
     changes = {"device": "cuda", "compile": True, "arch.forward_dtype": "bfloat16", "checkpoint_every_n_steps": 3}
     args = arguments(write_dataset(tmp_path / "toy"), "run", **changes)
     folder = tmp_path / "checkpoints/Toy-ACT-torch/run"
-    run(tmp_path, args, torchrun=True)
+    run(tmp_path, args, torchrun=1)
     whole = metrics(folder)
     shutil.rmtree(TrainingStates(folder, keep=2).newest())
-    run(tmp_path, [*args, "++resume=True"], torchrun=True)
+    run(tmp_path, [*args, "++resume=True"], torchrun=1)
     resumed = metrics(folder)
     assert [line["step"] for line in resumed] == [line["step"] for line in whole]
     for one, other in zip(resumed, whole, strict=True):

@@ -1,14 +1,13 @@
-"""A run on two nodes: two of torchrun's agents that meet on the loopback, each with a folder and processes of its own."""
+"""A run on two nodes: two processes, each in a folder of its own; once with two of torchrun's agents that meet here."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
-from engine_support import ALONE, arguments, config, environment, metrics, write_dataset
+from engine_support import ALONE, Forked, arguments, config, environment, grown, metrics, write_dataset
 
 from trm_repro.engine import cluster, pretrain
 from trm_repro.engine.data import Split
@@ -76,15 +75,8 @@ def homes(tmp_path):
     return tmp_path / "first", tmp_path / "second"
 
 
-def grown(path, size):
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if path.exists() and path.stat().st_size > size:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{path} did not grow")
-
-
+@pytest.mark.deep
+@pytest.mark.timeout(1000)
 def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_path):
     changes = {"checkpoint_every_n_steps": 4, "epochs": 24, "eval_interval": 12}
     shared = tmp_path / "shared"
@@ -117,7 +109,7 @@ def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_
 
 
 def test_nodes_that_share_no_folder_are_told_so_before_they_train(data, homes):
-    codes, said = Nodes(arguments(data, "apart"), homes).end()
+    codes, said = Forked(homes[:2], arguments(data, "apart")).end()
     assert 0 not in codes
     for text in said:
         assert "training_state of rank 0 is not seen by rank 1" in text and "Traceback" not in text.split("error:")[0]
@@ -125,7 +117,7 @@ def test_nodes_that_share_no_folder_are_told_so_before_they_train(data, homes):
 
 
 def test_without_training_states_they_need_share_none(data, homes):
-    codes, said = Nodes(arguments(data, "apart", keep_checkpoints=0, eval_save_outputs="[preds]"), homes).end()
+    codes, said = Forked(homes[:2], arguments(data, "apart", keep_checkpoints=0, eval_save_outputs="[preds]")).end()
     assert codes == [0, 0], said
     found = sorted(path.name for home in homes for path in home.rglob("*_all_preds.?"))
     assert found[0].endswith("preds.0") and len({name[-1] for name in found}) == 2

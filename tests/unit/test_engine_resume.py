@@ -6,14 +6,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
+from functools import partial
 
 import pytest
 import torch
-from engine_support import ALONE, arguments, command, config, environment, metrics, run, write_dataset
+from engine_support import ALONE, Forked, arguments, config, grown, metrics, run_forked, write_dataset
 
 from trm_repro.engine import pretrain, resume
 from trm_repro.errors import InvariantBroken, UsageError
@@ -86,39 +85,32 @@ def test_two_runs_with_one_seed_are_bit_identical(data, tmp_path):
     assert first[0] != other[0]
 
 
-KILLS_ITSELF = """
-import os, signal, sys, torch
-from trm_repro.engine import pretrain
-real, countdown = torch.save, [int(sys.argv.pop(1))]
-def save(value, file, *rest):
-    countdown[0] -= 1
-    if countdown[0] == 0:
+def die_while_writing(nth):
+    """Kills this process in the middle of what it writes as the n-th."""
+    real, countdown = torch.save, [nth]
+
+    def save(value, file, *rest):
+        countdown[0] -= 1
         real(value, file, *rest)
-        file.flush()
-        os.truncate(file.fileno(), file.tell() // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(value, file, *rest)
-torch.save = save
-pretrain.main()
-"""
+        if countdown[0] == 0:
+            file.flush()
+            os.truncate(file.fileno(), file.tell() // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = save
 
 
 def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
     args = arguments(data, "killed", checkpoint_every_n_steps=1)
-    whole = tmp_path / "checkpoints/Toy-ACT-torch/whole"
-    run(tmp_path, arguments(data, "whole", checkpoint_every_n_steps=1))
-    folder = whole.with_name("killed")
-    script = tmp_path / "kills_itself.py"
-    script.write_text(KILLS_ITSELF)
+    whole = finish(data, tmp_path / "whole", checkpoint_every_n_steps=1)
+    folder = tmp_path / "checkpoints/Toy-ACT-torch/killed"
     for nth in (2, 4, 2):  # a training state of the first steps; a later one, after a resume; the exported weights
-        command = [sys.executable, str(script), str(nth), *args, "++resume=True"]
-        died = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-        assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
+        codes, said = Forked([tmp_path], [*args, "++resume=True"], partial(die_while_writing, nth)).end()
+        assert codes == [-signal.SIGKILL], said
         assert list(folder.rglob(".*.part")), "it was to die in the middle"
     assert list(folder.glob(".step_*.part"))
-    run(tmp_path, [*args, "++resume=True"])
-    assert files(folder) == files(whole)
-    assert metrics(folder) == metrics(whole)
+    run_forked(tmp_path, [*args, "++resume=True"])
+    assert (files(folder), metrics(folder)) == whole
     assert not list(folder.rglob(".*.part"))
 
 
@@ -127,40 +119,19 @@ def test_killed_at_random(data, tmp_path, processes):
     """kill -9 of all processes of the run, at moments that nobody chose."""
     changes = {"checkpoint_every_n_steps": 2, "epochs": 24, "eval_interval": 12}
     project = tmp_path / "checkpoints/Toy-ACT-torch"
-    run(tmp_path, arguments(data, "whole", **changes), processes)
+    run_forked(tmp_path, arguments(data, "whole", **changes), processes)
     args = [*arguments(data, "killed", **changes), "++resume=True"]
     log = project / "killed/metrics.jsonl"
     for _ in range(2):
         before = log.stat().st_size if log.exists() else 0
-        with subprocess.Popen(
-            command(args, processes),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            deadline = time.monotonic() + 100
-            while process.poll() is None and time.monotonic() < deadline:
-                if log.exists() and log.stat().st_size > before + 1000:
-                    break
-                time.sleep(0.01)
-            time.sleep(random.random() * 0.2)
-            for group in children(process.pid):
-                os.kill(group, signal.SIGKILL)
-    run(tmp_path, args, processes)
+        begun = Forked([tmp_path] * processes, args)
+        grown(log, before + 1000)
+        time.sleep(random.random() * 0.2)
+        begun.kill(*range(processes))
+        begun.end()
+    run_forked(tmp_path, args, processes)
     assert files(project / "killed") == files(project / "whole")
     assert metrics(project / "killed") == metrics(project / "whole")
-
-
-def children(pid):
-    """A process and what it started (torchrun's workers have sessions of their own)."""
-    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = dict(map(int, line.split()) for line in found.splitlines())
-    family = [pid]
-    for member in family:
-        family += [child for child, parent in parents.items() if parent == member]
-    return [member for member in family if member in parents]
 
 
 @pytest.mark.parametrize("nth", [1, 5])

@@ -5,10 +5,8 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -17,14 +15,15 @@ import torch
 import yaml
 from engine_support import (
     ALONE,
+    Forked,
     Golden,
     arguments,
-    command,
     config,
-    environment,
+    grown,
     metrics,
     relative,
     run,
+    run_forked,
     write_dataset,
 )
 
@@ -60,7 +59,7 @@ def test_two_processes_are_one(data, tmp_path):
     start["q_head.bias"].fill_(1.0)  # rows want to halt, so that exploration decides
     checkpoint.save_weights(tmp_path / "start", start)
     for processes in (1, 2):
-        run(tmp_path, arguments(data, f"on{processes}", load_checkpoint=tmp_path / "start"), processes)
+        run_forked(tmp_path, arguments(data, f"on{processes}", load_checkpoint=tmp_path / "start"), processes)
     one, two = (tmp_path / f"checkpoints/Toy-ACT-torch/on{n}" for n in (1, 2))
     assert [line["step"] for line in metrics(one)] == [line["step"] for line in metrics(two)]
     for a, b in zip(metrics(one), metrics(two), strict=True):
@@ -70,29 +69,11 @@ def test_two_processes_are_one(data, tmp_path):
 
 
 def test_a_lost_process_ends_the_run_with_its_step(data, tmp_path):
-    args = arguments(data, "lost", epochs=4000, eval_interval=4000)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    ranks = [
-        subprocess.Popen(
-            command(args),
-            cwd=tmp_path,
-            env=environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    log = tmp_path / "checkpoints/Toy-ACT-torch/lost/metrics.jsonl"
-    deadline = time.monotonic() + 100
-    while (not log.exists() or log.stat().st_size < 2000) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(ranks[1].pid, signal.SIGKILL)
-    _, message = ranks[0].communicate(timeout=60)
-    ranks[1].communicate()
-    assert ranks[0].returncode == 5
+    begun = Forked([tmp_path] * 2, arguments(data, "lost", epochs=4000, eval_interval=4000))
+    grown(tmp_path / "checkpoints/Toy-ACT-torch/lost/metrics.jsonl", 2000)
+    begun.kill(1)
+    codes, (message, _) = begun.end()
+    assert codes == [5, -signal.SIGKILL]
     assert "another process is lost" in message and "error: step " in message and "resume=True" in message
 
 
@@ -437,9 +418,9 @@ def test_all_problems_of_a_configuration_at_once():
 
 
 def test_a_problem_ends_the_command_with_its_code(tmp_path):
-    done = run(tmp_path, ["data_paths=[nowhere]", "+run_name=x", "evaluators=[]"], check=False)
-    assert done.returncode == 3
-    assert "error: nowhere/train/dataset.json: no such file" in done.stderr and "Traceback" not in done.stderr
+    codes, (said,) = Forked([tmp_path], ["data_paths=[nowhere]", "+run_name=x", "evaluators=[]"]).end()
+    assert codes == [3]
+    assert "error: nowhere/train/dataset.json: no such file" in said and "Traceback" not in said
 
 
 def test_configurations_of_forks_are_read(tmp_path):

@@ -123,9 +123,9 @@ def test_a_training_is_timed_and_ended_with_all_its_processes(
     monkeypatch.setattr(measure, "AGREE", 0.5)
     seen = measure.measure([sys.executable, "-c", BAR.format(stubborn=stubborn)], cwd=tmp_path, at_most=30, window=0.5)
     assert seen.steady and seen.total == 722_098
-    assert 0.015 < seen.step_seconds < 0.1
+    assert 0.015 < seen.step_seconds < 1
     child = int((tmp_path / "child").read_text())
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while _runs(child) and time.monotonic() < until:
         time.sleep(0.05)
     assert not _runs(child)

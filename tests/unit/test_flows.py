@@ -4,17 +4,17 @@ The words are the recipes' own: builder arguments to our builders, training argu
 enough for a test is added behind them.
 """
 
+import contextlib
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from engine_support import run_forked
 
+from trm_repro import cli
 from trm_repro.recipes.read import read_recipe
 from trm_repro.report.sweep import Sweep, evaluate, markdown
 from trm_repro.runs.metrics import evaluations, read_metrics
@@ -25,20 +25,19 @@ TOY = [
     *(
         "arch.forward_dtype=float32",
         "global_batch_size=4",
-        "epochs=4",
-        "eval_interval=2",
+        "epochs=2",
+        "eval_interval=1",
         "lr=1e-3",
         "lr_warmup_steps=2",
     ),
-    *("++threads=1", "++device=cpu"),
+    *("arch.H_cycles=1", "arch.L_cycles=1", "++threads=1", "++device=cpu"),
 ]
-ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "DISABLE_COMPILE": "1"}
 
 
-def run(folder, *words):
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=ENVIRON, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def verb(folder, *words):
+    """A verb of ours, in a folder."""
+    with contextlib.chdir(folder):
+        assert cli.main(list(words)) == 0
 
 
 def task(rng):
@@ -89,18 +88,18 @@ def build(work, recipe):
     if (work / recipe.dataset.folder.removeprefix("TRM/")).exists():
         return
     kind = recipe.target_dataset.rstrip("12")
-    toy = {"arc": ["--num-aug", "2"], "sudoku": ["--subsample-size", "4", "--num-aug", "2", "--source", "sudoku"]}
+    toy = {"arc": ["--num-aug", "1"], "sudoku": ["--subsample-size", "4", "--num-aug", "2", "--source", "sudoku"]}
     arguments = [*recipe.dataset.arguments, *toy.get(kind, ["--source", "maze", "--output-dir", recipe.dataset.folder])]
-    run(work, "-m", "trm_repro", "dataset", kind, *arguments)
+    verb(work, "dataset", kind, *arguments)
 
 
 def train(work, name, *more):
-    """Builds and trains as the recipe says, at toy scale; returns the checkpoint folder and what was said."""
+    """Builds and trains as the recipe says, at toy scale; returns the checkpoint folder."""
     recipe = read_recipe(RECIPES, name)
     build(work, recipe)
     words = [*recipe.train.arguments, *TOY, *more]
-    said = run(work, "-m", "trm_repro.engine.pretrain", *(word.replace("{run_name}", name) for word in words))
-    return work / recipe.checkpoint_folder(name).removeprefix("TRM/"), said
+    run_forked(work, [word.replace("{run_name}", name) for word in words])
+    return work / recipe.checkpoint_folder(name).removeprefix("TRM/")
 
 
 def steps(folder):
@@ -130,7 +129,7 @@ def check(folder, *, evaluated=2, submission=True):
 @pytest.fixture(scope="module")
 def pretrained(work):
     """A base checkpoint, where the recipes of LoRA, embeddings and fine-tuning look for theirs."""
-    folder, _ = train(work, "arc2-paper")
+    folder = train(work, "arc2-paper")
     for name in ("pretrained/step_723914", "pretrained/step_217602", "checkpoint/step_220708"):
         (work / name).parent.mkdir(exist_ok=True)
         for source, target in ((folder / f"step_{steps(folder)[-1]}", name), (folder / "all_config.yaml", None)):
@@ -144,20 +143,20 @@ def test_arc2(pretrained):
 
 
 def test_arc1(work):
-    folder, _ = train(work, "samsung-arc1")
+    folder = train(work, "samsung-arc1")
     check(folder)
 
 
 @pytest.mark.parametrize("name", ["samsung-sudoku-mlp", "samsung-sudoku-att", "samsung-maze"])
 def test_puzzles_without_an_arc_evaluator(work, name):
-    folder, _ = train(work, name)
+    folder = train(work, name)
     check(folder, submission=False)
     mixes = [key for key in weights(folder) if ".mlp_t." in key]
     assert bool(mixes) == (name == "samsung-sudoku-mlp")
 
 
 def test_lora_changes_the_adapters_and_not_the_base(work, pretrained):
-    folder, _ = train(work, "trelis-lora-manual")
+    folder = train(work, "trelis-lora-manual")
     check(folder)
     before, after = weights(pretrained), weights(folder)
     projection = "L_level.layers.0.self_attn.qkv_proj.weight"
@@ -167,14 +166,14 @@ def test_lora_changes_the_adapters_and_not_the_base(work, pretrained):
 
 
 def test_lora_on_a_test_set_without_solutions_leaves_a_submission(work, pretrained):
-    folder, _ = train(work, "trelis-lora-kaggle")
+    folder = train(work, "trelis-lora-kaggle")
     check(folder)
     submission = json.loads((folder / f"evaluator_ARC_step_{steps(folder)[-1]}" / "submission.json").read_text())
     assert sorted(submission) == ["test0", "test1"]
 
 
 def test_embedding_post_training_changes_nothing_but_the_puzzle_vectors(work, pretrained):
-    folder, _ = train(work, "trelis-embeddings")
+    folder = train(work, "trelis-embeddings")
     check(folder)
     before, after = weights(pretrained), weights(folder)
     changed = {key.split("model.inner.")[1] for key in after if not torch.equal(before[key], after[key])}
@@ -192,16 +191,13 @@ def nvarc(work):
 
 
 def test_pretraining_without_evaluation(work, nvarc):
-    folder, _ = train(
-        work, "nvarc-pretrain", "++evaluate=False", "+run_name=unused", "++checkpoint_path=./checkpoint-own"
-    )
-    folder = work / "checkpoint-own"
-    check(folder, evaluated=0, submission=False)
+    train(work, "nvarc-pretrain", "++evaluate=False", "+run_name=unused", "++checkpoint_path=./checkpoint-own")
+    check(work / "checkpoint-own", evaluated=0, submission=False)
 
 
 def test_fine_tuning_and_then_evaluation_with_ten_attempts(work, pretrained, nvarc):
     ten = "evaluators=[{name: arc@ARC, submission_K: 10}]"
-    folder, _ = train(work, "nvarc-eval-k-10", ten, "++puzzle_emb_reinit_strategy=mean")
+    folder = train(work, "nvarc-eval-k-10", ten, "++puzzle_emb_reinit_strategy=mean")
     check(folder)
     submission = json.loads((folder / f"evaluator_ARC_step_{steps(folder)[-1]}" / "submission.json").read_text())
     attempts = next(iter(submission.values()))[0]
@@ -212,7 +208,7 @@ def test_evaluation_alone(work, pretrained):
     checkpoint = pretrained / f"step_{steps(pretrained)[-1]}"
     dataset = read_recipe(RECIPES, "arc2-paper").dataset.folder
     words = ["--checkpoint", str(checkpoint), "--dataset", dataset, "--one-batch", "--batch-size", "4"]
-    run(work, "-m", "trm_repro", "evaluate", *words)
+    verb(work, "evaluate", *words)
     report = json.loads((work / "evaluation" / "evaluation.json").read_text())
     assert report["one_batch"] and report["checkpoints"][0]["examples"] == 4
     assert 0 <= report["checkpoints"][0]["vote"]["pass"]["2"]["over_tasks"] <= 1
@@ -235,10 +231,10 @@ def test_a_sweep_evaluates_checkpoints_with_other_cycles_once(work, pretrained, 
     metrics = {"step": steps(pretrained)[-1], "ARC/pass@2": 0.0}
     (artifacts / "manifest.json").write_text(json.dumps({"outputs": outputs, "metrics": metrics, "faithful": True}))
     (artifacts / "verdict.json").write_text(json.dumps({"evaluations": []}))
-    sweep = Sweep(title="t", source="s", recipes=["arc2-paper"], evaluations=[["H_cycles=1", "L_cycles=1"]])
+    sweep = Sweep(title="t", source="s", recipes=["arc2-paper"], evaluations=[["H_cycles=2", "L_cycles=1"]])
     evaluate(sweep, tmp_path)
     (folder,) = (artifacts / "evaluations").iterdir()
     made = (folder / "evaluation.json").stat().st_mtime_ns
     evaluate(sweep, tmp_path)
     assert (folder / "evaluation.json").stat().st_mtime_ns == made
-    assert "| H_cycles=1 L_cycles=1 | – | 1 | " in markdown(sweep, tmp_path)
+    assert "| H_cycles=2 L_cycles=1 | – | 1 | " in markdown(sweep, tmp_path)

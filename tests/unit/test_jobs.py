@@ -122,7 +122,7 @@ def repository(tmp_path):
 
 def begun(path):
     """Waits for a file."""
-    for _ in range(1200):
+    for _ in range(2000):
         if path.exists():
             return
         time.sleep(0.05)
@@ -151,11 +151,11 @@ def test_a_preempted_slurm_job_goes_on_where_it_was(repository, blow):
     os.kill(job_.pid, blow)
     if blow == signal.SIGKILL:  # Slurm ends the whole job; the shell could not
         os.killpg(worker, signal.SIGKILL)
-    assert job_.wait(timeout=10) != 0
+    assert job_.wait(timeout=100) != 0
     assert not (folder / "second.done").exists()
     assert not subprocess.run(["pgrep", "-r", "R,S,D", "-g", str(worker)], capture_output=True).stdout
     again = start(folder, environ, SLURM_RESTART_COUNT="1")
-    out, _ = again.communicate(timeout=20)
+    out, _ = again.communicate(timeout=100)
     assert again.returncode == 0, out
     assert "attempt 2" in out and "first" not in out.splitlines()
     assert (folder / "second.begun").read_text() == "arc2-paper\n"
@@ -176,7 +176,7 @@ def test_a_slurm_job_warned_again_when_its_training_is_gone_ends_as_the_training
     while subprocess.run(["pgrep", "-r", "R,S,D", "-g", worker], capture_output=True).stdout:
         time.sleep(0.02)
     os.kill(job_.pid, signal.SIGTERM)
-    assert job_.wait(timeout=20) == 128 + signal.SIGINT
+    assert job_.wait(timeout=100) == 128 + signal.SIGINT
 
 
 def onstart(environ, tmp_path, *words, **more):
@@ -353,7 +353,7 @@ def test_a_run_over_ssh_takes_the_files_and_knobs_and_keeps_secrets_off_the_comm
     folder, environ, there, _ = remote
     (folder / "uncommitted").write_text("goes too")
     call = over_ssh(environ, folder, RECIPE="arc2-paper", HF_TOKEN="planted-token-77aa")
-    out, _ = call.communicate(timeout=60)
+    out, _ = call.communicate(timeout=100)
     assert call.returncode == 0, out
     assert (there / "second.done").exists()
     assert (there / "uncommitted").read_text() == "goes too"
@@ -374,11 +374,11 @@ def test_a_run_over_ssh_outlives_the_connection_and_is_followed_not_doubled(remo
     assert lost.stdout.readline() == "begun\n"  # it follows the log
     for connection in connections(lost):
         os.kill(connection, signal.SIGKILL)
-    assert lost.wait(timeout=60) in (255, 128 + signal.SIGKILL)
+    assert lost.wait(timeout=100) in (255, 128 + signal.SIGKILL)
     again = over_ssh(environ, folder)
     assert "under way" in again.stdout.readline()
     (there / "go").touch()
-    out, _ = again.communicate(timeout=60)
+    out, _ = again.communicate(timeout=100)
     assert again.returncode == 0, out
     assert (there / "begun").read_text() == "begun\n"
     assert (there / "ended").exists()
@@ -387,6 +387,6 @@ def test_a_run_over_ssh_outlives_the_connection_and_is_followed_not_doubled(remo
 def test_a_failed_run_over_ssh_is_a_failure_here(remote):
     folder, environ, *_ = remote
     call = over_ssh(environ, folder, "no-such-word")
-    out, _ = call.communicate(timeout=60)
+    out, _ = call.communicate(timeout=100)
     assert call.returncode == 1
     assert "no-such-word" in out

@@ -62,19 +62,40 @@ def execute(kaggle: Path, path: Path, monkeypatch: pytest.MonkeyPatch, **knobs: 
     )
 
 
-def test_it_runs_from_bundle_to_submission(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book, said = execute(
-        kaggle, write(kaggle), monkeypatch, HOURS="0.05", FINE_TUNE_SHARE="0.02", FINE_TUNE="lora", SUBSET="evaluation"
-    )
-    submission = read_json(kaggle / "working/submission.json")
-    assert problems(submission, tasks(kaggle)) == []
+def run_here(kaggle: Path, monkeypatch: pytest.MonkeyPatch, **knobs: str) -> None:
+    """The notebook's cells, run in this process, where everything is compiled already."""
+    for name, value in {"KAGGLE_ROOT": str(kaggle), "AUGMENTATIONS": "3", "BATCH": "8", **knobs}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    cells = [cell.source for cell in nbformat.read(write(kaggle), as_version=4).cells if cell.cell_type == "code"]
+    exec("\n".join(cells).replace("%matplotlib inline", ""), {})
+
+
+WHOLE = {"HOURS": "0.05", "FINE_TUNE_SHARE": "0.005", "FINE_TUNE": "lora", "SUBSET": "evaluation"}
+
+
+def check_whole(kaggle: Path, said: str) -> None:
+    assert problems(read_json(kaggle / "working/submission.json"), tasks(kaggle)) == []
     assert "steps of fine-tuning" in said and "2 tasks, 3 test inputs" in said and "3 test inputs answered" in said
     assert "pass@2" in said and "of 2 tasks" in said  # the solutions are known here
+    assert not (kaggle / "working/dataset").exists()
+
+
+def test_it_runs_from_bundle_to_submission(
+    kaggle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(kaggle, monkeypatch, **WHOLE)
+    check_whole(kaggle, capsys.readouterr().out)
+
+
+@pytest.mark.deep
+def test_it_runs_in_a_kernel_of_its_own(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, said = execute(kaggle, write(kaggle), monkeypatch, **WHOLE)
+    check_whole(kaggle, said)
     pictures = [
         output for cell in book.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert len(pictures) == 1
-    assert not (kaggle / "working/dataset").exists()
 
 
 def test_its_code_is_the_wheels(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,12 +108,7 @@ def test_its_code_is_the_wheels(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_small_budget_submits_what_it_has(
     kaggle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The notebook's cells, run in this process, where everything is compiled already."""
-    for name, value in {"KAGGLE_ROOT": str(kaggle), "AUGMENTATIONS": "3", "HOURS": "0", "FINE_TUNE": "none"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.path", [*sys.path])
-    cells = [cell.source for cell in nbformat.read(write(kaggle), as_version=4).cells if cell.cell_type == "code"]
-    exec("\n".join(cells).replace("%matplotlib inline", ""), {})
+    run_here(kaggle, monkeypatch, HOURS="0", FINE_TUNE="none")
     said = capsys.readouterr().out
     assert "0 of 12 predictions made, 0 test inputs answered" in said
     submission = read_json(kaggle / "working/submission.json")

@@ -281,7 +281,7 @@ def test_killed_mid_upload_a_rerun_completes(box: Box) -> None:
     while box.server.faults[0].times and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=100)
     release.set()
     assert box.server.datasets == {}
     assert box.publish().returncode == 0 and box.holds_the_bundle()

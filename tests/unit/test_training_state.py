@@ -179,7 +179,7 @@ def killed(place: Place) -> None:
     write_attempt(place.state, attempt)
     assert attempt.alive
     process.kill()
-    process.wait()
+    process.wait(timeout=100)
 
 
 def pid_of_another(place: Place) -> None:

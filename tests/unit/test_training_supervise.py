@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -17,11 +18,12 @@ from trm_repro.training.diagnosis import ALARMS
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "fixtures" / "standin-upstream"
+LIMIT = 100  # seconds until a wait is given up, on a machine with other work to do
 SUPERVISED = """
-import sys
+import os, sys
 from trm_repro.training import supervise
 from trm_repro.training.diagnosis import ALARMS
-supervise.GRACE, supervise.REDRAW = 2.0, 0.5
+supervise.GRACE, supervise.REDRAW = float(os.environ.get("GRACE", 2)), 0.5
 ending = supervise.Supervisor([sys.executable, "-u", "-c", sys.argv[1]], alarms=ALARMS).run()
 print(f"ending: {ending.exit_code} {ending.stopped!r} {ending.diagnosis and ending.diagnosis.name}", flush=True)
 """
@@ -37,14 +39,15 @@ print("children", *(child.pid for child in children), flush=True)
 """
 
 
-def start(program: str) -> subprocess.Popen[str]:
+def start(program: str, **environment: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-c", SUPERVISED, program]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    environment = {**os.environ, **environment}
+    return subprocess.Popen(words, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True, env=environment)
 
 
 def supervised(program: str) -> tuple[str, str]:
     """stdout and stderr of a supervised program that ends by itself."""
-    return start(program).communicate(timeout=30)
+    return start(program).communicate(timeout=LIMIT)
 
 
 def children_of(process: subprocess.Popen[str]) -> list[int]:
@@ -53,7 +56,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def gone(pids: list[int]) -> bool:
-    for _ in range(50):
+    for _ in range(10 * LIMIT):
         states = [Path(f"/proc/{pid}/stat") for pid in pids]
         if all(not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
             return True
@@ -91,17 +94,16 @@ def test_a_progress_bar_is_thinned() -> None:
     program = (
         "import sys, time\nfor i in range(100): sys.stderr.write(f'\\r{i}%|'); sys.stderr.flush(); time.sleep(0.01)"
     )
+    began = time.monotonic()
     _, err = supervised(program + "\nsys.stderr.write('\\rdone\\n')")
     drawn = err.splitlines()
-    assert 2 <= len(drawn) <= 5
+    assert 2 <= len(drawn) <= 2 + (time.monotonic() - began) / 0.5
     assert drawn[-1] == "done"
 
 
 @pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.name)
 def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Cause) -> None:
-    began = time.monotonic()
-    out, _ = supervised(f"import time; print({alarm.pattern.pattern!r}); time.sleep(60)")
-    assert time.monotonic() - began < 10
+    out, _ = supervised(f"import time; print({alarm.pattern.pattern!r}); time.sleep(600)")
     assert f"None {alarm.name}" in out
     assert "ending: 0" not in out
 
@@ -115,7 +117,7 @@ def test_the_first_interrupt_asks_to_end_and_leaves_nothing() -> None:
     process = start(LAUNCHER + "time.sleep(600)")
     children = children_of(process)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=LIMIT)
     assert out == "workers were asked to end\nending: 130 <Signals.SIGINT: 2> None\n"
     assert gone(children)
 
@@ -127,15 +129,13 @@ STUBBORN = (
 
 
 def test_the_second_interrupt_kills() -> None:
-    process = start(STUBBORN)
+    process = start(STUBBORN, GRACE="600")
     children = children_of(process)
     assert process.stdout
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "asked\n"
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    out, _ = process.communicate(timeout=LIMIT)
     assert out == "ending: 130 <Signals.SIGINT: 2> None\n"
     assert gone(children)
 
@@ -144,7 +144,7 @@ def test_who_does_not_end_when_asked_is_killed() -> None:
     process = start(STUBBORN)
     children = children_of(process)
     process.terminate()
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=LIMIT)
     assert out == "asked\nending: 143 <Signals.SIGTERM: 15> None\n"
     assert gone(children)
 
@@ -158,7 +158,7 @@ def test_workers_of_a_killed_launcher_do_not_live_on() -> None:
 def test_it_ends_when_its_parent_is_gone() -> None:
     script = f'"{sys.executable}" -c "$SUPERVISED" "$PROGRAM"; true'
     environment = {**os.environ, "SUPERVISED": SUPERVISED, "PROGRAM": LAUNCHER + "time.sleep(600)"}
-    shell = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    shell = subprocess.Popen(["bash", "-c", script], stdout=PIPE, text=True, env=environment)
     children = children_of(shell)
     shell.kill()
     assert shell.stdout
@@ -187,11 +187,11 @@ def test_nohup_stays_nohup() -> None:
         SUPERVISED,
         "import time; print('begun', flush=True); time.sleep(2); print('done')",
     ]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(words, stdout=PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=30)[0] == "done\nending: 0 None None\n"
+    assert process.communicate(timeout=LIMIT)[0] == "done\nending: 0 None None\n"
 
 
 def dataset(folder: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_real_torchrun_the_real_wandb_and_the_tap(tmp_path: Path, failure: s
         "STANDIN_FAIL": failure,
     }
     words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250)
     assert done.stdout.splitlines()[-1] == f"ending: {ending}", done.stdout + done.stderr
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[0] == {"step": 0, "time": lines[0]["time"], "num_params": 6829058}

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # see join
 from torch import Tensor
 
 from trm_repro.errors import MissingPrerequisite
@@ -89,6 +90,10 @@ def threads_per_process(asked: int | None) -> int:
 @contextmanager
 def join(device: str | None = None, threads: int | None = None) -> Iterator[World]:
     """This process's place in the world, for as long as the context lasts.
+
+    Nothing of the process group may live on: a gloo thread that still has to free a tensor while the interpreter ends
+    aborts the process. torch.distributed.nn binds the group of the moment as default arguments when it is imported, and
+    PyTorch's compiler imports it late; imported above, before there is a group, it binds none.
 
     Args:
         device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
