@@ -31,12 +31,28 @@ make_runbook() {
 }
 
 # clean_environment WORDS…: runs them with the test's PATH and HOME and nothing else of the caller's environment, for a
-# run that is not uploaded. NAME=VALUE words in front of the command set more.
+# run that is not uploaded. NAME=VALUE words in front of the command set more. Signals that the caller ignores (as under
+# nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
-  env -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" \
+  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" \
     STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
 in_runbook() { run clean_environment "$@"; }
+
+# try_guard G-NAME… [KNOB=VALUE…]: these guards alone, in this runbook, tried and settled as a step does it.
+try_guard() {
+  local guards=()
+  while [[ ${1-} == G-* ]]; do guards+=("$1") && shift; done
+  # shellcheck disable=SC2016
+  in_runbook "$@" bash -c 'source lib/prelude.bash
+    STEP=01-sanity
+    mkdir -p "$RUN_STATE"
+    source <(repro recipe render --processes "$(process_count)")
+    [[ " $* " != *" G-MACHINE "* ]] || MEASURED=$(repro preflight) || true
+    printf "%s\n" "${MEASURED-}"
+    guard "$@"
+    guards_settle' try_guard "${guards[@]}"
+}
 
 # ---- stubs ----
 
@@ -196,9 +212,14 @@ assert_guard() {
   found=$(sed -n "s/.*\"guard\": \"$1\", \"outcome\": \"\([a-z]*\)\".*/\1/p" .repro/runs/*/guards.jsonl | tail -n 1)
   [[ $found == "$2" ]] || fail "$(shown "expected $1 recorded as $2, found '$found'")"
 }
-# assert_broken G-NAME CODE: the last command stopped there with that code, said so, and recorded it.
+# assert_broken G-NAME [CODE]: the last command stopped there with that code (4), said so, and recorded it.
 assert_broken() {
-  assert_failure "$2" && assert_output --partial "error: $1: " && assert_guard "$1" broken
+  assert_failure "${2:-4}" && assert_output --partial "error: $1: " && assert_guard "$1" broken
+}
+# assert_holds G-NAME…: the last command went on past them, and recorded that they hold.
+assert_holds() {
+  local name
+  assert_success && for name; do assert_guard "$name" holds || return; done
 }
 # assert_overridden G-NAME: the last command went on past it, said so, and recorded it.
 assert_overridden() {
