@@ -5,7 +5,7 @@ load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
 @test "G-TOOLS is broken where some are missing, and names them" {
-  rm "$BIN/make" "$BIN/sha256sum"
+  without make sha256sum
   try_guard G-TOOLS
   assert_broken G-TOOLS
   assert_output --partial 'missing: make sha256sum'
@@ -19,7 +19,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 }
 
 @test "G-TOOLS is broken without flock, which the step itself uses" {
-  rm "$BIN/flock"
+  without flock
   in_runbook steps/01-sanity.sh
   assert_failure 3
   assert_output --partial flock
@@ -27,7 +27,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 }
 
 @test "G-TOOLS cannot be overridden" {
-  rm "$BIN/make"
+  without make
   try_guard G-TOOLS OVERRIDE=G-TOOLS
   assert_broken G-TOOLS
 }

@@ -30,7 +30,7 @@ broken_in() {
   gpus none
   python_is 3.12
   memory 4
-  rm "$BIN/make"
+  without make
   broken_in 01-sanity 3 G-RUN-NAME G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND \
     G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   assert_output --partial 'make rehearse'

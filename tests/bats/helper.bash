@@ -6,19 +6,12 @@
 
 bats_require_minimum_version 1.5.0
 
-# All that a machine needs to have for the runbook. What is not here, the runbook may not use.
-PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir mktemp mv
-  nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
-
 # make_runbook DIR: a copy of the runbook there, with nothing done; stubs answer as on a large machine with 4 GPUs.
 make_runbook() {
-  RUNBOOK=$1/runbook HOME_OF_TEST=$1/home STUBS=$1/stubs BIN=$1/bin
-  export RUNBOOK HOME_OF_TEST STUBS BIN
+  RUNBOOK=$1/runbook HOME_OF_TEST=$1/home STUBS=$1/stubs
+  export RUNBOOK HOME_OF_TEST STUBS
   cp -a "$TEMPLATE" "$RUNBOOK"
-  mkdir -p "$HOME_OF_TEST" "$STUBS/bin" "$BIN"
-  local name paths=()
-  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")") || fail "the tests need $name"; done
-  ln -s "${paths[@]}" "$BIN"
+  mkdir -p "$HOME_OF_TEST" "$STUBS/bin"
   : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
   echo 0 >"$STUBS/done"
   gpus 4
@@ -34,7 +27,7 @@ make_runbook() {
 # run that is not uploaded. NAME=VALUE words in front of the command set more. Signals that the caller ignores (as under
 # nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
-  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" \
+  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" STARTED_FOR="$STUBS" \
     STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
 in_runbook() { run clean_environment "$@"; }
@@ -52,6 +45,13 @@ try_guard() {
     printf "%s\n" "${MEASURED-}"
     guard "$@"
     guards_settle' try_guard "${guards[@]}"
+}
+
+# without PROGRAM…: the test's machine lacks these.
+without() {
+  cp -a "$BIN" "$STUBS/programs"
+  BIN=$STUBS/programs
+  (cd "$BIN" && rm "$@")
 }
 
 # ---- stubs ----
@@ -142,15 +142,31 @@ in_background() {
   set +m
 }
 
-# wait_for FILE: until it is there; 20 seconds at most.
-wait_for() {
-  local i
-  for ((i = 0; i < 400; i++)); do
-    [[ ! -e $1 ]] || return 0
+# ended: waits for it; its exit code is in status, what it said in output.
+ended() {
+  status=0
+  wait "$BACKGROUND" || status=$?
+  output=$(<"$STUBS/background")
+}
+
+# wait_until WORDS…: until they succeed; 300 seconds at most, which only a broken or a very busy machine needs.
+wait_until() {
+  local end=$((SECONDS + 300))
+  until "$@"; do
+    ((SECONDS < end)) || fail "waited in vain for: $*"$'\n'"$(cat "$STUBS/background")" || return
     sleep 0.05
   done
-  fail "$1 never came; $(cat "$STUBS/background")"
 }
+# wait_for GLOB: until there is such a file.
+wait_for() { wait_until compgen -G "$1" >/dev/null; }
+
+# of_this_test: the processes that it started and that are still there.
+of_this_test() { grep -lsz "^STARTED_FOR=$STUBS\$" /proc/[0-9]*/environ | cut -d/ -f3; }
+none_left() { [[ -z $(of_this_test) ]]; }
+# kill_all: as when the machine is taken away.
+kill_all() { of_this_test | xargs kill -KILL || true; }
+# What a failed test would leave behind.
+teardown() { [[ -z ${BACKGROUND-} ]] || kill_all; }
 
 # ---- the seed's words ----
 

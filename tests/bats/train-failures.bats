@@ -25,7 +25,7 @@ fails_with() {
 }
 # stops_at_once STANDIN_FAIL FINDING REMEDY: and not after the second evaluation.
 stops_at_once() {
-  in_runbook STANDIN_FAIL="$1" STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" "$(type -P timeout)" 60 steps/05-train.sh
+  in_runbook STANDIN_FAIL="$1" STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/05-train.sh
   assert_failure 5
   assert_output --partial "error: $2: "
   assert_output --partial "$3"
