@@ -8,42 +8,41 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   local count
   for count in 1 2 4 8; do
     gpus "$count"
-    in_runbook steps/01-sanity.sh --force
-    assert_success
+    try_guard G-GPUS G-MACHINE
+    assert_holds G-GPUS
     assert_output --partial "GPUs: $count × NVIDIA"
-    assert_guard G-GPUS holds
   done
 }
 
 @test "G-GPUS is broken on a machine without nvidia-smi (D-07)" {
   gpus none
-  in_runbook steps/01-sanity.sh
-  assert_broken G-GPUS 3
+  try_guard G-GPUS G-MACHINE
+  assert_broken G-GPUS
   assert_output --partial 'GPUs: none'
   assert_output --partial 'make rehearse'
 }
 
 @test "G-GPUS is broken where nvidia-smi lists none" {
   gpus 0
-  in_runbook steps/01-sanity.sh
-  assert_broken G-GPUS 3
+  try_guard G-GPUS
+  assert_broken G-GPUS
 }
 
 @test "G-GPUS is broken where nvidia-smi is found and fails" {
   answer 'echo "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."; exit 9' 'nvidia-smi*'
-  in_runbook steps/01-sanity.sh
-  assert_broken G-GPUS 3
+  try_guard G-GPUS G-MACHINE
+  assert_broken G-GPUS
   assert_output --partial 'GPUs: none'
 }
 
 @test "G-GPUS cannot be overridden" {
   gpus none
-  in_runbook OVERRIDE=G-GPUS steps/01-sanity.sh
-  assert_broken G-GPUS 3
+  try_guard G-GPUS OVERRIDE=G-GPUS
+  assert_broken G-GPUS
 }
 
 @test "G-GPUS does not concern a recipe that trains on a CPU" {
   gpus none
-  in_runbook RECIPE=arc2-rehearsal steps/01-sanity.sh
-  assert_success
+  try_guard G-GPUS RECIPE=arc2-rehearsal
+  assert_holds G-GPUS
 }

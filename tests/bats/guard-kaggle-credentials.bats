@@ -13,41 +13,39 @@ kaggle_json() {
 
 @test "G-KAGGLE-CREDENTIALS holds for a private kaggle.json of KAGGLE_USERNAME" {
   kaggle_json 600
-  in_runbook PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/01-sanity.sh
-  assert_success
-  assert_guard G-KAGGLE-CREDENTIALS holds
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody
+  assert_holds G-KAGGLE-CREDENTIALS
 }
 
 @test "G-KAGGLE-CREDENTIALS holds without any where nothing is uploaded" {
-  in_runbook PUBLISH_TO_KAGGLE=0 steps/01-sanity.sh
-  assert_success
-  assert_guard G-KAGGLE-CREDENTIALS holds
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=0
+  assert_holds G-KAGGLE-CREDENTIALS
 }
 
 @test "G-KAGGLE-CREDENTIALS is broken where there are none" {
-  in_runbook PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/01-sanity.sh
-  assert_broken G-KAGGLE-CREDENTIALS 3
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody
+  assert_broken G-KAGGLE-CREDENTIALS
   assert_output --partial 'PUBLISH_TO_KAGGLE=0'
 }
 
 @test "G-KAGGLE-CREDENTIALS is broken by a kaggle.json that others can read" {
   kaggle_json 644
-  in_runbook PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/01-sanity.sh
-  assert_broken G-KAGGLE-CREDENTIALS 3
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody
+  assert_broken G-KAGGLE-CREDENTIALS
   assert_output --partial 'mode is 644'
   refute_output 0123456789abcdef
 }
 
 @test "G-KAGGLE-CREDENTIALS is broken by somebody else's, and without a KAGGLE_USERNAME" {
   kaggle_json 600
-  in_runbook PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=other steps/01-sanity.sh
-  assert_broken G-KAGGLE-CREDENTIALS 3
-  in_runbook PUBLISH_TO_KAGGLE=1 KAGGLE_API_TOKEN=0123456789abcdef steps/01-sanity.sh
-  assert_broken G-KAGGLE-CREDENTIALS 3
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=other
+  assert_broken G-KAGGLE-CREDENTIALS
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 KAGGLE_API_TOKEN=0123456789abcdef
+  assert_broken G-KAGGLE-CREDENTIALS
   assert_output --partial 'KAGGLE_USERNAME is not set'
 }
 
 @test "G-KAGGLE-CREDENTIALS cannot be overridden" {
-  in_runbook PUBLISH_TO_KAGGLE=1 OVERRIDE=G-KAGGLE-CREDENTIALS steps/01-sanity.sh
-  assert_broken G-KAGGLE-CREDENTIALS 3
+  try_guard G-KAGGLE-CREDENTIALS PUBLISH_TO_KAGGLE=1 OVERRIDE=G-KAGGLE-CREDENTIALS
+  assert_broken G-KAGGLE-CREDENTIALS
 }

@@ -7,17 +7,16 @@ setup() { make_runbook "$BATS_TEST_TMPDIR" && clone_upstream; }
 @test "G-UPSTREAM-UNMODIFIED holds for touched files and without an index" {
   touch "$UPSTREAM"/*.py
   rm "$UPSTREAM/.git/index"
-  in_runbook steps/02-clone.sh
-  assert_success
-  assert_guard G-UPSTREAM-UNMODIFIED holds
+  try_guard G-UPSTREAM-UNMODIFIED
+  assert_holds G-UPSTREAM-UNMODIFIED
 }
 
 @test "G-UPSTREAM-UNMODIFIED is broken by one changed byte, of the same length and time" {
   touch -r "$UPSTREAM/pretrain.py" "$BATS_TEST_TMPDIR/then"
   sed -i 's/10000/10001/' "$UPSTREAM/pretrain.py"
   touch -r "$BATS_TEST_TMPDIR/then" "$UPSTREAM/pretrain.py"
-  in_runbook steps/02-clone.sh
-  assert_broken G-UPSTREAM-UNMODIFIED 4
+  try_guard G-UPSTREAM-UNMODIFIED
+  assert_broken G-UPSTREAM-UNMODIFIED
   assert_output --partial 'pretrain.py'
   refute_output LICENSE
 }
@@ -25,8 +24,8 @@ setup() { make_runbook "$BATS_TEST_TMPDIR" && clone_upstream; }
 @test "G-UPSTREAM-UNMODIFIED is broken by a file that is gone or has become a link" {
   rm "$UPSTREAM/LICENSE"
   mv "$UPSTREAM/requirements.txt" "$BATS_TEST_TMPDIR" && ln -s "$BATS_TEST_TMPDIR/requirements.txt" "$UPSTREAM"
-  in_runbook steps/02-clone.sh
-  assert_broken G-UPSTREAM-UNMODIFIED 4
+  try_guard G-UPSTREAM-UNMODIFIED
+  assert_broken G-UPSTREAM-UNMODIFIED
   assert_output --partial 'differ from the pin: LICENSE, requirements.txt'
 }
 
@@ -36,8 +35,8 @@ setup() { make_runbook "$BATS_TEST_TMPDIR" && clone_upstream; }
   git -C "$UPSTREAM" update-index --assume-unchanged pretrain.py
   git -C "$UPSTREAM" update-index --skip-worktree models/trm.py
   assert_equal "$(git -C "$UPSTREAM" status --short)" ''
-  in_runbook steps/02-clone.sh
-  assert_broken G-UPSTREAM-UNMODIFIED 4
+  try_guard G-UPSTREAM-UNMODIFIED
+  assert_broken G-UPSTREAM-UNMODIFIED
   assert_output --partial 'models/trm.py, pretrain.py'
 }
 
@@ -47,22 +46,22 @@ setup() { make_runbook "$BATS_TEST_TMPDIR" && clone_upstream; }
   rm -r "$UPSTREAM/models"
   git -C "$UPSTREAM" config core.autocrlf true
   sed -i 's/$/\r/' "$UPSTREAM/requirements.txt"
-  in_runbook steps/02-clone.sh
-  assert_broken G-UPSTREAM-UNMODIFIED 4
+  try_guard G-UPSTREAM-UNMODIFIED
+  assert_broken G-UPSTREAM-UNMODIFIED
   assert_output --partial 'models/losses.py, models/trm.py, requirements.txt'
 }
 
 @test "G-UPSTREAM-UNMODIFIED is broken by a change committed on top of the pin" {
   echo '# changed' >>"$UPSTREAM/pretrain.py"
   git -C "$UPSTREAM" -c user.name=t -c user.email=t@t commit --quiet --all --message changed
-  in_runbook steps/02-clone.sh
-  assert_broken G-UPSTREAM-UNMODIFIED 4
+  try_guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
+  assert_broken G-UPSTREAM-UNMODIFIED
   assert_guard G-UPSTREAM-PIN broken
 }
 
 @test "G-UPSTREAM-UNMODIFIED can be overridden" {
   echo '# changed' >>"$UPSTREAM/pretrain.py"
-  in_runbook OVERRIDE=G-UPSTREAM-UNMODIFIED steps/02-clone.sh
+  try_guard G-UPSTREAM-UNMODIFIED OVERRIDE=G-UPSTREAM-UNMODIFIED
   assert_overridden G-UPSTREAM-UNMODIFIED
   assert_in_file '# changed' "$UPSTREAM/pretrain.py"
 }

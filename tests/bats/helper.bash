@@ -6,19 +6,12 @@
 
 bats_require_minimum_version 1.5.0
 
-# All that a machine needs to have for the runbook. What is not here, the runbook may not use.
-PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir mktemp mv
-  nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
-
 # make_runbook DIR: a copy of the runbook there, with nothing done; stubs answer as on a large machine with 4 GPUs.
 make_runbook() {
-  RUNBOOK=$1/runbook HOME_OF_TEST=$1/home STUBS=$1/stubs BIN=$1/bin
-  export RUNBOOK HOME_OF_TEST STUBS BIN
+  RUNBOOK=$1/runbook HOME_OF_TEST=$1/home STUBS=$1/stubs
+  export RUNBOOK HOME_OF_TEST STUBS
   cp -a "$TEMPLATE" "$RUNBOOK"
-  mkdir -p "$HOME_OF_TEST" "$STUBS/bin" "$BIN"
-  local name paths=()
-  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")") || fail "the tests need $name"; done
-  ln -s "${paths[@]}" "$BIN"
+  mkdir -p "$HOME_OF_TEST" "$STUBS/bin"
   : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
   echo 0 >"$STUBS/done"
   gpus 4
@@ -31,16 +24,39 @@ make_runbook() {
 }
 
 # clean_environment WORDS…: runs them with the test's PATH and HOME and nothing else of the caller's environment, for a
-# run that is not uploaded. NAME=VALUE words in front of the command set more.
+# run that is not uploaded. NAME=VALUE words in front of the command set more. Signals that the caller ignores (as under
+# nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
-  env -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" \
+  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" STARTED_FOR="$STUBS" \
     STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
 in_runbook() { run clean_environment "$@"; }
 
+# try_guard G-NAME… [KNOB=VALUE…]: these guards alone, in this runbook, tried and settled as a step does it.
+try_guard() {
+  local guards=()
+  while [[ ${1-} == G-* ]]; do guards+=("$1") && shift; done
+  # shellcheck disable=SC2016
+  in_runbook "$@" bash -c 'source lib/prelude.bash
+    STEP=01-sanity
+    mkdir -p "$RUN_STATE"
+    source <(repro recipe render --processes "$(process_count)")
+    [[ " $* " != *" G-MACHINE "* ]] || MEASURED=$(repro preflight) || true
+    printf "%s\n" "${MEASURED-}"
+    guard "$@"
+    guards_settle' try_guard "${guards[@]}"
+}
+
+# without PROGRAM…: the test's machine lacks these.
+without() {
+  cp -a "$BIN" "$STUBS/programs"
+  BIN=$STUBS/programs
+  (cd "$BIN" && rm "$@")
+}
+
 # ---- stubs ----
 
-source "$BATS_TEST_DIRNAME/venv.bash"
+source "$(dirname "${BASH_SOURCE[0]}")/venv.bash"
 stub() { ln -sf "$REPO/tests/bats/stub.bash" "$STUBS/bin/$1"; }
 
 # plan ACTION WORDS…: the next call that is not merely answered must be these words, token by token.
@@ -117,6 +133,52 @@ built() {
   make_venv "$UPSTREAM/.venv"
 }
 
+# no_plan: what an earlier test of this file planned is forgotten.
+no_plan() { : >"$STUBS/plan" && : >"$STUBS/surprises" && : >"$STUBS/calls" && echo 0 >"$STUBS/done"; }
+
+# no_network: the tool environment's programs, all real but those that would use the network; git may clone from a folder.
+no_network() {
+  local name
+  rm .venv/bin && mkdir .venv/bin
+  ln -s "$REPO"/.venv/bin/{python,trm-repro} .venv/bin
+  for name in kaggle hf; do ln -s "$REPO/tests/bats/stub.bash" ".venv/bin/$name"; done
+  git config --file "$HOME_OF_TEST/.gitconfig" protocol.file.allow always
+}
+
+# pinned FAMILY FOLDER: what lies in FOLDER is committed, and is the pin of that family of recipes.
+pinned() {
+  local git=(git -c user.name=tester -c user.email=tester@example.invalid)
+  "${git[@]}" -C "$2" add --all
+  "${git[@]}" -C "$2" commit --quiet --message "$1"
+  sed -i -E "s/^(  commit:).*/\1 $(git -C "$2" rev-parse HEAD)/; s/^(  tree:).*/\1 $(git -C "$2" rev-parse 'HEAD^{tree}')/" \
+    "recipes/base/$1.yaml"
+  "${git[@]}" commit --quiet --all --message "$1"
+}
+
+# nvarc_in FOLDER: a repository laid out as NVARC is: scripts in TRM/ that import a submodule's code through links, folders for
+# the data with a README each. Recipes of that family take it for their upstream.
+nvarc_in() {
+  local name
+  git init --quiet "$1"
+  git -C "$1" -c protocol.file.allow=always submodule --quiet add "$STANDIN" external/TinyRecursiveModels
+  git -C "$1/external/TinyRecursiveModels" checkout --quiet "$STANDIN_COMMIT"
+  for name in training evaluation; do
+    mkdir -p "$1/TRM/arc-prize-trm-$name-data"
+    echo 'data goes here' >"$1/TRM/arc-prize-trm-$name-data/README.md"
+  done
+  for name in pretrain-no-eval:evaluates=False eval-arc-k-10:attempts=10; do
+    printf '%s\n' 'import sys' 'sys.path.insert(0, "../external/TinyRecursiveModels")' 'from pretrain import main' \
+      "main(tracked=False, ${name#*:})" >"$1/TRM/${name%:*}.py"
+  done
+  pinned nvarc "$1"
+}
+
+# checkpoint FILE: words that leave what a download leaves.
+checkpoint() {
+  printf '%q ' "$STANDIN_PYTHON" -c "import os, sys, zipfile; os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)
+zipfile.ZipFile(sys.argv[1], 'w').writestr('data.pkl', '')" "$1"
+}
+
 # in_background NAME=VALUE… COMMAND: runs it as `in_runbook` does, in a process group of its own; its id is in BACKGROUND,
 # what it says in $STUBS/background.
 in_background() {
@@ -126,14 +188,33 @@ in_background() {
   set +m
 }
 
-# wait_for FILE: until it is there; 20 seconds at most.
-wait_for() {
-  local i
-  for ((i = 0; i < 400; i++)); do
-    [[ ! -e $1 ]] || return 0
+# ended: waits for it; its exit code is in status, what it said in output.
+ended() {
+  status=0
+  wait "$BACKGROUND" || status=$?
+  output=$(<"$STUBS/background")
+}
+
+# wait_until WORDS…: until they succeed; 300 seconds at most, which only a broken or a very busy machine needs.
+wait_until() {
+  local end=$((SECONDS + 300))
+  until "$@"; do
+    ((SECONDS < end)) || fail "waited in vain for: $*"$'\n'"$(cat "$STUBS/background")" || return
     sleep 0.05
   done
-  fail "$1 never came; $(cat "$STUBS/background")"
+}
+# wait_for GLOB: until there is such a file.
+wait_for() { wait_until compgen -G "$1" >/dev/null; }
+
+# of_this_test: the processes that it started and that are still there.
+of_this_test() { grep -lsz "^STARTED_FOR=$STUBS\$" /proc/[0-9]*/environ | cut -d/ -f3; }
+none_left() { [[ -z $(of_this_test) ]]; }
+# kill_all: as when the machine is taken away.
+kill_all() { of_this_test | xargs -r kill -KILL || true; }
+# What a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits for it.
+teardown() {
+  [[ -z ${BACKGROUND-} ]] || kill_all
+  jobs -p | xargs -r kill 2>/dev/null || true
 }
 
 # ---- the seed's words ----
@@ -196,9 +277,14 @@ assert_guard() {
   found=$(sed -n "s/.*\"guard\": \"$1\", \"outcome\": \"\([a-z]*\)\".*/\1/p" .repro/runs/*/guards.jsonl | tail -n 1)
   [[ $found == "$2" ]] || fail "$(shown "expected $1 recorded as $2, found '$found'")"
 }
-# assert_broken G-NAME CODE: the last command stopped there with that code, said so, and recorded it.
+# assert_broken G-NAME [CODE]: the last command stopped there with that code (4), said so, and recorded it.
 assert_broken() {
-  assert_failure "$2" && assert_output --partial "error: $1: " && assert_guard "$1" broken
+  assert_failure "${2:-4}" && assert_output --partial "error: $1: " && assert_guard "$1" broken
+}
+# assert_holds G-NAME…: the last command went on past them, and recorded that they hold.
+assert_holds() {
+  local name
+  assert_success && for name; do assert_guard "$name" holds || return; done
 }
 # assert_overridden G-NAME: the last command went on past it, said so, and recorded it.
 assert_overridden() {

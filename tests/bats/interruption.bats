@@ -10,13 +10,13 @@ kill_in_the_middle() {
   wait_for "$BATS_TEST_TMPDIR/paused"
   ORPHAN=$(pgrep_standin)
   kill -KILL "$(pid_of_step)"
-  wait "$BACKGROUND" || true
+  ended
   kill -0 "$ORPHAN" || fail 'the wrapped command did not survive its step: this test tests nothing'
 }
 # A killed process whose parent is gone may stay a zombie until somebody waits for it.
 alive() { grep -qs '^State:.[^ZX]' "/proc/$1/status"; }
 pid_of_step() { sed -n 's/.*(process \([0-9]*\)).*/\1/p' .repro/runs/*/lock; }
-pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-9]*/environ | cut -d/ -f3 | tail -n 1; }
+pgrep_standin() { of_this_test | tail -n 1; }
 
 @test "step 4 killed half-way: the next run ends the orphan, sets the half-built dataset aside, and completes" {
   clone_upstream
@@ -25,7 +25,7 @@ pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-
   kill_in_the_middle steps/04-dataset.sh
   assert_file "$UPSTREAM/data/arc2concept-aug-1000/train/all__inputs.npy"
   refute_file "$UPSTREAM/data/arc2concept-aug-1000/identifiers.json"
-  in_runbook "$(type -P timeout)" 60 steps/04-dataset.sh
+  in_runbook steps/04-dataset.sh
   assert_success
   assert_output --partial "process $ORPHAN of an earlier, killed attempt was still running: ended it"
   assert_output --partial 'set aside as'
@@ -39,7 +39,7 @@ pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-
   built
   kill_in_the_middle steps/05-train.sh
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
-  in_runbook "$(type -P timeout)" 60 steps/05-train.sh
+  in_runbook steps/05-train.sh
   assert_success
   assert_output --partial 'set aside as'
   ! alive "$ORPHAN" || fail 'the orphan is still there'
@@ -57,11 +57,11 @@ pgrep_standin() { grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-
   in_background STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/04-dataset.sh
   first=$BACKGROUND
   wait_for "$BATS_TEST_TMPDIR/paused"
-  in_runbook "$(type -P timeout)" 60 env RUN_NAME=another steps/01-sanity.sh
+  in_runbook RUN_NAME=another steps/01-sanity.sh
   assert_success
   mv "$STUBS/background" "$STUBS/first"
   in_background steps/04-dataset.sh
-  until grep -q 'waiting for it to end' "$STUBS/background"; do sleep 0.05; done
+  wait_until grep -q 'waiting for it to end' "$STUBS/background"
   rm "$BATS_TEST_TMPDIR/paused"
   wait "$first" || fail "$(cat "$STUBS/first")"
   wait "$BACKGROUND" || fail "$(cat "$STUBS/background")"

@@ -89,32 +89,6 @@ hint: $step --help"
   assert_equal "$(find logs/trm_arc2_paper_repro -name '01-sanity.20??????T??????Z.log' | wc -l)" 2
 }
 
-@test "step 1 lists every problem at once, each with its remedy" {
-  gpus none
-  python_is 3.12
-  memory 4
-  rm "$BIN/make"
-  in_runbook TARGET_DATASET=arc1 EXTRA_TRAIN_ARGS=lr=1 PYTHONPATH=/x KAGGLE_DATASET_SLUG=trm PUBLISH_TO_KAGGLE=1 \
-    KAGGLE_USERNAME=somebody steps/01-sanity.sh
-  assert_failure 3
-  local name
-  for name in TARGET-DATASET TOOLS PYTHON GPUS MACHINE TRAIN-COMMAND ENVIRONMENT KAGGLE-NAMES KAGGLE-CREDENTIALS; do
-    assert_output --partial "error: G-$name: "
-  done
-  assert_equal "$(grep -c '^error: G-' <<<"$output")" 9
-  assert_equal "$(grep -A1 '^error: G-' <<<"$output" | grep -c '^hint: ')" 9
-  assert_output --partial 'make rehearse'
-  assert_output --partial '01-sanity: 9 problem(s), all listed above; nothing was started'
-}
-
-@test "guards that cannot be overridden do not offer it, the others name themselves" {
-  gpus none
-  in_runbook TARGET_DATASET=arc1 steps/01-sanity.sh
-  assert_failure 3
-  assert_output --partial 'OVERRIDE=G-TARGET-DATASET'
-  refute_output 'OVERRIDE=G-GPUS'
-}
-
 @test "a dry run of every step prints its commands and leaves no trace" {
   local step before
   before=$(listing)

@@ -1,19 +1,48 @@
-# Made once, before all tests: the stand-in upstream as a git repository, and a throw-away copy of this runbook that
-# takes it for upstream. Each test gets a copy of that copy (helper.bash).
+# Made once, before all tests: the stand-in upstream as a git repository, a throw-away copy of this runbook that takes it
+# for upstream, of which each test gets a copy (helper.bash), and the programs that a machine has to have. And the limit:
+# no test, and nothing that one starts, lasts longer than BATS_TEST_TIMEOUT seconds.
 # shellcheck shell=bash
+
+# What is not here, the runbook may not use.
+PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir mktemp mv
+  nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
 
 setup_suite() {
   set -euo pipefail
-  export REPO TEMPLATE STANDIN STANDIN_PYTHON STANDIN_SITE
-  REPO=$(realpath "$BATS_TEST_DIRNAME/../..")
+  export REPO TEMPLATE STANDIN STANDIN_PYTHON STANDIN_SITE BIN BATS_TEST_TIMEOUT
+  : "${BATS_TEST_TIMEOUT:=600}" # alone, the longest test takes 60
+  reaper &
+  REPO=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
   TEMPLATE=$BATS_SUITE_TMPDIR/template
   STANDIN=$BATS_SUITE_TMPDIR/standin.git
   STANDIN_PYTHON=$(sed -n 's/^home = //p' "$REPO/.venv/pyvenv.cfg")/python3
   STANDIN_SITE=$REPO/tests/bats/site
   export PYTHONDONTWRITEBYTECODE=1
+  make_programs
   make_standin
   make_template
   unset PYTHONDONTWRITEBYTECODE
+}
+
+# What a test starts says so in its environment (clean_environment). Whatever of that is older than the limit is killed: bats itself
+# ends a test that takes too long, but not what is deaf to SIGTERM or has another parent, nor what a setup_file waits for.
+reaper() {
+  local pid age
+  eval "exec $(printf '%s>&- ' {0..255})" # bats waits for whoever holds these
+  while sleep 2 && kill -0 "$$"; do
+    while read -r pid age; do
+      ((age <= BATS_TEST_TIMEOUT)) || ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" || kill -KILL "$pid"
+    done < <(ps -eo pid=,etimes=)
+  done
+}
+
+make_programs() {
+  local name paths=()
+  BIN=$BATS_SUITE_TMPDIR/bin
+  mkdir "$BIN"
+  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")") || { echo "the tests need $name" >&2 && return 1; }; done
+  env --default-signal true || { echo 'the tests need env of coreutils 8.31 or newer' >&2 && return 1; }
+  ln -s "${paths[@]}" "$BIN"
 }
 
 git_as_tester() { git -c user.name=tester -c user.email=tester@example.invalid -c init.defaultBranch=main "$@"; }
@@ -58,4 +87,6 @@ make_template() {
   git -C "$TEMPLATE" add --all
   git -C "$TEMPLATE" update-index --add --cacheinfo "160000,$STANDIN_COMMIT,upstream/TinyRecursiveModels"
   git_as_tester -C "$TEMPLATE" commit --quiet --message 'The runbook under test'
+  git -C "$TEMPLATE" gc --quiet # it is copied for every test: few files
+  rm -r "$TEMPLATE/.git/hooks"
 }

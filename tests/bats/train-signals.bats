@@ -12,28 +12,13 @@ half_way() {
   in_background STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/05-train.sh
   wait_for "$BATS_TEST_TMPDIR/paused"
 }
-# ended: waits for the step; its exit code is in status, what it said in output.
-ended() {
-  status=0
-  wait "$BACKGROUND" || status=$?
-  output=$(<"$STUBS/background")
-}
-# none_left: 20 seconds at most until no process of the training is left, the one that supervises it included.
-none_left() {
-  local i
-  for ((i = 0; i < 200; i++)); do
-    grep -qsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-9]*/environ || return 0
-    sleep 0.1
-  done
-  fail 'a process of the training is still there'
-}
 
 @test "Ctrl-C: the whole foreground group gets SIGINT; the training is ended, and the step says how to go on (D-34)" {
   half_way
   kill -INT -- "-$BACKGROUND"
   ended
   assert_failure 130
-  none_left
+  wait_until none_left
   assert_output --partial '==> the training was stopped at step 361,957 of 723,914; its last checkpoint is step_361957'
   assert_output --partial 'hint: make all starts it again from the beginning, and sets this attempt aside'
   assert_output --partial 'RESUME=warm make all'
@@ -41,12 +26,8 @@ none_left() {
   refute_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
   assert_in_file '"state": "stopped"' .repro/runs/trm_arc2_paper_repro/training.json
   assert_in_file '"exit_code": 130' .repro/runs/trm_arc2_paper_repro/commands.jsonl
-}
 
-@test "after Ctrl-C, the next run says so, sets the attempt aside, and trains" {
-  half_way
-  kill -INT -- "-$BACKGROUND"
-  ended
+  # the next run says so, sets the attempt aside, and trains
   in_runbook steps/05-train.sh
   assert_success
   assert_output --partial 'the last attempt at training did not finish: it was stopped (SIGINT) at step 361,957'
@@ -57,15 +38,15 @@ none_left() {
   half_way
   kill -TERM "$(sed -n 's/.*(process \([0-9]*\)).*/\1/p' .repro/runs/*/lock)"
   ended
-  none_left
+  wait_until none_left
   assert_in_file '"state": "stopped"' .repro/runs/trm_arc2_paper_repro/training.json
 }
 
 @test "SIGTERM to every process at once, as Slurm sends it: the record and the log still say how it ended" {
   half_way
-  grep -lsz "^STANDIN_PAUSE=$BATS_TEST_TMPDIR/paused$" /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -TERM
+  of_this_test | xargs kill -TERM
   ended
-  none_left
+  wait_until none_left
   assert_in_file '"state": "stopped"' .repro/runs/trm_arc2_paper_repro/training.json
   assert_in_file '==> the training was stopped at step 361,957 of 723,914' logs/trm_arc2_paper_repro/05-train.*.log
   in_runbook steps/05-train.sh
