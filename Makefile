@@ -11,7 +11,7 @@ STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba*) .ci/run
 
 .PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean
-.PHONY: test lint unit bats bench
+.PHONY: test test-deep lint unit bats bench
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
@@ -83,13 +83,21 @@ lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
-unit: .venv/ready ## pytest
-	@OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $(JOBS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $(JOBS) --dist worksteal
+BATS := $(TOOL)/bats --timing --jobs $(JOBS) --no-parallelize-within-files \
+  --parallel-binary-name tests/bats/parallel.bash
+
+unit: .venv/ready ## the package, by pytest
+	@$(PYTEST) -m "not deep"
 
 bats: .venv/ready ## the steps and guards, against a stand-in upstream
-	@$(TOOL)/bats --jobs $(JOBS) --no-parallelize-within-files --parallel-binary-name tests/bats/parallel.bash tests/bats
+	@$(BATS) --filter-tags '!deep' tests/bats
 
-test: lint bats unit ## everything
+test: lint bats unit ## everything that takes minutes at most
+
+test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, real agents and kernels
+	@$(BATS) --filter-tags deep tests/bats
+	@$(PYTEST) -m deep
 
 bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)

@@ -40,8 +40,8 @@ try_guard() {
   in_runbook "$@" bash -c 'source lib/prelude.bash
     STEP=01-sanity
     mkdir -p "$RUN_STATE"
-    source <(repro recipe render --processes "$(process_count)")
-    [[ " $* " != *" G-MACHINE "* ]] || MEASURED=$(repro preflight) || true
+    source <(repro step begin 01-sanity --force)
+    [[ " $* " != *" G-MACHINE "* ]] || MEASURED=$(repro step preflight) || true
     printf "%s\n" "${MEASURED-}"
     guard "$@"
     guards_settle' try_guard "${guards[@]}"
