@@ -33,12 +33,13 @@ from trm_repro.engine.config import ArchConfig
 from trm_repro.engine.model import DTYPES, TRM, ModelConfig, State
 from trm_repro.engine.optim import AdamATan2, FlatParameters, WeightAverage, sign_descent
 from trm_repro.engine.train import supervision_step
+from trm_repro.runs.schedule import swiglu_width
 
 
 def flops(config: ModelConfig, batch: int) -> tuple[int, int]:
     """Floating-point operations of a training step and of an evaluation step."""
     D, L = config.hidden_size, config.positions
-    inner = -(-round(config.expansion * D * 2 / 3) // 256) * 256
+    inner = swiglu_width(D, config.expansion)
     a_token = 2 * (4 * D * D + 3 * D * inner) + 4 * L * D  # qkv and output, SwiGLU; scores and their sum
     layer = batch * L * a_token
     cycle = layer * config.L_layers * (config.L_cycles + 1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trm_repro.engine import onednn
+from trm_repro.runs.schedule import swiglu_width
 
 RMS_NORM_EPS = 1e-5
 ROPE_BASE = 10000.0
@@ -63,11 +64,11 @@ class Embedding(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """``down(silu(gate) · up)``; the inner width is 2/3 · expansion · width, rounded up to a multiple of 256."""
+    """``down(silu(gate) · up)``; the inner width is :func:`swiglu_width`'s."""
 
     def __init__(self, width: int, expansion: float) -> None:
         super().__init__()
-        inner = -(-round(expansion * width * 2 / 3) // 256) * 256
+        inner = swiglu_width(width, expansion)
         self.gate_up_proj = Linear(width, 2 * inner)
         self.down_proj = Linear(inner, width)
 

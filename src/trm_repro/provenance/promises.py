@@ -6,7 +6,6 @@ Everything is computed from the recipe in a manifest and from upstream's documen
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -19,7 +18,7 @@ from trm_repro.provenance.faithful import TRAIN, command_problems, expected_comm
 from trm_repro.provenance.tensors import PREFIX, Tensor
 from trm_repro.recipes.read import merge
 from trm_repro.runs.checkpoints import checkpoint_name
-from trm_repro.runs.schedule import Settings
+from trm_repro.runs.schedule import Settings, swiglu_width
 
 # Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
 UPSTREAM_KEYS = (
@@ -193,7 +192,7 @@ def _shown(tensor: tuple[str, tuple[int, ...]] | None) -> str:
 
 
 def _swiglu(name: str, width: int, expansion: float) -> dict[str, tuple[str, tuple[int, ...]]]:
-    inner = 256 * math.ceil(round(expansion * width * 2 / 3) / 256)
+    inner = swiglu_width(width, expansion)
     return {
         f"{name}.gate_up_proj.weight": ("F32", (2 * inner, width)),
         f"{name}.down_proj.weight": ("F32", (width, inner)),

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trm_repro.runs.records import read
-
 FILE = "metrics.jsonl"
 
 
@@ -27,11 +25,6 @@ def series(entries: list[dict[str, Any]], name: str) -> Iterator[tuple[int, floa
 def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines that an evaluation wrote, in order: those with a metric that no training step has."""
     return [entry for entry in entries if any(key.startswith(("all.", "ARC/")) for key in entry)]
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; none where there is no such file."""
-    return read(path)
 
 
 def read_tail(path: Path, count: int = 2000) -> list[dict[str, Any]]:

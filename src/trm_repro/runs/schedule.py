@@ -49,15 +49,20 @@ def planned_steps(epochs: int, groups: int, mean_examples: float, batch: int) ->
     return int(epochs * groups * mean_examples / batch)
 
 
+def swiglu_width(hidden: int, expansion: float) -> int:
+    """The inner width of a SwiGLU: ⅔ · expansion · hidden, rounded up to a multiple of 256."""
+    return -(-round(expansion * hidden * 2 / 3) // 256) * 256
+
+
 def checkpoint_bytes(identifiers: int, vocabulary: int, settings: Settings) -> int:
     """The bytes of the tensors in a checkpoint (arch=trm, attention); the file has :data:`CONTAINER` more.
 
     Float32, four bytes each: the puzzle table (identifiers × hidden), embedding and output head (vocabulary × hidden
     each), the halting head (2 × hidden + 2), and per layer qkv (3 · hidden²), attention output (hidden²) and SwiGLU (3 ·
-    inner · hidden). Two start vectors in forward_dtype. inner is ⅔ · expansion · hidden, rounded up to 256.
+    inner · hidden, :func:`swiglu_width`). Two start vectors in forward_dtype.
     """
     hidden = settings.hidden_size
-    inner = -(-round(settings.expansion * hidden * 2 / 3) // 256) * 256
+    inner = swiglu_width(hidden, settings.expansion)
     floats = identifiers * hidden + 2 * vocabulary * hidden + 2 * hidden + 2
     floats += settings.L_layers * (4 * hidden * hidden + 3 * inner * hidden)
     return 4 * floats + 2 * hidden * (4 if settings.forward_dtype == "float32" else 2)
