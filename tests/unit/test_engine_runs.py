@@ -81,7 +81,7 @@ def test_a_lost_process_ends_the_run_with_its_step(data, tmp_path):
 
 
 def test_training_learns(data, tmp_path):
-    finish(data, tmp_path / "run", epochs=120, eval_interval=120, **{"arch.halt_exploration_prob": 0.0})
+    finish(data, tmp_path / "run", epochs=60, eval_interval=60, **{"arch.halt_exploration_prob": 0.0})
     losses = [line["train/lm_loss"] for line in metrics(tmp_path / "run") if "train/lm_loss" in line]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 

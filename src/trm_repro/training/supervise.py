@@ -71,7 +71,7 @@ class Supervisor:
 
     def run(self) -> Ending:
         """Runs the command to its end."""
-        mark = f"{os.getpid()}-{time.time_ns()}"
+        mark, parent = f"{os.getpid()}-{time.time_ns()}", os.getppid()
         with self._signals():
             process = subprocess.Popen(
                 self.argv,
@@ -88,7 +88,7 @@ class Supervisor:
             for reader in readers:
                 reader.start()
             try:
-                self._stay_beside(process, os.getppid())
+                self._stay_beside(process, parent)
             finally:
                 end_marked(mark)
             code = process.wait()
