@@ -6,73 +6,38 @@ load helper
 setup() {
   make_runbook "$BATS_TEST_TMPDIR"
   training_environment
-  # the tool environment's programs, all real but those that would use the network
-  rm .venv/bin && mkdir .venv/bin
-  ln -s "$REPO"/.venv/bin/* .venv/bin
-  local name
-  for name in kaggle hf; do ln -sf "$REPO/tests/bats/stub.bash" ".venv/bin/$name"; done
+  no_network
   CODE=$BATS_TEST_TMPDIR/code
+}
+
+# as_standin: CODE is the stand-in, to be changed.
+as_standin() {
   git clone --quiet "$STANDIN" "$CODE"
   git -C "$CODE" checkout --quiet --detach "$STANDIN_COMMIT"
 }
+# installed LOCK…: what the environment holds is these locks.
+installed() { answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' ${*/#/$RUNBOOK/locks/}" 'pip list --format=freeze*'; }
 
-# pinned FAMILY LOCK…: the code base is committed and is the family's pin; what is installed are these locks.
-pinned() {
-  local locks=("${@:2}")
-  git -C "$CODE" add --all
-  git -C "$CODE" -c user.name=tester -c user.email=tester@example.invalid commit --quiet --message "$1"
-  sed -i -E "s/^(  commit:).*/\1 $(git -C "$CODE" rev-parse HEAD)/; s/^(  tree:).*/\1 $(git -C "$CODE" rev-parse 'HEAD^{tree}')/" \
-    "recipes/base/$1.yaml"
-  git -c user.name=tester -c user.email=tester@example.invalid commit --quiet --all --message "$1"
-  answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' ${locks[*]/#/$RUNBOOK/locks/}" 'pip list --format=freeze*'
-}
-
-# run_all RECIPE [STEPS]: the steps 2 to 8; the training ends at these steps.
+# run_all RECIPE STEPS RUN_NAME: the steps 2 to 8; the training ends at these steps.
 run_all() {
-  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="${2-}" GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow \
-    GIT_CONFIG_VALUE_0=always bash -e -c 'for step in steps/0[2-8]-*.sh; do "$step"; done'
+  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="$2" bash -e -c 'for step in steps/0[2-8]-*.sh; do "$step"; done'
   assert_success
   assert_plan_done
   refute_output BROKEN
   assert_in_file '"faithful": true' "artifacts/$3/manifest.json"
 }
 
-# checkpoint FILE: words that leave what a download leaves.
-checkpoint() {
-  printf '%q ' "$STANDIN_PYTHON" -c "import os, sys, zipfile; os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)
-zipfile.ZipFile(sys.argv[1], 'w').writestr('data.pkl', '')" "$1"
-}
-
-# as NVARC is laid out: scripts in TRM/ that import a submodule's code through links, and folders for the data
-nvarc() {
-  local name submodule=$CODE
-  CODE=$BATS_TEST_TMPDIR/nvarc
-  git init --quiet "$CODE"
-  git -C "$CODE" -c protocol.file.allow=always submodule --quiet add "$submodule" external/TinyRecursiveModels
-  for name in training evaluation; do
-    mkdir -p "$CODE/TRM/arc-prize-trm-$name-data"
-    echo 'data goes here' >"$CODE/TRM/arc-prize-trm-$name-data/README.md"
-  done
-  for name in pretrain-no-eval:evaluates=False eval-arc-k-10:attempts=10; do
-    cat >"$CODE/TRM/${name%:*}.py" <<PYTHON
-import sys
-sys.path.insert(0, "../external/TinyRecursiveModels")
-from pretrain import main
-main(tracked=False, ${name#*:})
-PYTHON
-  done
-  pinned nvarc cu130-nvarc.txt
-}
-
 @test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" {
-  nvarc
+  nvarc_in "$CODE"
+  installed cu130-nvarc.txt
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-training-data" \
     kaggle datasets download cpmpml/arc-prize-trm-training-data --path arc-prize-trm-training-data --unzip
   run_all nvarc-pretrain '24 48' nvarc_pretrain
 }
 
 @test "NVARC's fine-tuning and evaluation: a checkpoint to start from, printed metrics, ten attempts" {
-  nvarc
+  nvarc_in "$CODE"
+  installed cu130-nvarc.txt
   plan "$(checkpoint checkpoint/step_220708)" kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluation-data" \
     kaggle datasets download cpmpml/arc-prize-trm-evaluation-data --path arc-prize-trm-evaluation-data --unzip
@@ -82,6 +47,7 @@ PYTHON
 }
 
 @test "Trelis' LoRA: the configuration is a file of upstream's, the checkpoints hold adapters" {
+  as_standin
   git -C "$CODE" mv pretrain.py standin.py
   cat >"$CODE/pretrain.py" <<'PYTHON'
 import sys
@@ -94,7 +60,8 @@ whole = standin.shapes
 standin.shapes = lambda *about: whole(*about) | {"lm_head._lora_A": (1, 512), "lm_head._lora_B": (12, 1)}
 standin.main()
 PYTHON
-  pinned trelis cu130-trelis.txt adam-atan2.txt
+  pinned trelis "$CODE"
+  installed cu130-trelis.txt adam-atan2.txt
   plan "$(checkpoint pretrained/step_723914)" hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained
   sed -i '/^  bytes:/d' recipes/base/trelis-lora.yaml
   run_all trelis-lora-eval2 '3688 7374 11060 14745 18431' lora_manual_Trelis_eval2
@@ -102,6 +69,7 @@ PYTHON
 }
 
 @test "alphaXiv's evaluation: a package to install, no checkpoint, no submission, and nothing to publish" {
+  as_standin
   mkdir "$CODE/scripts"
   cat >"$CODE/scripts/run_eval_only.py" <<'PYTHON'
 import os
@@ -115,7 +83,8 @@ if os.environ["RANK"] == "0":
     print("No evaluator found")
     print("Run metrics:\n{'all': {'accuracy': np.float32(0.97), 'exact_accuracy': np.float32(0.8333)}}")
 PYTHON
-  pinned alphaxiv cu130.txt
+  pinned alphaxiv "$CODE"
+  installed cu130.txt
   plan "$(checkpoint trained_models/maze_hard_step_32550)" hf download alphaXiv/trm-model-maze maze_hard_step_32550 --local-dir trained_models
   plan "mkdir -p data && cp -R '$BATS_SUITE_TMPDIR/dataset' data/maze-30x30-hard-1k" python -m trm.data.build_maze_dataset
   run_all alphaxiv-eval-maze '' alphaxiv_eval_maze

@@ -133,6 +133,52 @@ built() {
   make_venv "$UPSTREAM/.venv"
 }
 
+# no_plan: what an earlier test of this file planned is forgotten.
+no_plan() { : >"$STUBS/plan" && : >"$STUBS/surprises" && : >"$STUBS/calls" && echo 0 >"$STUBS/done"; }
+
+# no_network: the tool environment's programs, all real but those that would use the network; git may clone from a folder.
+no_network() {
+  local name
+  rm .venv/bin && mkdir .venv/bin
+  ln -s "$REPO"/.venv/bin/{python,trm-repro} .venv/bin
+  for name in kaggle hf; do ln -s "$REPO/tests/bats/stub.bash" ".venv/bin/$name"; done
+  git config --file "$HOME_OF_TEST/.gitconfig" protocol.file.allow always
+}
+
+# pinned FAMILY FOLDER: what lies in FOLDER is committed, and is the pin of that family of recipes.
+pinned() {
+  local git=(git -c user.name=tester -c user.email=tester@example.invalid)
+  "${git[@]}" -C "$2" add --all
+  "${git[@]}" -C "$2" commit --quiet --message "$1"
+  sed -i -E "s/^(  commit:).*/\1 $(git -C "$2" rev-parse HEAD)/; s/^(  tree:).*/\1 $(git -C "$2" rev-parse 'HEAD^{tree}')/" \
+    "recipes/base/$1.yaml"
+  "${git[@]}" commit --quiet --all --message "$1"
+}
+
+# nvarc_in FOLDER: a repository laid out as NVARC is: scripts in TRM/ that import a submodule's code through links, folders for
+# the data with a README each. Recipes of that family take it for their upstream.
+nvarc_in() {
+  local name
+  git init --quiet "$1"
+  git -C "$1" -c protocol.file.allow=always submodule --quiet add "$STANDIN" external/TinyRecursiveModels
+  git -C "$1/external/TinyRecursiveModels" checkout --quiet "$STANDIN_COMMIT"
+  for name in training evaluation; do
+    mkdir -p "$1/TRM/arc-prize-trm-$name-data"
+    echo 'data goes here' >"$1/TRM/arc-prize-trm-$name-data/README.md"
+  done
+  for name in pretrain-no-eval:evaluates=False eval-arc-k-10:attempts=10; do
+    printf '%s\n' 'import sys' 'sys.path.insert(0, "../external/TinyRecursiveModels")' 'from pretrain import main' \
+      "main(tracked=False, ${name#*:})" >"$1/TRM/${name%:*}.py"
+  done
+  pinned nvarc "$1"
+}
+
+# checkpoint FILE: words that leave what a download leaves.
+checkpoint() {
+  printf '%q ' "$STANDIN_PYTHON" -c "import os, sys, zipfile; os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)
+zipfile.ZipFile(sys.argv[1], 'w').writestr('data.pkl', '')" "$1"
+}
+
 # in_background NAME=VALUE… COMMAND: runs it as `in_runbook` does, in a process group of its own; its id is in BACKGROUND,
 # what it says in $STUBS/background.
 in_background() {
@@ -164,9 +210,12 @@ wait_for() { wait_until compgen -G "$1" >/dev/null; }
 of_this_test() { grep -lsz "^STARTED_FOR=$STUBS\$" /proc/[0-9]*/environ | cut -d/ -f3; }
 none_left() { [[ -z $(of_this_test) ]]; }
 # kill_all: as when the machine is taken away.
-kill_all() { of_this_test | xargs kill -KILL || true; }
-# What a failed test would leave behind.
-teardown() { [[ -z ${BACKGROUND-} ]] || kill_all; }
+kill_all() { of_this_test | xargs -r kill -KILL || true; }
+# What a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits for it.
+teardown() {
+  [[ -z ${BACKGROUND-} ]] || kill_all
+  jobs -p | xargs -r kill 2>/dev/null || true
+}
 
 # ---- the seed's words ----
 
