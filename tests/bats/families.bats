@@ -18,22 +18,25 @@ as_standin() {
 # installed LOCK…: what the environment holds is these locks.
 installed() { answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' ${*/#/$RUNBOOK/locks/}" 'pip list --format=freeze*'; }
 
-# run_all RECIPE STEPS RUN_NAME: the steps 2 to 8; the training ends at these steps.
+# run_all RECIPE STEPS RUN_NAME [LAST]: the steps 2 to LAST (8); the training ends at these steps.
 run_all() {
-  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="$2" bash -e -c 'for step in steps/0[2-8]-*.sh; do "$step"; done'
+  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="$2" bash -e -c 'for step in steps/0[2-'"${4:-8}"']-*.sh; do "$step"; done'
   assert_success
   assert_plan_done
   refute_output BROKEN
   assert_in_file '"faithful": true' "artifacts/$3/manifest.json"
 }
 
-@test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" {
+nvarc_pretrain() {
   nvarc_in "$CODE"
   installed cu130-nvarc.txt
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-training-data" \
     kaggle datasets download cpmpml/arc-prize-trm-training-data --path arc-prize-trm-training-data --unzip
-  run_all nvarc-pretrain '24 48' nvarc_pretrain
+  run_all nvarc-pretrain '24 48' nvarc_pretrain "$1"
 }
+@test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" { nvarc_pretrain 6; }
+# bats test_tags=deep
+@test "NVARC's pretraining, published" { nvarc_pretrain 8; }
 
 @test "NVARC's fine-tuning and evaluation: a checkpoint to start from, printed metrics, ten attempts" {
   nvarc_in "$CODE"
@@ -46,7 +49,7 @@ run_all() {
   assert_in_file attempt_10 upstream/NVARC/kaggle_dataset_arc2_nvarc_eval_k_10/submission.json
 }
 
-@test "Trelis' LoRA: the configuration is a file of upstream's, the checkpoints hold adapters" {
+trelis_lora() {
   as_standin
   git -C "$CODE" mv pretrain.py standin.py
   cat >"$CODE/pretrain.py" <<'PYTHON'
@@ -64,9 +67,12 @@ PYTHON
   installed cu130-trelis.txt adam-atan2.txt
   plan "$(checkpoint pretrained/step_723914)" hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained
   sed -i '/^  bytes:/d' recipes/base/trelis-lora.yaml
-  run_all trelis-lora-eval2 '3688 7374 11060 14745 18431' lora_manual_Trelis_eval2
+  run_all trelis-lora-eval2 '3688 7374 11060 14745 18431' lora_manual_Trelis_eval2 "$1"
   assert_output --partial 'scores                         5 of 5 are on record, and equal ours'
 }
+@test "Trelis' LoRA: the configuration is a file of upstream's, the checkpoints hold adapters" { trelis_lora 6; }
+# bats test_tags=deep
+@test "Trelis' LoRA, published" { trelis_lora 8; }
 
 @test "alphaXiv's evaluation: a package to install, no checkpoint, no submission, and nothing to publish" {
   as_standin

@@ -121,3 +121,9 @@ plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluatio
   in_runbook RECIPE=trelis-arc2 MAX_GPUS_TO_USE=2 steps/05-train.sh --dry-run
   assert_output --partial '--nproc-per-node 2 '
 }
+
+@test "the dress rehearsal would train upstream itself, with the paper's flags and its own toy scale" {
+  in_runbook RECIPE=arc2-rehearsal-upstream steps/05-train.sh --dry-run
+  assert_output --partial 'pretrain.py arch=trm'
+  assert_output --partial '+run_name=arc2_rehearsal_upstream ema=True global_batch_size=64 epochs=200 eval_interval=100'
+}

@@ -24,6 +24,9 @@ broken_in() {
   in_runbook steps/01-sanity.sh
   assert_holds G-RUN-NAME G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND G-TRAIN-COMMAND \
     G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
+  # what it recommends before days of work (rehearsal-upstream.bats)
+  assert_output --partial 'dress rehearsal: none has succeeded here'
+  assert_output --partial 'make rehearse ENGINE=upstream'
 }
 
 @test "step 1 lists every problem at once, each with its remedy" {

@@ -56,7 +56,7 @@ without() {
 
 # ---- stubs ----
 
-source "$BATS_TEST_DIRNAME/venv.bash"
+source "$(dirname "${BASH_SOURCE[0]}")/venv.bash"
 stub() { ln -sf "$REPO/tests/bats/stub.bash" "$STUBS/bin/$1"; }
 
 # plan ACTION WORDS…: the next call that is not merely answered must be these words, token by token.

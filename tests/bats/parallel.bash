@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Runs test files side by side, each file's results printed whole and in order: what bats needs of GNU parallel, for
-# machines without it. bats --jobs N --parallel-binary-name …/parallel.bash calls it as
+# Runs test files side by side, the longest first, each file's results printed whole, and at the end the ten slowest tests:
+# what bats needs of GNU parallel, for machines without it. bats --jobs N --parallel-binary-name …/parallel.bash calls it as
 #   parallel.bash --keep-order --jobs N … -- bats-exec-file FLAGS '{#}' '{}' LIST    with a file name a line on stdin
 set -euo pipefail
+# The files that last, measured; the others fill the gaps.
+longest=(rehearsal rehearsal-upstream machines families step-03-venv train-failures step-07-publish step-05-train stamps
+  step-06-verify step-04-dataset interruption flows prelude train-signals)
 jobs=1
 while [[ $1 != -- ]]; do
   [[ $1 != --jobs ]] || jobs=$2
@@ -12,25 +15,25 @@ shift
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# print_done: prints the results that are whole, as far as no earlier one is missing.
-next=0
-print_done() {
-  while [[ -e $results/$next.done ]]; do
-    cat "$results/$next"
-    next=$((next + 1))
-  done
+# rank FILE: its place in the list, and after all of them.
+rank() {
+  local i
+  for i in "${!longest[@]}"; do [[ $1 != */${longest[i]}.bats ]] || break; done
+  [[ $1 == */${longest[i]}.bats ]] || i=${#longest[@]}
+  printf '%s\t%s\n' "$i" "$1"
 }
 
-mapfile -t files
+mapfile -t files < <(while IFS= read -r file; do rank "$file"; done | sort --stable --key=1,1n | cut -f2-)
 for i in "${!files[@]}"; do
   while (($(jobs -rp | wc -l) >= jobs)); do wait -n || true; done
-  print_done
   (
     # FLAGS is one word of quoted words, so a shell has to read it
     eval "$1 $2 $((i + 1)) ${files[i]@Q} ${5@Q}" >"$results/$i" 2>&1 || touch "$results/failed"
-    touch "$results/$i.done"
+    flock "$results" cat "$results/$i"
   ) &
 done
 wait
-print_done
+echo '# the slowest:'
+{ grep -hE '^(not )?ok .* in [0-9]+ms' "$results"/[0-9]* || true; } | sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | head -n 10 |
+  while IFS=$'\t' read -r milliseconds name; do printf '# %6.1f s  %s\n' "${milliseconds}e-3" "$name"; done
 [[ ! -e $results/failed ]]

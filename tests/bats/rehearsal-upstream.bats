@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# bats file_tags=deep
 # make rehearse ENGINE=upstream: the pinned upstream at toy scale through all eight steps, under its own name; step 1 of the
 # real run asks for it until it has succeeded with the same locks.
 

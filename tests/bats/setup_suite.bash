@@ -12,7 +12,7 @@ setup_suite() {
   export REPO TEMPLATE STANDIN STANDIN_PYTHON STANDIN_SITE BIN BATS_TEST_TIMEOUT
   : "${BATS_TEST_TIMEOUT:=600}" # alone, the longest test takes 60
   reaper &
-  REPO=$(realpath "$BATS_TEST_DIRNAME/../..")
+  REPO=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
   TEMPLATE=$BATS_SUITE_TMPDIR/template
   STANDIN=$BATS_SUITE_TMPDIR/standin.git
   STANDIN_PYTHON=$(sed -n 's/^home = //p' "$REPO/.venv/pyvenv.cfg")/python3
@@ -29,7 +29,7 @@ setup_suite() {
 reaper() {
   local pid age
   eval "exec $(printf '%s>&- ' {0..255})" # bats waits for whoever holds these
-  while sleep 5 && kill -0 "$$"; do
+  while sleep 2 && kill -0 "$$"; do
     while read -r pid age; do
       ((age <= BATS_TEST_TIMEOUT)) || ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" || kill -KILL "$pid"
     done < <(ps -eo pid=,etimes=)

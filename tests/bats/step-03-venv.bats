@@ -21,7 +21,7 @@ nvcc_is() {
   chmod +x "$BATS_TEST_TMPDIR/cuda/bin/nvcc"
 }
 
-@test "step 3 installs the lock by digest, then adam-atan2 with the lock's own compiler, then tries it all (D-04, D-30)" {
+@test "step 3 installs the lock by digest, then adam-atan2 with the lock's own compiler, tries it all, and writes it down (D-04, D-29, D-30)" {
   plan 'make_venv "$3" && mkdir -p '"'$CU13/lib'" python3.10 -m venv "$VENV"
   plan : "${LOCKED[@]}"
   plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"' "${ADAM[@]}"
@@ -34,11 +34,8 @@ nvcc_is() {
   assert_output --partial 'driver 580.65.06, and cu130 needs 580'
   grep -q '^python -c import\\ torch.*adam_atan2_backend' "$STUBS/calls"
   grep -q '^python -c import\\ torch.*device_count.*4' "$STUBS/calls"
-}
 
-@test "step 3 writes the seed's listing, with the digests of its locks (D-29)" {
-  in_runbook steps/03-venv.sh
-  assert_success
+  # the seed's listing, with the digests of its locks (D-29)
   local listing=.repro/env_arc2_trm_arc2_paper_repro.txt
   assert_in_file 'Python 3.10.13' "$listing"
   assert_in_file 'torch: 2.11.0' "$listing"
@@ -46,17 +43,14 @@ nvcc_is() {
   assert_in_file 'lock: locks' "$listing"
   assert_in_file "$(sha256sum locks/cu130.txt)" "$listing"
   assert_in_file '"distributions": [' "${listing%.txt}.json"
-}
 
-@test "step 3 is fresh the second time, and not when a lock has changed" {
-  in_runbook steps/03-venv.sh
+  # fresh the second time, and not when a lock has changed
   in_runbook steps/03-venv.sh
   assert_output '03-venv: fresh'
   echo '# another' >>locks/cu130.txt
-  in_runbook steps/03-venv.sh --dry-run
-  in_runbook steps/03-venv.sh
-  assert_output --partial 'locks/cu130.txt'
-  refute_output '03-venv: fresh'
+  in_runbook bash -c 'source lib/prelude.bash && repro stamp fresh 03-venv'
+  assert_failure 1
+  assert_output --partial 'outputs changed: different: locks/cu130.txt'
 }
 
 @test "step 3 takes cu126 for an older driver, with the machine's nvcc 12" {

@@ -5,19 +5,16 @@ setup_file() {
   load helper
   make_runbook "$BATS_FILE_TMPDIR"
   built
+  cp "$STUBS/answers" "$BATS_FILE_TMPDIR"
 }
 
 setup() {
   load helper
   cd "$RUNBOOK" || return
   UPSTREAM=$RUNBOOK/upstream/TinyRecursiveModels
+  cp "$BATS_FILE_TMPDIR/answers" "$STUBS/answers"
+  no_plan
   gpus 4
-  cp "$STUBS/answers" "$BATS_TEST_TMPDIR/answers"
-}
-
-teardown() {
-  cp "$BATS_TEST_TMPDIR/answers" "$STUBS/answers"
-  : >"$STUBS/plan" && : >"$STUBS/surprises" && echo 0 >"$STUBS/done"
 }
 
 # trains_with PROCESSES NAME=VALUE…: step 5 runs exactly the seed's torchrun command with that many processes.
@@ -30,10 +27,24 @@ trains_with() {
   assert_equal "$(grep -c "^\[Rank .*, World Size $1\]" <<<"$output")" "$1"
 }
 
-@test "4 GPUs: the seed's command" { gpus 4 && trains_with 4; }
-@test "8 GPUs: the seed's command, with the 4 processes of MAX_GPUS_TO_USE" { gpus 8 && trains_with 4; }
-@test "8 GPUs and MAX_GPUS_TO_USE=8: 8 processes" { gpus 8 && trains_with 8 MAX_GPUS_TO_USE=8; }
-@test "2 GPUs: the seed's multi-GPU command with 2 processes (D-06)" { gpus 2 && trains_with 2; }
+# would_train_with PROCESSES NAME=VALUE…: the plan of step 5 is that command.
+would_train_with() {
+  seed_words torchrun MAX_GPUS_TO_USE="$1"
+  in_runbook "${@:2}" steps/05-train.sh --dry-run
+  eval "PLANNED=($(sed -n 's/^-> (cd [^)]*) //p' <<<"$output"))"
+  assert_equal "${PLANNED[*]@Q}" "${SEED[*]@Q}"
+}
+
+@test "4 GPUs: the seed's command" { trains_with 4; }
+@test "8 GPUs: the seed's command, with the 4 processes of MAX_GPUS_TO_USE" { gpus 8 && would_train_with 4; }
+@test "8 GPUs and MAX_GPUS_TO_USE=8: 8 processes" { gpus 8 && would_train_with 8 MAX_GPUS_TO_USE=8; }
+@test "2 GPUs: the seed's multi-GPU command with 2 processes (D-06)" { gpus 2 && would_train_with 2; }
+# bats test_tags=deep
+@test "8 processes and 2 train as well" {
+  gpus 8 && trains_with 8 MAX_GPUS_TO_USE=8
+  no_plan
+  gpus 2 && trains_with 2
+}
 
 @test "1 GPU: torchrun with the words of the seed's single-GPU command (D-05)" {
   gpus 1

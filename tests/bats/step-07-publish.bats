@@ -38,12 +38,23 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_failure 1
 }
 
-@test "step 7 hands the folder to the upload with PUBLISH_TO_KAGGLE=1" {
-  plan 'echo uploaded' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
+@test "step 7 says when the upload fails, and is not done" {
+  plan 'echo "error: told so" >&2; exit 4' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
   in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/07-publish.sh
+  assert_failure 4 # the upload's own code: it knows why
+  assert_output --partial 'error: told so'
+  refute_file .repro/runs/trm_arc2_paper_repro/07-publish.stamp
+}
+
+@test "step 7 hands the same folder to both uploads with PUBLISH_TO_KAGGLE=1 and PUBLISH_TO_HF=1" {
+  no_plan
+  plan 'echo uploaded' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
+  plan 'echo sent' trm-repro publish hf --bundle "$RUNBOOK/$FOLDER" --receipt "${RECEIPT/kaggle/hf}"
+  in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody PUBLISH_TO_HF=1 HF_REPO_ID=somebody/weights steps/07-publish.sh
   assert_success
   assert_plan_done
   assert_output --partial 'uploaded as Kaggle dataset somebody/trm-arc2-weights-trm_arc2_paper_repro'
+  assert_output --partial 'as somebody/weights on Hugging Face'
   assert_in_file '"id": "somebody/trm-arc2-weights-trm-arc2-paper-repro"' "$FOLDER/dataset-metadata.json"
 }
 
@@ -54,14 +65,6 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_equal "$(grep -c '^\[x\] ' artifacts/trm_arc2_paper_repro/CHECKLIST.txt)" 8
   assert_in_file '[x] Kaggle Dataset created/versioned' artifacts/trm_arc2_paper_repro/CHECKLIST.txt
   assert_in_file "$STANDIN_COMMIT" artifacts/trm_arc2_paper_repro/CHECKLIST.txt
-}
-
-@test "step 7 says when the upload fails, and is not done" {
-  plan 'echo "error: told so" >&2; exit 4' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
-  in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/07-publish.sh --force
-  assert_failure 4 # the upload's own code: it knows why
-  assert_output --partial 'error: told so'
-  refute_file .repro/runs/trm_arc2_paper_repro/07-publish.stamp
 }
 
 @test "step 7 stops without credentials before it packages" {
@@ -79,14 +82,6 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_failure 4
   assert_output --partial 'is there already and is not a bundle'
   assert_file "$BATS_TEST_TMPDIR/precious/thesis.tex"
-}
-
-@test "step 7 sends the same folder to Hugging Face with PUBLISH_TO_HF=1" {
-  plan 'echo sent' trm-repro publish hf --bundle "$RUNBOOK/$FOLDER" --receipt "${RECEIPT/kaggle/hf}"
-  in_run PUBLISH_TO_HF=1 HF_REPO_ID=somebody/weights steps/07-publish.sh --force
-  assert_success
-  assert_plan_done
-  assert_output --partial 'uploaded as somebody/weights on Hugging Face'
 }
 
 @test "step 8 says what it lacks without a bundle, and is not done" {

@@ -37,12 +37,6 @@ stops_at_once() {
   fails_with oom 'out of GPU memory' 'fewer GPUs need more memory each; flags are never changed'
   refute_output 'reduce'
 }
-@test "NCCL: look at the first error" { fails_with nccl NCCL 'look at the first error in the log'; }
-@test "adam-atan2 without its CUDA part: step 3 again" { fails_with extension 'missing extension' 'make step-3 FORCE=1'; }
-@test "/dev/shm too small: the options of docker" { fails_with shm '/dev/shm too small' '--shm-size'; }
-@test "disk full" { fails_with disk 'disk full' 'free disk'; }
-@test "a port in use" { fails_with port 'port in use' 'end the other training'; }
-@test "wandb wants a login" { fails_with login 'Weights & Biases refuses' 'unset WANDB_API_KEY'; }
 @test "killed by the system" { fails_with killed 'killed' 'more memory'; }
 @test "anything else: its own words, and where they stand" {
   in_runbook STANDIN_FAIL=crash steps/05-train.sh
@@ -51,10 +45,24 @@ stops_at_once() {
   assert_output --partial 'hint: read the log from its end; flags are never changed to get past'
 }
 
-@test "no test split: ended at once" { stops_at_once no-eval-data 'no test split' 'make step-4 FORCE=1'; }
 @test "no evaluator: ended at once, although upstream would exit with 0 (D-33)" { stops_at_once no-evaluator 'no evaluator' 'make step-4 FORCE=1'; }
-@test "a test input without predictions: ended at once" { stops_at_once no-predictions 'missing predictions' 'make step-4 FORCE=1'; }
-@test "the puzzle table replaced: ended at once" { stops_at_once reset-embedding 'puzzle table reset' 'unset RESUME'; }
+
+# that each is told from its words, tests/unit/test_training_diagnosis.py holds
+# bats test_tags=deep
+@test "every other cause of a failure is named, and what to do" {
+  fails_with nccl NCCL 'look at the first error in the log'
+  fails_with extension 'missing extension' 'make step-3 FORCE=1'
+  fails_with shm '/dev/shm too small' '--shm-size'
+  fails_with disk 'disk full' 'free disk'
+  fails_with port 'port in use' 'end the other training'
+  fails_with login 'Weights & Biases refuses' 'unset WANDB_API_KEY'
+}
+# bats test_tags=deep
+@test "whatever else upstream prints and ignores: ended at once" {
+  stops_at_once no-eval-data 'no test split' 'make step-4 FORCE=1'
+  stops_at_once no-predictions 'missing predictions' 'make step-4 FORCE=1'
+  stops_at_once reset-embedding 'puzzle table reset' 'unset RESUME'
+}
 
 @test "a training that ends well and saves nothing has failed" {
   in_runbook STANDIN_FAIL=no-checkpoint steps/05-train.sh

@@ -9,20 +9,19 @@ setup() {
 metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
 
 @test "every wandb.log is a line of metrics.jsonl, and wandb gets it as well (D-32)" {
+  answer 'echo "PYTHONUNBUFFERED is ${PYTHONUNBUFFERED-not set}"; real_torchrun "$@"' 'torchrun *'
   in_runbook steps/05-train.sh
   assert_success
   assert_equal "$(wc -l <"$(metrics)")" "$(wc -l <logs/trm_arc2_paper_repro/wandb/logged.jsonl)"
   assert_in_file '"num_params": 6829058' "$(metrics)"
   assert_in_file '"all.exact_accuracy": 0.5' "$(metrics)"
   assert_in_file '"ARC/pass@2": 0.3333333333333333' "$(metrics)"
-}
-
-@test "the tap is recorded with the command, and upstream's tree is still unmodified" {
-  in_runbook steps/05-train.sh
-  assert_success
+  # the tap is recorded with the command, and upstream's tree is still unmodified
   grep '"step": "05-train"' .repro/runs/trm_arc2_paper_repro/commands.jsonl | grep -q '"PYTHONPATH": "[^"]*src/trm_repro/tap"'
   assert_equal "$(git -C "$UPSTREAM" status --porcelain --untracked-files=no)" ''
   assert_equal "$(grep -c '"outcome": "broken"' .repro/runs/trm_arc2_paper_repro/guards.jsonl)" 0
+  # the training's output is not buffered, so that lines are seen when they are printed
+  assert_output --partial 'PYTHONUNBUFFERED is 1'
 }
 
 @test "WANDB_TAP=0: no file, nothing on PYTHONPATH, and the verdict says that scores are not on record" {
@@ -39,11 +38,4 @@ metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
   in_runbook PYTHONPATH=/somewhere steps/05-train.sh
   assert_failure 4
   assert_output --partial 'PYTHONPATH=/somewhere'
-}
-
-@test "the training's output is not buffered, so that lines are seen when they are printed" {
-  answer 'echo "PYTHONUNBUFFERED is ${PYTHONUNBUFFERED-not set}"; real_torchrun "$@"' 'torchrun *'
-  in_runbook steps/05-train.sh
-  assert_success
-  assert_output --partial 'PYTHONUNBUFFERED is 1'
 }
