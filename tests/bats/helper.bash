@@ -216,9 +216,9 @@ kill_all() { of_this_test | xargs -r kill -KILL || true; }
 teardown() {
   [[ -z ${BACKGROUND-} ]] || kill_all
   jobs -p | xargs -r kill 2>/dev/null || true
-  [[ -z $BATS_TEST_COMPLETED ]] || { cd / && rm -rf "$BATS_TEST_TMPDIR"/*; }
+  [[ -z $BATS_TEST_COMPLETED ]] || { cd / && rm -rf "${BATS_TEST_TMPDIR:?}"/*; }
 }
-teardown_file() { rm -rf "$BATS_FILE_TMPDIR"/*; }
+teardown_file() { rm -rf "${BATS_FILE_TMPDIR:?}"/*; }
 
 # ---- the seed's words ----
 
