@@ -211,11 +211,14 @@ of_this_test() { grep -lsz "^STARTED_FOR=$STUBS\$" /proc/[0-9]*/environ | cut -d
 none_left() { [[ -z $(of_this_test) ]]; }
 # kill_all: as when the machine is taken away.
 kill_all() { of_this_test | xargs -r kill -KILL || true; }
-# What a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits for it.
+# Ends what a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits for it.
+# A runbook that served well goes at once: removed later, all at the end, its checkpoints would have been written to the disk.
 teardown() {
   [[ -z ${BACKGROUND-} ]] || kill_all
   jobs -p | xargs -r kill 2>/dev/null || true
+  [[ -z $BATS_TEST_COMPLETED ]] || { cd / && rm -rf "${BATS_TEST_TMPDIR:?}"/*; }
 }
+teardown_file() { rm -rf "${BATS_FILE_TMPDIR:?}"/*; }
 
 # ---- the seed's words ----
 

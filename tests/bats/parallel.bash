@@ -5,7 +5,7 @@
 set -euo pipefail
 # The files that last, measured; the others fill the gaps.
 longest=(rehearsal rehearsal-upstream machines families step-03-venv train-failures step-07-publish step-05-train stamps
-  step-06-verify step-04-dataset interruption flows prelude train-signals)
+  step-06-verify step-04-dataset interruption flows prelude train-signals limit)
 jobs=1
 while [[ $1 != -- ]]; do
   [[ $1 != --jobs ]] || jobs=$2
@@ -15,23 +15,27 @@ shift
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# rank FILE: its place in the list, and after all of them.
-rank() {
-  local i
-  for i in "${!longest[@]}"; do [[ $1 != */${longest[i]}.bats ]] || break; done
-  [[ $1 == */${longest[i]}.bats ]] || i=${#longest[@]}
-  printf '%s\t%s\n' "$i" "$1"
+declare -A rank
+for i in "${!longest[@]}"; do rank[${longest[i]}]=$i; done
+
+# by_length: the numbered files on stdin, the longest first.
+by_length() {
+  local number file name
+  while IFS=$'\t' read -r number file; do
+    name=${file##*/}
+    printf '%s\t%s\t%s\n' "${rank[${name%.bats}]-99}" "$number" "$file"
+  done | sort --key=1,1n --key=2,2n | cut -f2-
 }
 
-mapfile -t files < <(while IFS= read -r file; do rank "$file"; done | sort --stable --key=1,1n | cut -f2-)
-for i in "${!files[@]}"; do
+files=$(nl --body-numbering=a --number-width=1 | by_length)
+while IFS=$'\t' read -r number file; do
   while (($(jobs -rp | wc -l) >= jobs)); do wait -n || true; done
   (
     # FLAGS is one word of quoted words, so a shell has to read it
-    eval "$1 $2 $((i + 1)) ${files[i]@Q} ${5@Q}" >"$results/$i" 2>&1 || touch "$results/failed"
-    flock "$results" cat "$results/$i"
+    eval "$1 $2 $number ${file@Q} ${5@Q}" >"$results/$number" 2>&1 </dev/null || touch "$results/failed"
+    flock "$results" cat "$results/$number"
   ) &
-done
+done <<<"$files"
 wait
 echo '# the slowest:'
 { grep -hE '^(not )?ok .* in [0-9]+ms' "$results"/[0-9]* || true; } | sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | head -n 10 |
