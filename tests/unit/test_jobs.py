@@ -280,10 +280,10 @@ def test_a_private_repository_is_cloned_with_a_token_that_nobody_writes_down(rep
 def test_a_distribution_without_python_3_10_is_told_of_and_not_given_up(tmp_path):
     """What apt-get would be asked for is what is missing, and can be had."""
     (tmp_path / "bin").mkdir()
-    for name in ("bash", "env", "git", "ps", "python3"):
+    for name in ("bash", "env", "git", "ps", "python3", "true"):
         (tmp_path / "bin" / name).symlink_to(sys.executable if name == "python3" else shutil.which(name))
     for name, text in {
-        "apt-get": f'echo "$*" >>{tmp_path}/asked',
+        "apt-get": f'echo "$*" >>"{tmp_path}/asked"',
         "apt-cache": ":",
         "sudo": 'shift; exec "$@"',
     }.items():
@@ -324,10 +324,10 @@ def remote(repository, tmp_path):
     home, program = tmp_path / "elsewhere", tmp_path / "ssh"
     home.mkdir()
     server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    says = f'#!/bin/bash\necho "$*" >>{tmp_path}/words\n'
+    says = f'#!/bin/bash\necho "$*" >>"{tmp_path}/words"\n'
     program.touch(mode=0o755)
     if not server:
-        stands_for = f'shift 3; cd {home}; HOME={home} exec env -u SSH -u RECIPE -u HF_TOKEN bash -c "$*"\n'
+        stands_for = f'shift 3; cd "{home}"; HOME="{home}" exec env -u SSH -u RECIPE -u HF_TOKEN bash -c "$*"\n'
         program.write_text(says + stands_for)
         yield folder, environ, home / "trm-repro", children
         return
@@ -336,13 +336,14 @@ def remote(repository, tmp_path):
         port = free.getsockname()[1]
     for name in ("key", "host"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
-    lines = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {tmp_path}/host", "PidFile none", "UsePAM no"]
-    lines += [f"AuthorizedKeysFile {tmp_path}/key.pub", "StrictModes no", f"SetEnv HOME={home}"]
+    lines = [f"Port {port}", "ListenAddress 127.0.0.1", f'HostKey "{tmp_path}/host"', "PidFile none", "UsePAM no"]
+    lines += [f'AuthorizedKeysFile "{tmp_path}/key.pub"', "StrictModes no", f'SetEnv "HOME={home}"']
     lines += ['ForceCommand cd "$HOME" && exec bash -c "$SSH_ORIGINAL_COMMAND"']  # it begins in the user's real home
     (tmp_path / "sshd_config").write_text("\n".join(lines) + "\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    options = f"-F none -i {tmp_path}/key -p {port} -o UserKnownHostsFile={tmp_path}/hosts -o StrictHostKeyChecking=no"
+    hosts = f"""-o 'UserKnownHostsFile="{tmp_path}/hosts"' -o StrictHostKeyChecking=no"""
+    options = f'-F none -i "{tmp_path}/key" -p {port} {hosts}'
     program.write_text(f'{says}exec ssh -q {options} "$@"\n')
     with subprocess.Popen([server, "-D", "-f", tmp_path / "sshd_config", "-E", tmp_path / "sshd.log"]) as daemon:
         yield folder, environ, home / "trm-repro", lambda call: children(daemon)
