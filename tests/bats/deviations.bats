@@ -7,7 +7,10 @@ LIST=$BATS_TEST_DIRNAME/../../docs/deviations.md
 # entries: "D-NN FILE" for each entry of the list.
 entries() {
   awk '/^## D-/ {id = $2} /^Applies to: / {applies[id] = 1} /^Seed/ {seed[id] = 1} {
-    while (match($0, /`tests\/[^`]+`/)) { print id, substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) }
+    while (match($0, /`tests\/[^`]+`/)) {
+      print id, substr($0, RSTART + 1, RLENGTH - 2)
+      $0 = substr($0, RSTART + RLENGTH)
+    }
   }' "$LIST"
 }
 

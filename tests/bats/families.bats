@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Steps 4 to 8, unchanged, on what the other code bases leave: other names, places and metrics, no evaluation, no checkpoint.
+# Steps 4 to 8, unchanged, on what the other code bases leave: other names, places and metrics, no evaluation, no
+# checkpoint.
 
 load helper
 
@@ -16,11 +17,12 @@ as_standin() {
   git -C "$CODE" checkout --quiet --detach "$STANDIN_COMMIT"
 }
 # installed LOCK…: what the environment holds is these locks.
-installed() { answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' ${*/#/$RUNBOOK/locks/}" 'pip list --format=freeze*'; }
+installed() { freeze "${@/#/$RUNBOOK/locks/}"; }
 
 # run_all RECIPE STEPS RUN_NAME [LAST]: the steps 2 to LAST (8); the training ends at these steps.
 run_all() {
-  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="$2" bash -e -c 'for step in steps/0[2-'"${4:-8}"']-*.sh; do "$step"; done'
+  in_runbook RECIPE="$1" TRM_REMOTE="$CODE" STANDIN_STEPS="$2" \
+    bash -e -c 'for step in steps/0[2-'"${4:-8}"']-*.sh; do "$step"; done'
   assert_success
   assert_plan_done
   refute_output BROKEN
@@ -34,14 +36,17 @@ nvarc_pretrain() {
     kaggle datasets download cpmpml/arc-prize-trm-training-data --path arc-prize-trm-training-data --unzip
   run_all nvarc-pretrain '24 48' nvarc_pretrain "$1"
 }
-@test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" { nvarc_pretrain 6; }
+@test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" {
+  nvarc_pretrain 6
+}
 # bats test_tags=deep
 @test "NVARC's pretraining, published" { nvarc_pretrain 8; }
 
 @test "NVARC's fine-tuning and evaluation: a checkpoint to start from, printed metrics, ten attempts" {
   nvarc_in "$CODE"
   installed cu130-nvarc.txt
-  plan "$(checkpoint checkpoint/step_220708)" kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
+  plan "$(checkpoint checkpoint/step_220708)" \
+    kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluation-data" \
     kaggle datasets download cpmpml/arc-prize-trm-evaluation-data --path arc-prize-trm-evaluation-data --unzip
   run_all nvarc-eval-k-10 235 nvarc_eval_k_10
@@ -65,7 +70,8 @@ standin.main()
 PYTHON
   pinned trelis "$CODE"
   installed cu130-trelis.txt adam-atan2.txt
-  plan "$(checkpoint pretrained/step_723914)" hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained
+  plan "$(checkpoint pretrained/step_723914)" \
+    hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained
   sed -i '/^  bytes:/d' recipes/base/trelis-lora.yaml
   run_all trelis-lora-eval2 '3688 7374 11060 14745 18431' lora_manual_Trelis_eval2 "$1"
   assert_output --partial 'scores                         5 of 5 are on record, and equal ours'
@@ -91,8 +97,10 @@ if os.environ["RANK"] == "0":
 PYTHON
   pinned alphaxiv "$CODE"
   installed cu130.txt
-  plan "$(checkpoint trained_models/maze_hard_step_32550)" hf download alphaXiv/trm-model-maze maze_hard_step_32550 --local-dir trained_models
-  plan "mkdir -p data && cp -R '$BATS_SUITE_TMPDIR/dataset' data/maze-30x30-hard-1k" python -m trm.data.build_maze_dataset
+  plan "$(checkpoint trained_models/maze_hard_step_32550)" \
+    hf download alphaXiv/trm-model-maze maze_hard_step_32550 --local-dir trained_models
+  plan "mkdir -p data && cp -R '$BATS_SUITE_TMPDIR/dataset' data/maze-30x30-hard-1k" \
+    python -m trm.data.build_maze_dataset
   run_all alphaxiv-eval-maze '' alphaxiv_eval_maze
   assert_output --partial 'all.exact_accuracy'
 }

@@ -30,7 +30,7 @@ data=(kaggle datasets download cpmpml/arc-prize-trm-evaluation-data --path arc-p
 plan_weights() { plan "$(checkpoint checkpoint/step_220708)" "${weights[@]}"; }
 plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluation-data" "${data[@]}"; }
 
-@test "clone: the license is said before the fetch, the submodule comes at its commit, the links can be made twice (D-26)" {
+@test "clone: the license is said before the fetch, the submodule comes at its commit, links can be made twice (D-26)" {
   output=$(<"$BATS_FILE_TMPDIR/cloned")
   [[ ${output%%-> git init*} == *'the repository has no license file'* ]] || fail "$(shown 'not said before the fetch')"
   assert_equal "$(git -C upstream/NVARC/external/TinyRecursiveModels rev-parse HEAD)" "$STANDIN_COMMIT"
@@ -68,7 +68,8 @@ plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluatio
 
 @test "a checkpoint of one's own pretraining is taken as it is; what upstream tracks in the data's folder stays" {
   mkdir "$TRM"/checkpoint "$TRM"/arc-prize-trm-evaluation-data/train
-  "$STANDIN_PYTHON" -c "import zipfile; zipfile.ZipFile('upstream/NVARC/TRM/checkpoint/step_220708', 'w').writestr('data.pkl', 'own')"
+  "$STANDIN_PYTHON" -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1], "w").writestr("data.pkl", "own")' \
+    upstream/NVARC/TRM/checkpoint/step_220708
   sum=$(sha256sum "$TRM"/checkpoint/step_220708)
   plan_data
   nvarc steps/04-dataset.sh
@@ -99,7 +100,8 @@ plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluatio
   plan 'mkdir -p checkpoint' "${weights[@]}"
   nvarc steps/04-dataset.sh
   assert_failure 4
-  assert_output --partial 'checkpoint/step_220708: expected the checkpoint that the training starts from, found no such file'
+  assert_output --partial \
+    'checkpoint/step_220708: expected the checkpoint that the training starts from, found no such file'
   assert_plan_done
 }
 
@@ -109,7 +111,8 @@ plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluatio
     in_runbook RECIPE=$recipe bash -e -c 'for step in steps/0[2457]-*.sh; do "$step" --dry-run; done'
     assert_success
   done
-  assert_output --partial 'hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained'
+  assert_output --partial \
+    'hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained'
 }
 
 @test "as many GPUs as the recipe's authors had are used, unless MAX_GPUS_TO_USE says less" {

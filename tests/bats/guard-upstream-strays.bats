@@ -7,12 +7,14 @@ setup() { make_runbook "$BATS_TEST_TMPDIR" && clone_upstream; }
 @test "G-UPSTREAM-STRAYS holds with what upstream itself leaves there" {
   local path
   for path in data/set/dataset.json checkpoints/project/run/trm.py wandb/offline-run-1/files/code/pretrain.py \
-    wandb/offline-run-1/files/config.yaml outputs/2026-01-01/00-00-00/pretrain.log __pycache__/pretrain.cpython-310.pyc \
+    wandb/offline-run-1/files/config.yaml outputs/2026-01-01/00-00-00/pretrain.log \
+    __pycache__/pretrain.cpython-310.pyc \
     models/__pycache__/trm.cpython-310.pyc .venv/lib/torch.py kaggle_dataset_arc2_run/all_config.yaml notes.txt; do
     mkdir -p "$UPSTREAM/$(dirname "$path")" && touch "$UPSTREAM/$path"
   done
   ln -s offline-run-1 "$UPSTREAM/wandb/latest-run"
-  mv "$UPSTREAM/data" "$BATS_TEST_TMPDIR" && ln -s "$BATS_TEST_TMPDIR/data" "$UPSTREAM" # the data may lie on another disk
+  # the data may lie on another disk
+  mv "$UPSTREAM/data" "$BATS_TEST_TMPDIR" && ln -s "$BATS_TEST_TMPDIR/data" "$UPSTREAM"
   try_guard G-UPSTREAM-STRAYS
   assert_holds G-UPSTREAM-STRAYS
 }

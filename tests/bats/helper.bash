@@ -1,7 +1,7 @@
 # What every test file loads: a throw-away runbook, a PATH and a HOME made from nothing, planned stubs, assertions.
 #
-# A test file calls `make_runbook DIR` (in setup, or in setup_file for a run that its tests only look at), plans what may
-# be called (`gpus`, `answer`, `plan`, `training_environment`), and runs things in it with `in_runbook`.
+# A test file calls `make_runbook DIR` (in setup, or in setup_file for a run that its tests only look at), plans what
+# may be called (`gpus`, `answer`, `plan`, `training_environment`), and runs things in it with `in_runbook`.
 # shellcheck shell=bash disable=SC2034,SC2154 # bats sets status, output and stderr; the tests use what is set here
 
 bats_require_minimum_version 1.5.0
@@ -27,8 +27,9 @@ make_runbook() {
 # run that is not uploaded. NAME=VALUE words in front of the command set more. Signals that the caller ignores (as under
 # nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
-  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere STUBS="$STUBS" STARTED_FOR="$STUBS" \
-    STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
+  env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere \
+    STUBS="$STUBS" STARTED_FOR="$STUBS" STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" \
+    STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
 in_runbook() { run clean_environment "$@"; }
 
@@ -66,8 +67,8 @@ plan() {
   printf '%s\t%s\n' "${words% }" "$1" >>"$STUBS/plan"
 }
 
-# answer ACTION PATTERN: calls that fit the glob may come at any time. The program is put on PATH, but for those that only a
-# virtual environment has.
+# answer ACTION PATTERN: calls that fit the glob may come at any time. The program is put on PATH, but for those that
+# only a virtual environment has.
 answer() {
   [[ " ${VENV_PROGRAMS[*]} " == *" ${2%% *} "* ]] || stub "${2%% *}"
   printf '%s\t%s\n' "$2" "$1" >>"$STUBS/answers"
@@ -94,13 +95,16 @@ disk() { answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *';
 # python_is VERSION: what python3.10 says it is.
 python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }
 
+# freeze LOCK…: what `pip list --format=freeze` prints where these are installed.
+freeze() { answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $*" 'pip list --format=freeze*'; }
+
 # training_environment: everything in it answers, for a test that is about something else.
 training_environment() {
   answer 'make_venv "$3"' 'python3.10 -m venv *'
   answer : 'pip install *'
   answer 'pip_install_lock' 'pip install --require-hashes *'
   answer 'echo "Package Version"; echo "torch 2.11.0"' 'pip list*'
-  answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $RUNBOOK/locks/cu130.txt $RUNBOOK/locks/adam-atan2.txt" 'pip list --format=freeze*'
+  freeze "$RUNBOOK/locks/cu130.txt" "$RUNBOOK/locks/adam-atan2.txt"
   answer 'real_python "$@"' 'python *'
   answer : 'python -c import torch*'
   answer 'echo torch: 2.11.0; echo cuda_available: True' 'python -c import torch;*'
@@ -136,7 +140,8 @@ built() {
 # no_plan: what an earlier test of this file planned is forgotten.
 no_plan() { : >"$STUBS/plan" && : >"$STUBS/surprises" && : >"$STUBS/calls" && echo 0 >"$STUBS/done"; }
 
-# no_network: the tool environment's programs, all real but those that would use the network; git may clone from a folder.
+# no_network: the tool environment's programs, all real but those that would use the network; git may clone from a
+# folder.
 no_network() {
   local name
   rm .venv/bin && mkdir .venv/bin
@@ -150,13 +155,14 @@ pinned() {
   local git=(git -c user.name=tester -c user.email=tester@example.invalid)
   "${git[@]}" -C "$2" add --all
   "${git[@]}" -C "$2" commit --quiet --message "$1"
-  sed -i -E "s/^(  commit:).*/\1 $(git -C "$2" rev-parse HEAD)/; s/^(  tree:).*/\1 $(git -C "$2" rev-parse 'HEAD^{tree}')/" \
+  sed -i -E "s/^(  commit:).*/\1 $(git -C "$2" rev-parse HEAD)/
+    s/^(  tree:).*/\1 $(git -C "$2" rev-parse 'HEAD^{tree}')/" \
     "recipes/base/$1.yaml"
   "${git[@]}" commit --quiet --all --message "$1"
 }
 
-# nvarc_in FOLDER: a repository laid out as NVARC is: scripts in TRM/ that import a submodule's code through links, folders for
-# the data with a README each. Recipes of that family take it for their upstream.
+# nvarc_in FOLDER: a repository laid out as NVARC is: scripts in TRM/ that import a submodule's code through links,
+# folders for the data with a README each. Recipes of that family take it for their upstream.
 nvarc_in() {
   local name
   git init --quiet "$1"
@@ -179,8 +185,8 @@ checkpoint() {
 zipfile.ZipFile(sys.argv[1], 'w').writestr('data.pkl', '')" "$1"
 }
 
-# in_background NAME=VALUE… COMMAND: runs it as `in_runbook` does, in a process group of its own; its id is in BACKGROUND,
-# what it says in $STUBS/background.
+# in_background NAME=VALUE… COMMAND: runs it as `in_runbook` does, in a process group of its own; its id is in
+# BACKGROUND, what it says in $STUBS/background.
 in_background() {
   set -m
   clean_environment "$@" >"$STUBS/background" 2>&1 </dev/null &
@@ -211,8 +217,9 @@ of_this_test() { grep -lsz "^STARTED_FOR=$STUBS\$" /proc/[0-9]*/environ | cut -d
 none_left() { [[ -z $(of_this_test) ]]; }
 # kill_all: as when the machine is taken away.
 kill_all() { of_this_test | xargs -r kill -KILL || true; }
-# Ends what a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits for it.
-# A runbook that served well goes at once: removed later, all at the end, its checkpoints would have been written to the disk.
+# Ends what a failed test would leave behind, and bats' own clock: after a failure bats forgets to stop it, and waits
+# for it. A runbook that served well goes at once: removed later, all at the end, its checkpoints would have been
+# written to the disk.
 teardown() {
   [[ -z ${BACKGROUND-} ]] || kill_all
   jobs -p | xargs -r kill 2>/dev/null || true
@@ -299,5 +306,6 @@ assert_plan_done() {
   [[ ! -s $STUBS/surprises ]] || fail "$(cat "$STUBS/surprises")"
   local came planned
   came=$(<"$STUBS/done") planned=$(wc -l <"$STUBS/plan")
-  ((came == planned)) || fail "only $came of $planned planned calls came; next: $(sed -n "$((came + 1))p" "$STUBS/plan")"
+  ((came == planned)) ||
+    fail "only $came of $planned planned calls came; next: $(sed -n "$((came + 1))p" "$STUBS/plan")"
 }

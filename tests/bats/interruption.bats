@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What a step does when it is killed, and when another is at work: nothing half-written is trusted, nothing goes on alone.
+# What a step does when it is killed, and when another is at work: nothing half-written is trusted, nothing goes on
+# alone.
 
 load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }

@@ -4,8 +4,8 @@
 load helper
 
 @test "a loop, a deaf process and an orphan that holds the output end at the limit, and are called failed" {
-  run env -i PATH="$PATH" BATS_TEST_TIMEOUT=1 "$REPO/.venv/bin/bats" --setup-suite-file "$REPO/tests/bats/setup_suite.bash" \
-    "$REPO/tests/bats/hang/hang.bats"
+  run env -i PATH="$PATH" BATS_TEST_TIMEOUT=1 "$REPO/.venv/bin/bats" \
+    --setup-suite-file "$REPO/tests/bats/setup_suite.bash" "$REPO/tests/bats/hang/hang.bats"
   assert_failure 1
   assert_equal "$(grep -c '^not ok .* # timeout after 1s' <<<"$output")" 3
 }

@@ -10,17 +10,21 @@ setup() {
   cp -R "$REPO/machines" .
 }
 # next_machine: another one, at the same path, with nothing but this repository.
-next_machine() { cd "$BATS_TEST_TMPDIR" && rm -rf "$RUNBOOK" && cp -a "$MACHINE" "$RUNBOOK" && cd "$RUNBOOK" || return; }
+next_machine() {
+  cd "$BATS_TEST_TMPDIR" && rm -rf "$RUNBOOK" && cp -a "$MACHINE" "$RUNBOOK" && cd "$RUNBOOK" || return
+}
 
 # stood_in: the steps beside those that a bucket is about have no work here. They say their name.
 stood_in() {
   local step
-  for step in 01-sanity 06-verify 07-publish 08-handoff; do printf '#!/bin/sh\necho %s: stood in\n' "$step" >"steps/$step.sh"; done
+  for step in 01-sanity 06-verify 07-publish 08-handoff; do
+    printf '#!/bin/sh\necho %s: stood in\n' "$step" >"steps/$step.sh"
+  done
   printf '%s\n' '#!/usr/bin/env bash' "source '$REPO/tests/bats/venv.bash'" \
     "make_venv '$RUNBOOK/upstream/TinyRecursiveModels/.venv'" 'echo 03-venv: stood in' >steps/03-venv.sh
 }
 
-@test "taken away while it trains: its checkpoints are in the bucket, RESUME=warm begins with them, and no attempt is mixed with another" {
+@test "taken away while it trains: its checkpoints are in the bucket, RESUME=warm begins with them, none is mixed" {
   local run
   stood_in
   cp -a . "$MACHINE"

@@ -57,7 +57,9 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
     name=${word%%=*}
     case $name in
       TRM_DIR) word=TRM_DIR=$RUNBOOK/upstream/TinyRecursiveModels ;; # D-03
-      VENV_DIR | KAGGLE_DS_DIR) word=${word/"$HOME_OF_TEST/TinyRecursiveModels"/"$RUNBOOK/upstream/TinyRecursiveModels"} ;;
+      VENV_DIR | KAGGLE_DS_DIR)
+        word=${word/"$HOME_OF_TEST/TinyRecursiveModels"/"$RUNBOOK/upstream/TinyRecursiveModels"}
+        ;;
       PUBLISH_TO_KAGGLE) continue ;; # the tests' default, below
       KAGGLE_USERNAME) continue ;;   # below
     esac
@@ -124,8 +126,8 @@ something_of_everything() {
   in_runbook make clean YES=1
   assert_success
   for path in logs .repro/runs .repro/digests.json; do refute_file "$path"; done
-  for path in .repro/work/data artifacts/run upstream/TinyRecursiveModels/{data,checkpoints,kaggle_dataset_arc2_trm_arc2_paper_repro} \
-    steps .venv/bin; do
+  for path in .repro/work/data artifacts/run upstream/TinyRecursiveModels/{data,checkpoints} \
+    upstream/TinyRecursiveModels/kaggle_dataset_arc2_trm_arc2_paper_repro steps .venv/bin; do
     assert_file "$path"
   done
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs test files side by side, the longest first, each file's results printed whole, and at the end the ten slowest tests:
-# what bats needs of GNU parallel, for machines without it. bats --jobs N --parallel-binary-name …/parallel.bash calls it as
-#   parallel.bash --keep-order --jobs N … -- bats-exec-file FLAGS '{#}' '{}' LIST    with a file name a line on stdin
+# Runs test files side by side, the longest first, each file's results printed whole, and at the end the ten slowest
+# tests: what bats needs of GNU parallel, for machines without it. bats --jobs N --parallel-binary-name …/parallel.bash
+# calls it, with a file name a line on stdin, as
+#   parallel.bash --keep-order --jobs N … -- bats-exec-file FLAGS '{#}' '{}' LIST
 set -euo pipefail
 # The files that last, measured; the others fill the gaps.
 longest=(rehearsal rehearsal-upstream machines families step-03-venv train-failures step-07-publish step-05-train stamps
@@ -38,6 +39,7 @@ while IFS=$'\t' read -r number file; do
 done <<<"$files"
 wait
 echo '# the slowest:'
-{ grep -hE '^(not )?ok .* in [0-9]+ms' "$results"/[0-9]* || true; } | sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | head -n 10 |
+{ grep -hE '^(not )?ok .* in [0-9]+ms' "$results"/[0-9]* || true; } |
+  sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | head -n 10 |
   while IFS=$'\t' read -r milliseconds name; do printf '# %6.1f s  %s\n' "${milliseconds}e-3" "$name"; done
 [[ ! -e $results/failed ]]

@@ -48,7 +48,9 @@ bar() {
   assert_output --partial 'the schedule has 722,098'
   assert_output --partial 'published TRM paper: 4 × H100, 72 h'
   assert_output --partial '0.0 GB on the fullest GPU'
-  assert_equal "$(grep '^torchrun' "$STUBS/calls")" "torchrun --nproc-per-node 4 --rdzv_backend=c10d --rdzv_endpoint=localhost:0 --nnodes=1 pretrain.py arch=trm data_paths=\\[data/arc2concept-aug-1000\\] arch.L_layers=2 arch.H_cycles=3 arch.L_cycles=4 +run_name=measure_scratch ema=True"
+  assert_equal "$(grep '^torchrun' "$STUBS/calls")" "torchrun --nproc-per-node 4 --rdzv_backend=c10d \
+--rdzv_endpoint=localhost:0 --nnodes=1 pretrain.py arch=trm data_paths=\\[data/arc2concept-aug-1000\\] arch.L_layers=2 \
+arch.H_cycles=3 arch.L_cycles=4 +run_name=measure_scratch ema=True"
   refute_file "$left"
 }
 

@@ -36,7 +36,8 @@ hint: $step --help"
   source env.sh
   for step in steps/*.sh; do
     for name in "${KNOBS[@]}"; do
-      case $name in RECIPE | WANDB_API_KEY | WANDB_TAP | RESUME | TRM_REMOTE) continue ;; esac # what is done does not depend on them
+      # what is done does not depend on these
+      case $name in RECIPE | WANDB_API_KEY | WANDB_TAP | RESUME | TRM_REMOTE) continue ;; esac
       grep -v '^#' "$step" | grep -qE "\\\$\{?$name\b" || continue
       sed -n '/^# Environment:/,/^# [A-Z][a-z]*:/p' "$step" | grep -qE " $name( |\$)" ||
         fail "$step uses $name, its header does not name it"

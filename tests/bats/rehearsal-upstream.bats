@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # bats file_tags=deep
-# make rehearse ENGINE=upstream: the pinned upstream at toy scale through all eight steps, under its own name; step 1 of the
-# real run asks for it until it has succeeded with the same locks.
+# make rehearse ENGINE=upstream: the pinned upstream at toy scale through all eight steps, under its own name; step 1
+# of the real run asks for it until it has succeeded with the same locks.
 
 setup_file() {
   load helper
@@ -21,8 +21,10 @@ said() { assert_in_file "$1" "$BATS_FILE_TMPDIR/said"; }
 
 @test "the dress rehearsal trains upstream itself, with the paper's flags and its own toy scale" {
   run grep '^torchrun' "$STUBS/calls"
-  assert_output --partial 'torchrun --nproc-per-node 4 --rdzv_backend=c10d --rdzv_endpoint=localhost:0 --nnodes=1 pretrain.py arch=trm'
-  assert_output --partial 'arch.L_layers=2 arch.H_cycles=3 arch.L_cycles=4 +run_name=arc2_rehearsal_upstream ema=True global_batch_size=64 epochs=200 eval_interval=100'
+  assert_output --partial \
+    'torchrun --nproc-per-node 4 --rdzv_backend=c10d --rdzv_endpoint=localhost:0 --nnodes=1 pretrain.py arch=trm'
+  assert_output --partial "arch.L_layers=2 arch.H_cycles=3 arch.L_cycles=4 +run_name=arc2_rehearsal_upstream ema=True \
+global_batch_size=64 epochs=200 eval_interval=100"
 }
 
 @test "the dress rehearsal goes through all eight steps and sends nothing" {

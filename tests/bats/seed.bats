@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Recipe arc2-paper, with the seed's own knobs, runs the seed's commands: token by token, from the machine's check to the
-# manifest. Commands that are not the seed's are planned here by name, and each is a deviation.
+# Recipe arc2-paper, with the seed's own knobs, runs the seed's commands: token by token, from the machine's check to
+# the manifest. Commands that are not the seed's are planned here by name, and each is a deviation.
 
 setup_file() {
   load helper
@@ -20,7 +20,8 @@ setup_file() {
   answers_without_commands
   local step
   for step in steps/0[1-6]-*.sh; do
-    clean_environment "${KNOBS_OF_SEED[@]}" PUBLISH_TO_KAGGLE=0 ENV_LOCK=none TRM_REMOTE="$HOME_OF_TEST/mirror.git" "$step" >"$BATS_FILE_TMPDIR/${step##*/}.said" 2>&1 ||
+    clean_environment "${KNOBS_OF_SEED[@]}" PUBLISH_TO_KAGGLE=0 ENV_LOCK=none TRM_REMOTE="$HOME_OF_TEST/mirror.git" \
+      "$step" >"$BATS_FILE_TMPDIR/${step##*/}.said" 2>&1 ||
       { cat "$BATS_FILE_TMPDIR/${step##*/}.said" "$STUBS/surprises" && return 1; }
   done
 }

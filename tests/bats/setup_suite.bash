@@ -1,11 +1,11 @@
-# Made once, before all tests: the stand-in upstream as a git repository, a throw-away copy of this runbook that takes it
-# for upstream, of which each test gets a copy (helper.bash), and the programs that a machine has to have. And the limit:
-# no test, and nothing that one starts, lasts longer than BATS_TEST_TIMEOUT seconds.
+# Made once, before all tests: the stand-in upstream as a git repository, a throw-away copy of this runbook that takes
+# it for upstream, of which each test gets a copy (helper.bash), and the programs that a machine has to have. And the
+# limit: no test, and nothing that one starts, lasts longer than BATS_TEST_TIMEOUT seconds.
 # shellcheck shell=bash
 
 # What is not here, the runbook may not use.
-PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir mktemp mv
-  nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
+PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir
+  mktemp mv nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
 
 setup_suite() {
   set -euo pipefail
@@ -24,14 +24,16 @@ setup_suite() {
   unset PYTHONDONTWRITEBYTECODE
 }
 
-# What a test starts says so in its environment (clean_environment). Whatever of that is older than the limit is killed: bats itself
-# ends a test that takes too long, but not what is deaf to SIGTERM or has another parent, nor what a setup_file waits for.
+# What a test starts says so in its environment (clean_environment). Whatever of that is older than the limit is
+# killed: bats itself ends a test that takes too long, but not what is deaf to SIGTERM or has another parent, nor what
+# a setup_file waits for.
 reaper() {
   local pid age
   eval "exec $(printf '%s>&- ' {0..255})" # bats waits for whoever holds these
   while sleep 2 && kill -0 "$$"; do
     while read -r pid age; do
-      ((age <= BATS_TEST_TIMEOUT)) || ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" || kill -KILL "$pid"
+      ((age <= BATS_TEST_TIMEOUT)) || ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" ||
+        kill -KILL "$pid"
     done < <(ps -eo pid=,etimes=)
   done
 }
@@ -40,7 +42,9 @@ make_programs() {
   local name paths=()
   BIN=$BATS_SUITE_TMPDIR/bin
   mkdir "$BIN"
-  for name in "${PROGRAMS[@]}"; do paths+=("$(type -P "$name")") || { echo "the tests need $name" >&2 && return 1; }; done
+  for name in "${PROGRAMS[@]}"; do
+    paths+=("$(type -P "$name")") || { echo "the tests need $name" >&2 && return 1; }
+  done
   env --default-signal true || { echo 'the tests need env of coreutils 8.31 or newer' >&2 && return 1; }
   ln -s "${paths[@]}" "$BIN"
 }
@@ -63,7 +67,8 @@ make_standin() {
   git clone --quiet --bare "$work" "$STANDIN"
   git -C "$work" checkout --quiet --detach "$STANDIN_COMMIT"
   (cd "$work" && "$STANDIN_PYTHON" -m dataset.build_arc_dataset --input-file-prefix kaggle/combined/arc-agi \
-    --output-dir "$BATS_SUITE_TMPDIR/dataset" --subsets training2 evaluation2 concept --test-set-name evaluation2) >/dev/null
+    --output-dir "$BATS_SUITE_TMPDIR/dataset" --subsets training2 evaluation2 concept \
+    --test-set-name evaluation2) >/dev/null
 }
 
 # The runbook's files as they are in the working tree, as a commit of a repository of their own. Of the recipes, the
@@ -74,12 +79,14 @@ make_template() {
     Makefile env.sh lib steps recipes docs locks pyproject.toml .gitignore .gitmodules |
     xargs -0 cp --parents --preserve=mode,timestamps --target-directory "$TEMPLATE")
   local base=$TEMPLATE/recipes/base file
-  sed -i "s/ e7b68717f0a6c4cbb4ce6fbef787b14f42083bd9$/ $STANDIN_COMMIT/; s/ 48ff070a3c3352b0d1c5a2b0ad280a7b911cdcec$/ $STANDIN_TREE/" \
+  sed -i "s/ e7b68717f0a6c4cbb4ce6fbef787b14f42083bd9$/ $STANDIN_COMMIT/
+    s/ 48ff070a3c3352b0d1c5a2b0ad280a7b911cdcec$/ $STANDIN_TREE/" \
     "$base/samsung.yaml"
   for file in "$BATS_SUITE_TMPDIR"/standin/kaggle/combined/*.json; do
     sed -i "s/^\(    ${file##*/}:\) .*/\1 $(sha256sum "$file" | cut -d' ' -f1)/" "$base/arc-tasks.yaml"
   done
-  "$REPO/.venv/bin/trm-repro" dataset digests "$BATS_SUITE_TMPDIR/dataset" >"$TEMPLATE/recipes/digests/arc2concept-aug-1000.json"
+  "$REPO/.venv/bin/trm-repro" dataset digests "$BATS_SUITE_TMPDIR/dataset" \
+    >"$TEMPLATE/recipes/digests/arc2concept-aug-1000.json"
   git_as_tester init --quiet "$TEMPLATE"
   mkdir -p "$TEMPLATE/upstream/TinyRecursiveModels" "$TEMPLATE/.venv"
   ln -s "$REPO/.venv/bin" "$TEMPLATE/.venv/bin"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# What is fresh, what is stale, and why: decided by content. The tests share one run of steps 1 to 5; each puts back what it
-# changed.
+# What is fresh, what is stale, and why: decided by content. The tests share one run of steps 1 to 5; each puts back
+# what it changed.
 
 setup_file() {
   load helper
@@ -67,7 +67,8 @@ fresh() {
   local file=upstream/TinyRecursiveModels/data/arc2concept-aug-1000/test_puzzles.json
   cp -p "$file" "$BATS_TEST_TMPDIR/kept"
   echo >>"$file"
-  stale 04-dataset "outputs changed: different: $file: expected sha256 $(sha256sum "$BATS_TEST_TMPDIR/kept" | cut -d' ' -f1), 804 bytes; \
+  stale 04-dataset "outputs changed: different: $file: \
+expected sha256 $(sha256sum "$BATS_TEST_TMPDIR/kept" | cut -d' ' -f1), 804 bytes; \
 found $(sha256sum "$file" | cut -d' ' -f1), 805 bytes"
   rm "$file"
   stale 04-dataset "outputs changed: missing: $file"

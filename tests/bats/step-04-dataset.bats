@@ -34,7 +34,8 @@ setup() {
 }
 
 @test "step 4 refuses a dataset that is not the one the recipe's digests name (D-14)" {
-  answer 'real_python "$@" && echo " " >>data/arc2concept-aug-1000/identifiers.json' 'python -m dataset.build_arc_dataset *'
+  answer 'real_python "$@" && echo " " >>data/arc2concept-aug-1000/identifiers.json' \
+    'python -m dataset.build_arc_dataset *'
   in_runbook steps/04-dataset.sh
   assert_failure 4
   assert_output --partial 'different: identifiers.json: expected sha256'

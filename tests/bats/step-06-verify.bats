@@ -15,7 +15,8 @@ setup() {
 }
 
 @test "COMMANDS.txt has every command as it was started, in order, with its exit code (D-10)" {
-  assert_equal "$(sed -n 's/^# \([^,]*\), in .*/\1/p' "$FOLDER/COMMANDS.txt" | uniq | tr '\n' ' ')" '02-clone 03-venv 04-dataset 05-train '
+  assert_equal "$(sed -n 's/^# \([^,]*\), in .*/\1/p' "$FOLDER/COMMANDS.txt" | uniq | tr '\n' ' ')" \
+    '02-clone 03-venv 04-dataset 05-train '
   assert_equal "$(tail -n 1 "$FOLDER/COMMANDS.txt")" "torchrun --nproc-per-node 4 --rdzv_backend=c10d \
 --rdzv_endpoint=localhost:0 --nnodes=1 pretrain.py arch=trm 'data_paths=[data/arc2concept-aug-1000]' arch.L_layers=2 \
 arch.H_cycles=3 arch.L_cycles=4 +run_name=trm_arc2_paper_repro ema=True"
@@ -53,13 +54,16 @@ arch.H_cycles=3 arch.L_cycles=4 +run_name=trm_arc2_paper_repro ema=True"
   git -C upstream/TinyRecursiveModels checkout --quiet -- models/losses.py
   assert_success
   assert_in_file '"faithful": false' artifacts/manifest.json
-  assert_in_file 'G-UPSTREAM-UNMODIFIED was overridden: tracked files of upstream differ from the pin: models/losses.py' artifacts/manifest.json
+  assert_in_file \
+    'G-UPSTREAM-UNMODIFIED was overridden: tracked files of upstream differ from the pin: models/losses.py' \
+    artifacts/manifest.json
 }
 
-@test "a changed configuration, a submission that lacks a test input and a checkpoint cut off are found: exit 4, no stamp" {
+@test "a changed configuration, a submission that lacks an input and a checkpoint cut off are found: exit 4, no stamp" {
   cp -a "$FOLDER" "$BATS_TEST_TMPDIR/kept"
   sed -i 's/L_cycles: 4/L_cycles: 6/' "$FOLDER/all_config.yaml"
-  "$STANDIN_PYTHON" -c 'import json, sys; p = sys.argv[1]; s = json.load(open(p)); s.popitem(); json.dump(s, open(p, "w"))' \
+  "$STANDIN_PYTHON" -c 'import json, sys
+p = sys.argv[1]; s = json.load(open(p)); s.popitem(); json.dump(s, open(p, "w"))' \
     "$FOLDER/evaluator_ARC_step_723914/submission.json"
   truncate --size=-1000 "$FOLDER/step_723914"
   in_runbook steps/06-verify.sh --force

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A stub: stands on PATH under the name of a program of the training environment, and answers as the test planned.
 #
-# $STUBS/plan has the calls that must come, one a line, in order: the words, quoted as `printf %q` does it, a tab, and what
-# to do. $STUBS/answers has the calls that may come at any time: a glob for the words joined by blanks, a tab, and what to
-# do; the last that fits counts. Every call is noted in $STUBS/calls, one that fits neither in $STUBS/surprises.
+# $STUBS/plan has the calls that must come, one a line, in order: the words, quoted as `printf %q` does it, a tab, and
+# what to do. $STUBS/answers has the calls that may come at any time: a glob for the words joined by blanks, a tab, and
+# what to do; the last that fits counts. Every call is noted in $STUBS/calls, one that fits neither in
+# $STUBS/surprises.
 # shellcheck disable=SC2329 # the functions are what a plan's actions call
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/venv.bash"

@@ -19,7 +19,10 @@ echo '{"evaluations": [{"votes": 2, "interval": [0.1, 0.9]}]}' >"$ARTIFACTS/verd
 "$STANDIN_PYTHON" - "$ARTIFACTS" <<'PYTHON'
 import json, sys
 held = json.load(open("golden.json"))
-held["outputs"] = [entry for entry in held["outputs"] if entry["role"] not in ("config", "final-checkpoint")] + [{"role": role, "path": f"{sys.argv[1]}/config.yaml", "sha256": "0" * 64, "bytes": 1} for role in ("config", "final-checkpoint")]
+roles = ("config", "final-checkpoint")
+held["outputs"] = [entry for entry in held["outputs"] if entry["role"] not in roles]
+for role in roles:
+    held["outputs"] += [{"role": role, "path": f"{sys.argv[1]}/config.yaml", "sha256": "0" * 64, "bytes": 1}]
 json.dump(held, open(f"{sys.argv[1]}/manifest.json", "w"))
 PYTHON
 BASH
@@ -36,7 +39,8 @@ sweep() { in_runbook PUBLISH_TO_KAGGLE=1 PUBLISH_TO_HF=1 RUN_NAME=mine lib/sweep
   assert_success
   assert_equal "$(<"$STUBS/ran")" "$FIRST"$'\n'"$SECOND"
   assert_output --partial 'recipe 2 of 2: arc2-rehearsal-h3l6'
-  assert_in_file '| arc2-rehearsal-h3l6 | H_cycles=3 L_cycles=4 halt_max_steps=4 | as in training | no | 2 | 25.00 % | 50.00 % (10.0 to 90.0) | 5.00 % |' \
+  assert_in_file "| arc2-rehearsal-h3l6 | H_cycles=3 L_cycles=4 halt_max_steps=4 | as in training | no | 2 | 25.00 % \
+| 50.00 % (10.0 to 90.0) | 5.00 % |" \
     artifacts/sweep-cycles-rehearsal.md
   assert_in_file '* `arc2-rehearsal-h3l6`: WITHIN TOLERANCE' artifacts/sweep-cycles-rehearsal.md
 }
@@ -64,7 +68,8 @@ sweep() { in_runbook PUBLISH_TO_KAGGLE=1 PUBLISH_TO_HF=1 RUN_NAME=mine lib/sweep
   rm "$STUBS/pauses-arc2-rehearsal-h3l6"
   sweep
   assert_success
-  [[ $(grep -c ': fresh$' <<<"$output") == 1 ]] || fail "$(shown 'expected the first recipe to be fresh, and the second not')"
+  [[ $(grep -c ': fresh$' <<<"$output") == 1 ]] ||
+    fail "$(shown 'expected the first recipe to be fresh, and the second not')"
   assert_file artifacts/sweep-cycles-rehearsal.md
 }
 

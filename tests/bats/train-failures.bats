@@ -45,7 +45,9 @@ stops_at_once() {
   assert_output --partial 'hint: read the log from its end; flags are never changed to get past'
 }
 
-@test "no evaluator: ended at once, although upstream would exit with 0 (D-33)" { stops_at_once no-evaluator 'no evaluator' 'make step-4 FORCE=1'; }
+@test "no evaluator: ended at once, although upstream would exit with 0 (D-33)" {
+  stops_at_once no-evaluator 'no evaluator' 'make step-4 FORCE=1'
+}
 
 # that each is told from its words, tests/unit/test_training_diagnosis.py holds
 # bats test_tags=deep
@@ -85,7 +87,8 @@ stops_at_once() {
 @test "after a reboot, the next run knows" {
   in_runbook steps/05-train.sh --force
   assert_success
-  sed -i 's/"state": "finished"/"state": "running"/; s/"boot": ".*"/"boot": "the one before"/' .repro/runs/trm_arc2_paper_repro/training.json
+  sed -i 's/"state": "finished"/"state": "running"/; s/"boot": ".*"/"boot": "the one before"/' \
+    .repro/runs/trm_arc2_paper_repro/training.json
   rm .repro/runs/trm_arc2_paper_repro/05-train.stamp
   in_runbook steps/05-train.sh
   assert_success

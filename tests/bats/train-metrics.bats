@@ -17,7 +17,7 @@ metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
   assert_in_file '"all.exact_accuracy": 0.5' "$(metrics)"
   assert_in_file '"ARC/pass@2": 0.3333333333333333' "$(metrics)"
   # the tap is recorded with the command, and upstream's tree is still unmodified
-  grep '"step": "05-train"' .repro/runs/trm_arc2_paper_repro/commands.jsonl | grep -q '"PYTHONPATH": "[^"]*src/trm_repro/tap"'
+  grep -q '"step": "05-train".*"PYTHONPATH": "[^"]*src/trm_repro/tap"' .repro/runs/trm_arc2_paper_repro/commands.jsonl
   assert_equal "$(git -C "$UPSTREAM" status --porcelain --untracked-files=no)" ''
   assert_equal "$(grep -c '"outcome": "broken"' .repro/runs/trm_arc2_paper_repro/guards.jsonl)" 0
   # the training's output is not buffered, so that lines are seen when they are printed

@@ -21,7 +21,8 @@ setup() {
 @test "the plan shows the words that would be added, and touches nothing" {
   in_runbook RESUME=warm steps/05-train.sh --dry-run
   assert_success
-  assert_output --partial '++load_checkpoint=checkpoints/Arc2concept-aug-1000-ACT-torch/trm_arc2_paper_repro/step_361957'
+  assert_output --partial \
+    '++load_checkpoint=checkpoints/Arc2concept-aug-1000-ACT-torch/trm_arc2_paper_repro/step_361957'
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
 }
 

@@ -8,4 +8,6 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   kill -INT -- "-$BACKGROUND"
   ended
 }
-@test "a command whose orphan, deaf, holds the output" { in_runbook bash -c 'trap "" TERM; (sleep 1000; sleep 1000) & exit 0'; }
+@test "a command whose orphan, deaf, holds the output" {
+  in_runbook bash -c 'trap "" TERM; (sleep 1000; sleep 1000) & exit 0'
+}
