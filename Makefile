@@ -8,7 +8,8 @@ PYTHON ?= python3
 TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
-BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh tests/bats/*.ba*) .ci/run
+BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
+  $(wildcard tests/bats/*.ba* tests/bats/hang/*) .ci/run
 
 .PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean
 .PHONY: test test-deep lint unit bats bench
