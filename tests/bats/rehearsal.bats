@@ -27,7 +27,8 @@ rehearsal() { clean_environment OMP_NUM_THREADS=1 "$@"; }
   assert_in_file 'training loss: ' "$BATS_FILE_TMPDIR/first"
   assert_in_file 'ARC/pass@2' "$BATS_FILE_TMPDIR/first"
   assert_in_file 'faithful: no' "$BATS_FILE_TMPDIR/first"
-  assert_in_file 'left, loss' "$BATS_FILE_TMPDIR/first" # progress with an ETA
+  assert_in_file '6/6 steps, 100 %' "$BATS_FILE_TMPDIR/first" # progress with an ETA, and what it is at
+  assert_in_file '00:00:00 left, evaluating' "$BATS_FILE_TMPDIR/first"
   assert_file .repro/trm_commit.txt
   assert_file .repro/env_arc2_arc2_rehearsal.txt
   assert_file .repro/summary_arc2_rehearsal.txt

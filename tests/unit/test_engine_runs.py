@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,6 +85,14 @@ def test_training_learns(data, tmp_path):
     finish(data, tmp_path / "run", epochs=60, eval_interval=60, **{"arch.halt_exploration_prob": 0.0})
     losses = [line["train/lm_loss"] for line in metrics(tmp_path / "run") if "train/lm_loss" in line]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_its_progress_has_the_time_left_and_the_loss(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("trm_repro.progress.EVERY", 0)
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    finish(data, tmp_path, epochs=4, eval_interval=4)
+    assert re.search(r": 1/\d+ steps, \d+ %, [0-9:]{8} gone, [0-9:]{8} left, loss \d", capsys.readouterr().err)
 
 
 def test_what_a_run_leaves(data, tmp_path):
