@@ -84,7 +84,8 @@ lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
 
-PYTEST := OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $(JOBS) --dist worksteal
+# two a core: a good part of what it does is waiting for servers, kernels and processes
+PYTEST := OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $$((2 * $(JOBS))) --dist worksteal
 BATS := $(TOOL)/bats --timing --jobs $(JOBS) --no-parallelize-within-files \
   --parallel-binary-name tests/bats/parallel.bash
 
