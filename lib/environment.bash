@@ -12,8 +12,7 @@ use_environment() {
 }
 
 # CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside
-# torch's
-# CUDA runtime; torch's extension builder looks for these two names there.
+# torch's CUDA runtime; torch's extension builder looks for these two names there.
 cuda_compiler() {
   CUDA_HOME=$LOCK_CUDA_HOME
   if [[ -z $CUDA_HOME ]]; then

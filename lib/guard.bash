@@ -77,8 +77,7 @@ g_tools() {
 }
 
 # The training environment is made by the Python that upstream names. The interpreter is run, not only found: a pyenv
-# shim
-# can be found and fail.
+# shim can be found and fail.
 g_python() {
   local version said
   [[ $ENVIRONMENT != tool ]] || return 0
@@ -96,7 +95,7 @@ g_gpus() {
       "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
 }
 
-# The machine has what the run cannot do without, as `trm-repro preflight` measured it (MEASURED).
+# The machine has what the run cannot do without, as `trm-repro step preflight` measured it (MEASURED).
 g_machine() {
   local short
   short=$(sed -n 's/^falls short: //p' <<<"$MEASURED")
@@ -112,8 +111,7 @@ g_processes() {
 }
 
 # TRM_DIR is a clone of its own. A submodule's .git is a file, and an empty submodule's folder belongs to our
-# repository,
-# so the question is put to git.
+# repository, so the question is put to git.
 upstream_is_cloned() {
   [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]
 }
@@ -141,9 +139,8 @@ g_upstream_unmodified() {
 }
 
 # upstream_changes [FOLDER COMMIT]: the paths in the pinned tree whose file is missing or another blob, a line each;
-# those
-# in submodules that the recipe needs, too. The files are hashed as they lie on the disk: no index, line-end setting or
-# filter of the clone stands between.
+# those in submodules that the recipe needs, too. The files are hashed as they lie on the disk: no index, line-end
+# setting or filter of the clone stands between.
 upstream_changes() {
   local folder=${1-.} commit=${2-$UPSTREAM_COMMIT} place=$TRM_DIR/${1-.} entries entry path paths=() blobs=() hashed i
   entries=$(git -C "$place" --no-replace-objects -c core.quotePath=false ls-tree -r --full-tree "$commit") || return
@@ -167,9 +164,8 @@ upstream_changes() {
 }
 
 # Nothing lies in upstream's tree that Python or Hydra could pick up in place of upstream's own files: no module, no
-# configuration, no link, no repository. Upstream writes data, checkpoints, logs and caches into its tree: those are its
-# own,
-# as long as they do not make a package (`wandb/__init__.py` would be imported for wandb).
+# configuration, no link, no repository. Upstream writes data, checkpoints, logs and caches into its tree: those are
+# its own, as long as they do not make a package (`wandb/__init__.py` would be imported for wandb).
 g_upstream_strays() {
   local strays='' place path link own=("${UPSTREAM_WRITES[@]}" "${UPSTREAM_LINKS[@]%%=*}" .venv 'kaggle_dataset_*')
   local allowed=(--exclude=__pycache__/)
@@ -192,8 +188,7 @@ g_upstream_strays() {
 }
 
 # upstream_extras FOLDER OPTION…: the paths there that are not in its commit, each ended by a zero byte. The commit is
-# asked,
-# not the clone's index.
+# asked, not the clone's index.
 upstream_extras() {
   local index
   index=$(mktemp -d)

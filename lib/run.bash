@@ -1,8 +1,7 @@
 # Commands that a step runs: printed before, recorded after, in a dry run only printed.
 #
 # A record is one JSON object a line, appended at once, so that a kill loses nothing that was done. It is written here
-# and
-# not by Python, which would have to be started for each.
+# and not by Python, which would have to be started for each.
 # shellcheck shell=bash
 
 RUN_UNDER=()

@@ -1,6 +1,5 @@
 # How a step begins and ends. Python is started once at either end: it says that the step is fresh, or hands over all
-# that
-# the step needs to know; at the end it writes the stamp.
+# that the step needs to know; at the end it writes the stamp.
 # shellcheck shell=bash
 
 STEP='' DRY_RUN=0 FORCE=0 FINISHED=0
@@ -78,8 +77,8 @@ end_orphans() {
 }
 
 # From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py). What
-# writes
-# the log ends when there is nothing more to write, and by no signal that ends the step: how it ended must stand in it.
+# writes the log ends when there is nothing more to write, and by no signal that ends the step: how it ended must
+# stand in it.
 open_log() {
   local folder=logs/$RUN_NAME
   mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"

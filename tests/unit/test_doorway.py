@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def recorded(folder, script, **environ):
         "RECORDED": RECORDED,
         "SECRET": SECRET,
     }
-    text = f"set -eu\nsource {ROOT}/lib/run.bash\n{assignments(told)}\n{script}"
+    text = f"set -eu\nsource {shlex.quote(str(ROOT))}/lib/run.bash\n{assignments(told)}\n{script}"
     clean = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environ}
     subprocess.run(["bash", "-c", text, "record", *WORDS], env=clean, check=True, timeout=30)
     return read(folder / "commands.jsonl"), read(folder / "guards.jsonl")
@@ -138,3 +139,18 @@ def script_environment(folder):
         timeout=30,
     )
     return dict(pair.split("=", 1) for pair in listed.stdout.split("\0")[:-1])
+
+
+def test_words_that_are_no_utf_8_are_recorded_and_read_as_text(tmp_path):
+    ((command,), _) = recorded(tmp_path, "record_command . 2026-01-31T12:00:09Z 0 printf $'a\\xffb'")
+    assert command["argv"] == ["printf", "a\ufffdb"]
+
+
+def test_what_a_step_is_told_is_not_exported_whatever_the_user_exports(tmp_path):
+    script = assignments({"HOST": "{}", "TRAIN": ["a", "b"]}) + 'printf "%s " "$HOST" "${TRAIN[@]}"; env'
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "HOST": "mine", "TRAIN": "x"}, capture_output=True, text=True
+    )
+    said, *left = done.stdout.splitlines()
+    assert said.startswith("{} a b ")
+    assert not [line for line in left if line.startswith(("HOST=", "TRAIN="))]

@@ -65,8 +65,24 @@ def test_a_broken_reference_is_an_error(folder):
 
 def test_a_reference_to_anything_but_a_text_is_an_error(folder):
     edited(folder, "publish: upload", "publish: ${dataset.arguments}")
-    with pytest.raises(InvariantBroken, match=r"dataset\.arguments.* plain text"):
+    with pytest.raises(InvariantBroken, match=r"dataset\.arguments.* no text"):
         read_recipe(folder, "arc2-paper")
+
+
+def test_a_reference_may_lead_to_another_and_never_to_itself(folder):
+    edited(folder, "title: TRM on", "title: ${tasks.folder} of ${run_name}, TRM on")
+    edited(folder, "publish: upload", "publish: upload\ntasks: {folder: 'for ${run_name}'}")
+    named = "trm_arc2_paper_repro"
+    assert read_recipe(folder, "arc2-paper").title.startswith(f"for {named} of {named}, TRM on")
+    edited(folder, "for ${run_name}", "for ${title}")
+    with pytest.raises(InvariantBroken, match="to itself"):
+        read_recipe(folder, "arc2-paper")
+
+
+def test_yaml_merge_keys_are_no_keys_and_days_are_words(folder):
+    edited(folder, "run_name: trm_arc2_paper_repro", "run_name: 2026-01-31\nneeds: {<<: {memory: 5}, disk: 6}")
+    recipe = read_recipe(folder, "arc2-paper")
+    assert (recipe.run_name, recipe.needs.memory, recipe.needs.disk) == ("2026-01-31", 5, 6)
 
 
 def test_a_key_that_stands_twice_is_an_error(folder):
@@ -184,6 +200,9 @@ def test_a_published_number_is_named_in_a_recipe_and_stands_in_one_place(folder)
         assert not re.search(r"^ +(value|reference):", path.read_text(), re.MULTILINE), path
     edited(folder, "published: arc2-paper", "published: arc2-papre")
     with pytest.raises(InvariantBroken, match="no result 'arc2-papre' among arc2-paper"):
+        read_recipe(folder, "arc2-paper")
+    edited(folder, "published: arc2-papre", "published: [arc2-paper]")
+    with pytest.raises(InvariantBroken, match="no result"):
         read_recipe(folder, "arc2-paper")
 
 

@@ -26,10 +26,15 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error, not the last one's victory."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        names = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key) for key in names]  # type: ignore[no-untyped-call]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+# A run may be named after a day: 2026-01-31 is a word.
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
 
 
 def read_recipe(folder: Path, name: str) -> Recipe:
@@ -53,7 +58,8 @@ def read_recipe(folder: Path, name: str) -> Recipe:
     try:
         return Recipe.model_validate({"name": name, **_filled(merged, merged)})
     except KeyError as error:
-        raise InvariantBroken(f"{files[-1]}: ${{{error.args[0]}}} refers to nothing, or to no plain text") from None
+        problem = f"${{{error.args[0]}}} refers to nothing, to no text, or to itself"
+        raise InvariantBroken(f"{files[-1]}: {problem}") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
         raise InvariantBroken(f"{files[-1]}: {problems}", hint="docs/adding-a-recipe.md lists the keys") from None
@@ -75,9 +81,11 @@ def _filled(value: Any, recipe: Mapping[str, Any]) -> Any:
     return REFERENCE.sub(lambda match: _text(match[1], recipe), value) if isinstance(value, str) else value
 
 
-def _text(place: str, recipe: Any) -> str:
+def _text(place: str, recipe: Mapping[str, Any], inside: tuple[str, ...] = ()) -> str:
+    """The text at a place, references in it filled in; ``inside`` are the places that are being filled in with it."""
+    found: Any = recipe
     for key in place.split("."):
-        recipe = recipe.get(key) if isinstance(recipe, dict) else None
-    if not isinstance(recipe, str) or "${" in recipe:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, str) or place in inside:
         raise KeyError(place)
-    return recipe
+    return REFERENCE.sub(lambda match: _text(match[1], recipe, (*inside, place)), found)

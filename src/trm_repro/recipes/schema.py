@@ -157,7 +157,7 @@ class Expected(_Part):
         rest = {key: value for key, value in given.items() if key != "published"}
         if not (name := given["published"]):
             return rest
-        if name not in RESULTS:
+        if not isinstance(name, str) or name not in RESULTS:
             raise ValueError(f"published: there is no result '{name}' among {', '.join(RESULTS)}")
         return {**rest, "value": RESULTS[name].value, "reference": RESULTS[name].source}
 

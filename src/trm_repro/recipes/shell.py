@@ -67,8 +67,13 @@ def shell_words(
 
 
 def assignments(values: Mapping[str, str | int | Sequence[str]]) -> str:
-    """Variables as a shell reads them; a sequence is an array."""
-    lines = [
+    """Variables as a shell reads them; a sequence is an array.
+
+    They are the shell's own: one that the user exported under the same name (HOST, WORK) is taken back first, or what a
+    step starts would find ours in it.
+    """
+    lines = [f"unset {' '.join(values)}"]
+    lines += [
         f"{name}={shlex.quote(str(value))}" if isinstance(value, str | int) else f"{name}=({shlex.join(value)})"
         for name, value in values.items()
     ]

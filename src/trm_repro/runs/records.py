@@ -37,7 +37,10 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All entries of a record file, in order; a last line cut off by a kill is left out."""
+    """All entries of a record file, in order; a last line cut off by a kill is left out.
+
+    Bytes that are no UTF-8 are read as U+FFFD: what is made of the entries is UTF-8.
+    """
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
