@@ -57,6 +57,12 @@ def test_a_missing_base_is_an_error(folder):
         read_recipe(folder, "arc2-paper")
 
 
+def test_a_base_of_itself_is_an_error(folder):
+    edited(folder, "base: samsung-arc2", "base: ../arc2-paper")
+    with pytest.raises(InvariantBroken, match="is based on it"):
+        read_recipe(folder, "arc2-paper")
+
+
 def test_a_broken_reference_is_an_error(folder):
     edited(folder, "publish: upload", "publish: ${nowhere.at_all}")
     with pytest.raises(InvariantBroken, match="nowhere"):

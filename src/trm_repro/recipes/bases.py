@@ -22,9 +22,12 @@ def recipe_files(folder: Path, name: str) -> list[Path]:
         raise UsageError(f"no recipe '{name}'", hint="choose one of: " + " ".join(list_recipes(folder)))
     files = [path]
     while base := top_level(files[0], "base"):
-        files.insert(0, folder / "base" / f"{base}.yaml")
-        if not files[0].is_file():
-            raise InvariantBroken(f"{files[1]}: there is no base '{base}' in {folder / 'base'}")
+        below = folder / "base" / f"{base}.yaml"
+        if not below.is_file():
+            raise InvariantBroken(f"{files[0]}: there is no base '{base}' in {folder / 'base'}")
+        if any(below.samefile(known) for known in files):
+            raise InvariantBroken(f"{files[0]}: its base '{base}' is based on it")
+        files.insert(0, below)
     return files
 
 
