@@ -12,6 +12,7 @@ signature or an attestation: see docs/format.md, "Who vouches for what".
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -138,6 +139,21 @@ def _checks(context: Context) -> Iterator[Finding]:
             return
 
 
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpacks plain files and folders, and refuses all else: links, devices, names that lead out of ``folder``.
+
+    ``extractall(filter="data")`` is not in Python 3.11 before 3.11.4, which Debian 12 has not.
+    """
+    for member in archive:
+        target = folder / member.name
+        if not (member.isreg() or member.isdir()) or not target.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{member.name} is not a plain file inside it")
+        (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
+        if member.isreg() and (source := archive.extractfile(member)):
+            with source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Path]:
     """The folder of a bundle: ``path`` itself, or a temporary one into which an archive was unpacked.
@@ -158,7 +174,7 @@ def opened(path: Path) -> Iterator[Path]:
                     archive.extractall(folder)
             else:
                 with tarfile.open(path) as archive:
-                    archive.extractall(folder, filter="data")
+                    _unpack(archive, folder)
                     while archive.fileobj and archive.fileobj.read(1 << 20):
                         pass  # to its end, where gzip's own digest is
         except Exception as error:  # every decompressor has errors of its own
