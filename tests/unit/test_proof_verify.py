@@ -392,6 +392,19 @@ def test_the_artifacts_of_a_run_are_no_bundle(bundle: Path) -> None:
     assert verdict.word == CANNOT_TELL and "not the bundle made of it" in str(verdict)
 
 
+@pytest.mark.parametrize("name", ["../outside", "/outside", "link", "device"])
+def test_an_archive_with_more_than_files_inside_is_refused(pristine: Path, tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "kaggle.tar"
+    entry = tarfile.TarInfo(name)
+    entry.type = {"link": tarfile.SYMTYPE, "device": tarfile.FIFOTYPE}.get(name, tarfile.REGTYPE)
+    entry.linkname = "../../outside"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(pristine, ".")
+        tar.addfile(entry)
+    answer = verify(archive)
+    assert answer.word == CANNOT_TELL and "is not a plain file inside it" in str(answer)
+
+
 @pytest.mark.parametrize("form", ["zip", "gztar", "bztar", "xztar"])
 def test_a_broken_archive(pristine: Path, tmp_path: Path, form: str) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), form, pristine))
