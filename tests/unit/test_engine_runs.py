@@ -34,6 +34,7 @@ from trm_repro.engine.config import ArchConfig, PretrainConfig, read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.runs.checkpoints import checkpoints, final_checkpoint, step_of
+from trm_repro.weights.state import TABLE
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_what_a_run_leaves(data, tmp_path):
 
 
 def is_parameter(key):
-    return key not in ("H_init", "L_init", checkpoint.TABLE)
+    return key not in ("H_init", "L_init", TABLE)
 
 
 def test_arc_checkpoints_have_the_size_of_upstreams(tmp_path):
@@ -144,7 +145,7 @@ def test_sudoku(tmp_path, arch):
     """81 tokens, one identifier for all puzzles, nothing to vote on."""
     data = write_dataset(tmp_path / "sudoku", seq_len=81, vocab_size=11, identifiers=1)
     finish(data, tmp_path / "run", **arch)
-    assert last(tmp_path / "run")[checkpoint.TABLE].shape == (1, 16)
+    assert last(tmp_path / "run")[TABLE].shape == (1, 16)
     assert ("L_level.layers.0.mlp_t.down_proj.weight" in last(tmp_path / "run")) == bool(arch)
 
 
@@ -159,7 +160,7 @@ def test_frozen_weights_leave_the_parameters_alone(data, tmp_path):
     torch.manual_seed(0)
     fresh = pretrain.Pretraining(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
     for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, fresh[name]) == (name != checkpoint.TABLE), name
+        assert torch.equal(value, fresh[name]) == (name != TABLE), name
     rates = {line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line}
     assert max(rates) == 0.01  # the puzzle vectors' rate is what is reported
 
@@ -238,7 +239,7 @@ def test_a_table_of_another_size(data, base, tmp_path, capsys):
     with pytest.raises(InvariantBroken, match="has 40 puzzle vectors, the dataset 55") as caught:
         pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     assert "puzzle_emb_reinit_strategy" in caught.value.hint
-    old = read_weights(base)[checkpoint.TABLE]
+    old = read_weights(base)[TABLE]
     tables = {}
     for policy in ("mean", "normal"):
         changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": policy}
@@ -257,7 +258,7 @@ def test_a_table_of_as_many_other_puzzles(data, base, tmp_path, capsys):
         pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": "mean"}
     started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
-    assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[checkpoint.TABLE].mean(0).expand(40, -1))
+    assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[TABLE].mean(0).expand(40, -1))
 
 
 def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
@@ -303,7 +304,7 @@ def test_adapters_train_and_the_base_does_not(data, base, tmp_path):
     changed = {
         name for name, value in ended.model.state_dict().items() if not torch.equal(value, before.get(name, value))
     }
-    assert changed == {"embed_tokens.embedding_weight", checkpoint.TABLE}
+    assert changed == {"embed_tokens.embedding_weight", TABLE}
     adapters = {name: value for name, value in ended.model.state_dict().items() if "_lora_" in name}
     assert len(adapters) == 2 * (2 + 4) and all(value.any() for name, value in adapters.items() if "lm_head" in name)
     assert ended.training.flat.data.numel() < sum(value.numel() for value in before.values())
@@ -326,7 +327,7 @@ def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tm
     changes = {"load_checkpoint": str(base), "lora_export": "adapters", "freeze_weights": True, **ADAPTED}
     finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
     frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
-    assert read_weights(frozen).keys() == read_weights(trained).keys() > {checkpoint.TABLE}
+    assert read_weights(frozen).keys() == read_weights(trained).keys() > {TABLE}
     pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 

@@ -23,8 +23,9 @@ from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Answer, verify
+from trm_repro.weights.stored import read_content
+from trm_repro.weights.twin import PIECE, different_values
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +334,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(bundle: Path, tmp_path: Pat
 def test_the_checkpoint_is_read_as_torch_reads_it(pristine: Path) -> None:
     import torch
 
-    found = read_checkpoint(pristine / "model.ckpt")
+    found = read_content(pristine / "model.ckpt")
     state = torch.load(pristine / "model.ckpt", weights_only=True)
     assert {name: tensor.shape for name, tensor in found.items()} == {n: tuple(t.shape) for n, t in state.items()}
     data = (pristine / "model.ckpt").read_bytes()
@@ -349,7 +350,7 @@ def test_the_last_byte_of_a_tensor_larger_than_a_piece_counts(tmp_path: Path) ->
     torch.save(state, tmp_path / "model.ckpt")
     save_file(state, tmp_path / "model.safetensors")
     assert different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors") == []
-    large = read_safetensors(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
+    large = read_content(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
     assert large.bytes > PIECE
     flip(tmp_path / "model.safetensors", large.begin + large.bytes - 1)
     (line,) = different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors")

@@ -17,10 +17,10 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
 from trm_repro.provenance.names import kaggle_license, names
-from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
+from trm_repro.weights.twin import write_safetensors
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

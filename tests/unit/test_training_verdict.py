@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from training_support import RUN, finished, manifest
 
-from trm_repro.provenance.tensors import Tensor, read_checkpoint
 from trm_repro.training.inspection import infinite
 from trm_repro.training.state import Place
 from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge
+from trm_repro.weights.stored import Tensor, read_content
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_without_a_published_number_nothing_is_compared(original: Place) -> None
 
 
 def first_tensor(path: Path, name: str) -> Tensor:
-    return next(tensor for key, tensor in read_checkpoint(path).items() if key.endswith(name))
+    return next(tensor for key, tensor in read_content(path).items() if key.endswith(name))
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
