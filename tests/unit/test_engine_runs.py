@@ -29,7 +29,7 @@ from engine_support import (
 )
 
 from trm_repro.engine import checkpoint, lora, pretrain, train
-from trm_repro.engine.checkpoint import read_weights
+from trm_repro.engine.checkpoint import read_adapters, read_weights
 from trm_repro.engine.config import ArchConfig, PretrainConfig, read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
@@ -276,7 +276,7 @@ def test_nothing_is_unpickled(tmp_path):
 
     for modern in (True, False):
         torch.save({"model.inner.H_init": Evil()}, tmp_path / "step_1", _use_new_zipfile_serialization=modern)
-        with pytest.raises(InvariantBroken, match="holds more than data; nothing of it was run"):
+        with pytest.raises(InvariantBroken, match=r"asks for posix.mkdir.* nothing of it was run"):
             read_weights(tmp_path / "step_1")
     assert not (tmp_path / "ran").exists()
     torch.save({"weights": torch.ones(1)}, tmp_path / "step_2")
@@ -284,13 +284,10 @@ def test_nothing_is_unpickled(tmp_path):
         read_weights(tmp_path / "step_2")
     with pytest.raises(MissingPrerequisite):
         read_weights(tmp_path / "step_3")
-    with pytest.raises(InvariantBroken, match="not a readable checkpoint"):
+    (tmp_path / "step_2").unlink()
+    (tmp_path / "step_1").unlink()
+    with pytest.raises(InvariantBroken, match="no weights among: no files"):
         read_weights(tmp_path)
-
-
-def test_checkpoints_from_before_the_zip_format_are_read(tmp_path):
-    torch.save({"model.inner.H_init": torch.ones(3)}, tmp_path / "step_1", _use_new_zipfile_serialization=False)
-    assert torch.equal(read_weights(tmp_path / "step_1")["H_init"], torch.ones(3))
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
@@ -314,7 +311,7 @@ def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
     changes = {"load_checkpoint": str(base), "lora_export": "adapters", **ADAPTED}
     finish(data, tmp_path / "run", **changes)
     exported = sorted((tmp_path / "run").glob("step_*_adapters"))[-1]
-    assert not any(key.endswith("proj.weight") for key in read_weights(exported))
+    assert not any(key.endswith("proj.weight") for key in read_adapters(exported))
     again = pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
     for name, value in last(tmp_path / "run").items():
         assert torch.equal(again.model.state_dict()[name], value), name
@@ -327,7 +324,7 @@ def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tm
     changes = {"load_checkpoint": str(base), "lora_export": "adapters", "freeze_weights": True, **ADAPTED}
     finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
     frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
-    assert read_weights(frozen).keys() == read_weights(trained).keys() > {TABLE}
+    assert read_adapters(frozen).keys() == read_adapters(trained).keys() > {TABLE}
     pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 

@@ -267,9 +267,9 @@ def output(manifest: dict[str, Any], role: str) -> dict[str, Any]:
         ("config", "lr: expected 0.001", lambda b: replace(b / "all_config.yaml", "\nlr: 0.001", "\nlr: 0.002")),
         ("config", "ema_rate: missing", lambda b: replace(b / "all_config.yaml", "ema_rate: 0.999\n", "")),
         ("twin", "has other values than", lambda b: flip(b / "model.safetensors", -1)),
-        ("twin", "not a safetensors", lambda b: write_text(b / "model.safetensors", "hello")),
+        ("twin", "not a checkpoint", lambda b: write_text(b / "model.safetensors", "hello")),
         ("tensors", "puzzle_emb.weights", lambda b: write_json(b / "identifiers.json", ["<blank>"])),
-        ("tensors", "not a PyTorch checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
+        ("tensors", "not a checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
     ],
 )
 def test_a_consistent_forgery_is_found_by_what_it_contradicts(

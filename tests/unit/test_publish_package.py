@@ -280,7 +280,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     content = read_json(manifest)
     content["outputs"][0]["sha256"] = digest_file(checkpoint).sha256
     write_json(manifest, content)
-    with pytest.raises(InvariantBroken, match="not a PyTorch checkpoint"):
+    with pytest.raises(InvariantBroken, match="not a checkpoint"):
         package(manifest, tmp_path / "out", repository=tmp_path)
 
 

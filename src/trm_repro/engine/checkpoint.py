@@ -23,6 +23,7 @@ from trm_repro.digests import digest_file
 from trm_repro.engine.layers import truncated_normal
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import staged
+from trm_repro.weights.find import find_in
 from trm_repro.weights.state import TABLE, State, read_state, read_trm, split_part
 from trm_repro.weights.stored import Tensor as Stored
 
@@ -87,13 +88,13 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """The weights of a TRM, from a checkpoint of anybody's: names without prefixes, values in the file's own dtypes.
 
     Args:
-        path: the file, or ``FILE:PART`` where it holds several sets of weights.
+        path: the file, ``FILE:PART`` where it holds several sets of weights, or a folder with one.
 
     Raises:
         MissingPrerequisite: no such file.
         InvariantBroken: it is no checkpoint of a TRM (see :mod:`trm_repro.weights.state`).
     """
-    return _mapped_all(read_trm(*split_part(str(path))))
+    return _mapped_all(read_trm(*split_part(str(find_in(Path(path))[0]))))
 
 
 def read_adapters(path: Path | str) -> dict[str, Tensor]:

@@ -21,8 +21,11 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, U
 from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
-from trm_repro.weights.find import find_weights, is_weights
+from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.weights.find import find_weights
 from trm_repro.weights.state import TABLE, read_trm, split_part
+
+BESIDE = (CONFIG, "identifiers.json", "identifiers.sha256")  # what tells of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,8 @@ def _wanted(names: Iterable[str], place: str) -> list[str]:
     """
     names = list(names)
     if place in names:
-        folder = place.rpartition("/")[0]
-        around = [name for name in names if name.rpartition("/")[0] == folder and not is_weights(name)]
-        return [*around, place]
+        beside = {f"{place.rpartition('/')[0]}/{name}".lstrip("/") for name in BESIDE}
+        return [name for name in names if name in beside or name == place]
     wanted = [name for name in names if not place or name.startswith(place.rstrip("/") + "/")]
     if not wanted:
         raise MissingPrerequisite(f"no {place} among: {', '.join(sorted(names)[:10])}")

@@ -51,8 +51,8 @@ def find_weights(names: Iterable[str]) -> Found:
         ``model.ckpt`` where there is one; else the file of the highest step; else the only one.
 
     Raises:
-        MissingPrerequisite: none may hold weights.
-        InvariantBroken: several runs lie side by side, or several files without a step, or pieces of one.
+        InvariantBroken: none may hold weights, or several runs lie side by side, or several files without a step, or
+            pieces of one.
     """
     names = sorted(names)
     folders: dict[PurePosixPath, list[str]] = defaultdict(list)
@@ -66,7 +66,7 @@ def find_weights(names: Iterable[str]) -> Found:
         )
     if not folders:
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        raise MissingPrerequisite(
+        raise InvariantBroken(
             f"no weights among: {shown or 'no files'}",
             hint=f"weights are called step_N, {BUNDLE}, *{', *'.join(SUFFIXES)}",
         )

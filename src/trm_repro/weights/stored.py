@@ -73,7 +73,9 @@ def read_content(path: Path) -> Any:
         raise MissingPrerequisite(f"{path}: no such file") from None
     except InvariantBroken as error:
         raise InvariantBroken(f"{path.name}: {error}", hint=error.hint) from None
-    except (OSError, MemoryError):
+    except OSError as error:
+        raise MissingPrerequisite(f"{path}: {error.strerror or error}") from None
+    except MemoryError:
         raise
     except Exception as error:  # a damaged pickle, zip or header can raise nearly anything
         raise InvariantBroken(f"{path.name}: not a readable checkpoint: {type(error).__name__}: {error}") from None
