@@ -293,9 +293,20 @@ def attested(context: Context) -> Outcome:
     path = context.attestation / STATEMENT
     if not path.is_file():
         raise MissingPrerequisite(f"{context.attestation}: no {STATEMENT} in it")
-    same = path.read_bytes() == (context.folder / STATEMENT).read_bytes()
-    wrong = [] if same else [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
-    return _answer(wrong, f"the run that {context.attestation.name} attests")
+    if path.read_bytes() == (context.folder / STATEMENT).read_bytes():
+        return "ok", [f"the run that {context.attestation.name} attests"]
+    ours, theirs = (_invocation(file) for file in (context.folder / STATEMENT, path))
+    if ours != theirs:
+        return "unknown", [
+            f"{context.attestation.name} attests another run ({theirs}, this one is {ours}): it says nothing of this one; "
+            "`trm-repro compare` lays the two side by side"
+        ]
+    return "wrong", [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
+
+
+def _invocation(statement: Path) -> str:
+    """Which run a statement is about: its name and its beginning."""
+    return str(read_json(statement)["predicate"]["runDetails"]["metadata"]["invocationId"])
 
 
 CHECKS: dict[str, Callable[[Context], Outcome]] = {
