@@ -42,6 +42,7 @@ def _register_begin_and_end(step: Verbs) -> None:
 
 def _register_acts(step: Verbs) -> None:
     preflight = step.add_parser("preflight", help="1: what the run needs of this machine, and what is there")
+    preflight.add_argument("--dry-run", action="store_true", help="no folder is tried out")
     preflight.set_defaults(handler=_preflight)
     installed = step.add_parser("check-installed", help="3: compare `pip list --format=freeze` on stdin with locks")
     installed.add_argument("locks", nargs="+", type=Path)
@@ -109,11 +110,11 @@ def _end(arguments: argparse.Namespace) -> None:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from trm_repro.machine.preflight import lines, table
     from trm_repro.machine.survey import survey
+    from trm_repro.machine.words import lines, table
 
     recipe = this_recipe()
-    found = lines(recipe, survey(recipe, os.environ))
+    found = lines(recipe, survey(recipe, os.environ, trying=not arguments.dry_run))
     print(table(found))
     return 3 if any(line.state == "problem" for line in found) else 0
 
@@ -230,10 +231,12 @@ def _handoff(arguments: argparse.Namespace) -> None:
 
 def _estimate(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.estimate import estimate
-    from trm_repro.machine.hardware import gpus
+    from trm_repro.machine.hardware import graphics
 
-    most = int(os.environ.get("MAX_GPUS_TO_USE", "4"))
-    print(estimate(this_recipe(), gpus(), most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    most, seen = int(os.environ.get("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
+    if seen.complaint and seen.why != "missing":
+        print(f"GPUs      nvidia-smi says: {seen.complaint}")
+    print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
 
 
 def _measure(arguments: argparse.Namespace) -> None:

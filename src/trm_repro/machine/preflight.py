@@ -1,20 +1,25 @@
-"""What a run needs of its machine, beside what :mod:`trm_repro.machine.survey` saw there: one line each.
+"""What a run needs of its machine, beside what :mod:`trm_repro.machine.survey` saw there. This module only judges;
+:mod:`trm_repro.machine.words` says it.
 
-A line says what was found, what is needed, why (with the arithmetic of the number), and what to do about it. Its state is
-``ok``, ``warning`` (the run can start, and may suffer) or ``problem`` (it cannot succeed). The guard G-MACHINE stops a run
-on problems; this module only judges.
+A finding's state is ``ok``, ``warning`` (the run can start, and may suffer), ``problem`` (it cannot succeed) or ``unknown``
+(nobody says, and what was not seen is not called ok). The guard G-MACHINE stops a run on problems. A new fact is one line of
+:data:`RULES`.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
 
 from trm_repro.errors import ReproError
 from trm_repro.machine import budget
 from trm_repro.machine.budget import GB
-from trm_repro.machine.hardware import dotted
+from trm_repro.machine.folders import LONGEST, Place
+from trm_repro.machine.hardware import Graphics, dotted
 from trm_repro.machine.locks import choose
 from trm_repro.machine.survey import Survey
 from trm_repro.recipes.schema import Recipe
@@ -23,63 +28,63 @@ MB = 10**6
 
 # The training environment as it lies on the disk: 5.3 GB with cu130, and as much again while pip unpacks it.
 ENVIRONMENT = 6 * GB
+ENVIRONMENT_FILES = 50_000  # torch alone has 14,273
 # Loaders for training and evaluation keep up to 8 batches each in /dev/shm: 2 × 8 × 768 examples × 7.2 kB = 89 MB, more than
 # a container's usual 64 MB. NCCL puts its buffers there too; its manual asks for 1 GB.
 SHM_LEAST, SHM_ADVISED = 256 * MB, GB
 FILES = 1024  # each batch in flight holds a few file handles, each process some hundred
+PROCESSES = 512  # a process has some 50 threads, two loaders, and compiles with 32 helpers
+PATH_MAX = 4095
+
+REMOTE_KINDS = re.compile(
+    r"nfs|cifs|smb|9p|lustre|gpfs|beegfs|ceph|gluster|afs|weka|virtiofs|fuse|drvfs|vboxsf", re.IGNORECASE
+)
+OBJECT_STORES = re.compile(r"s3|gcsfuse|goofys|rclone|blobfuse|ossfs|geesefs", re.IGNORECASE)
+# What each folder must allow, of folders.TRIALS; what does not stop a run is a warning.
+NEEDED = {
+    "the repository": {"write", "read", "lock", "rename"},
+    "TRM_DIR": {"write", "read", "rename", "link", "map", "long names", "git"},
+    "VENV_DIR": {"write", "read", "run programs", "link"},
+    "the temporary folder": {"write", "read", "run programs", "sockets"},
+    "Triton's cache": {"write", "read", "run programs", "rename"},
+}
+ADVISED = {"TRM_DIR": {"tell names apart by case", "own new files"}}
+SLOWED = ("HW Slowdown", "HW Thermal Slowdown", "HW Power Brake Slowdown", "SW Thermal Slowdown")
+ARM = ("aarch64", "arm64")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One thing that the run needs."""
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the run needs.
+
+    Attributes:
+        what: its name, by which the words for it are found.
+        state: ok, warning, problem or unknown.
+        facts: what the words are filled with.
+        case: which words, where there are several.
+    """
 
     what: str
-    found: str
-    needed: str = ""
-    why: str
-    remedy: str = ""
-    state: str = "ok"
+    state: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    case: str = ""
 
 
-def lines(recipe: Recipe, survey: Survey) -> list[Line]:
+Rule = Callable[[Recipe, Survey], Iterable[Finding]]
+
+
+def findings(recipe: Recipe, survey: Survey) -> list[Finding]:
     """What the recipe's run needs, compared with what was found."""
-    found = [_memory(recipe, survey), _disk(recipe, survey), _files(survey), _clock(survey), _ports(survey)]
-    if recipe.train.gpu:
-        found = [*_gpu_lines(recipe, survey), *_build_lines(recipe, survey), *found]
-        found += [_shm(survey), _cores(recipe, survey)]
-    if (refused := survey.wandb) is not None:
-        why, remedy = (
-            "upstream stops when it is refused",
-            "take the key from your account's settings, or unset WANDB_API_KEY",
-        )
-        found.append(
-            Line(what="W&B key", found=refused or "accepted", why=why, remedy=remedy, state=_state(not refused))
-        )
-    if recipe.engine == "upstream" and recipe.faithful:
-        found.append(_rehearsal(survey))
-    return found
-
-
-def table(found: Sequence[Line]) -> str:
-    """The lines as text; the last one names what falls short, if anything does."""
-    texts = []
-    for line in found:
-        needed = f", needed {line.needed}" if line.needed else ""
-        texts.append(f"{line.state:8} {line.what}: {line.found}{needed} ({line.why})")
-        if line.state != "ok":
-            texts.append(f"{'':8}   → {line.remedy}")
-    short = [line.what for line in found if line.state == "problem"]
-    if short:
-        texts.append("falls short: " + ", ".join(short))
-    return "\n".join(texts)
+    rules = [*(GPU_RULES if recipe.train.gpu else ()), *RULES]
+    return [finding for rule in rules for finding in rule(recipe, survey)]
 
 
 def _state(good: bool, otherwise: str = "problem") -> str:
     return "ok" if good else otherwise
 
 
-def _gb(size: float) -> str:
-    return f"{size / GB:.1f} GB"
+def _one(what: str, state: str, case: str = "", **facts: Any) -> list[Finding]:
+    return [Finding(what, state, facts, case)]
 
 
 def _processes(recipe: Recipe, survey: Survey) -> int:
@@ -87,108 +92,273 @@ def _processes(recipe: Recipe, survey: Survey) -> int:
     return recipe.process_count(min(len(survey.gpus), most)) or 1
 
 
-def _gpu_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
-    processes, batch = _processes(recipe, survey), recipe.train.batch
-    names = sorted({gpu.name for gpu in survey.gpus})
-    yield Line(
-        what="GPUs",
-        found=f"{len(survey.gpus)} × {' and '.join(names)}" if survey.gpus else "none",
-        needed="1 at least",
-        why=f"{processes} process(es) share a batch of {batch}; the recipe is made for {recipe.needs.gpu or 'any'}",
-        remedy="run on a machine with GPUs of one kind; without any: make rehearse",
-        state="problem" if not survey.gpus else _state(len(names) == 1, "warning"),
+# ---- GPUs ----
+
+
+def _gpus(recipe: Recipe, survey: Survey) -> list[Finding]:
+    seen, choice = survey.graphics, survey.graphics.choice
+    case, state = "", _state(len({gpu.name for gpu in seen.visible}) == 1, "warning")
+    if not seen.visible:
+        found = no_gpus(seen, survey.others, survey.environ)
+        case, state = found.case, found.state
+    elif seen.complaint:
+        case, state = "complaint", "warning"
+    elif choice.wrong:
+        case, state = "wrong choice", "warning"
+    elif choice.unordered:
+        case, state = "unordered", "warning"
+    elif " MIG " in seen.visible[0].name:
+        case, state = "slice", "warning"
+    facts = dict(processes=_processes(recipe, survey), batch=recipe.train.batch, gpu=recipe.needs.gpu or "any")
+    return _one("GPUs", state, case, **facts, **_of_graphics(seen, survey.others, survey.environ))
+
+
+def _of_graphics(seen: Graphics, others: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+    choice = seen.choice
+    return dict(
+        count=len(seen.visible),
+        installed=len(seen.installed),
+        names=" and ".join(sorted({gpu.name for gpu in seen.visible})),
+        chosen=f", by CUDA_VISIBLE_DEVICES='{choice.variable}'" if choice.variable is not None else "",
+        others=" and ".join(others),
+        given=environ.get("NVIDIA_VISIBLE_DEVICES", ""),
+        said=seen.complaint or choice.wrong or "it names none",
+        hidden=choice.hidden,
     )
-    if capability := min((gpu.capability for gpu in survey.gpus if gpu.capability), default=None):
-        yield Line(
-            what="GPU generation",
-            found=f"compute capability {dotted(capability)}",
-            needed="8.0",
-            why="bfloat16 in hardware; adam-atan2 is compiled for 8.0, 8.6, 8.9, 9.0 and what is found here",
-            remedy="use Ampere (A100) or newer",
-            state=_state(capability >= (8, 0)),
+
+
+def no_gpus(seen: Graphics, others: Sequence[str], environ: Mapping[str, str]) -> Finding:
+    """Why no GPU can be used, where none is visible."""
+    if seen.installed and seen.choice.undivided:
+        case = "no slice"
+    elif seen.installed and not seen.complaint:
+        case = "hidden"
+    elif seen.complaint and seen.why != "missing":
+        case = "complaint"
+    elif environ.get("NVIDIA_VISIBLE_DEVICES") in ("none", "void"):
+        case = "not given"
+    elif "NVIDIA" in others:
+        case = "no driver"
+    else:
+        case = "foreign" if others else "none"
+    facts = dict(processes="the", batch="the recipe", gpu="GPUs")
+    return Finding("GPUs", "problem", facts | _of_graphics(seen, others, environ), case)
+
+
+def _capability(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    found = [gpu.capability for gpu in survey.gpus]
+    if known := [capability for capability in found if capability]:
+        yield from _one("GPU generation", _state(min(known) >= (8, 0)), capability=dotted(min(known)))
+    elif found:
+        yield from _one("GPU generation", "unknown", capability="unknown")
+
+
+def _gpu_memory(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    data = budget.known_data(recipe)
+    if not survey.gpus or not data:
+        return
+    sizes = [gpu.memory for gpu in survey.gpus]
+    known, processes = [size for size in sizes if size], _processes(recipe, survey)
+    examples = recipe.train.batch // processes
+    low, high = budget.gpu_memory(data, examples, budget.cycles(recipe))
+    facts: dict[str, Any] = dict(
+        low=low, high=high, batch=recipe.train.batch, processes=processes, examples=examples, table=data.table
+    )
+    smallest = min(known, default=0)
+    if known and smallest < low:
+        yield from _one("GPU memory", "problem", smallest=smallest, **facts)
+    elif len(known) < len(sizes):
+        yield from _one(
+            "GPU memory", "unknown", "unknown", memory=survey.memory.amount if survey.memory else 0, **facts
         )
-    smallest, data = min((gpu.memory for gpu in survey.gpus if gpu.memory), default=None), budget.known_data(recipe)
-    if smallest and data:
-        examples = batch // processes
-        low, high = budget.gpu_memory(data, examples, budget.cycles(recipe))
-        yield Line(
-            what="GPU memory",
-            found=f"{_gb(smallest)} each",
-            needed=f"{_gb(low)} to {_gb(high)}",
-            why=f"{batch} / {processes} = {examples} examples × 0.22 to 0.27 GB"
-            f" + 3 × {_gb(data.table)} of puzzle vectors + 1.5 GB; an estimate",
-            remedy="more GPUs or larger ones: the batch is split among them, so fewer GPUs make it worse; no flag is changed",
-            state="problem" if smallest < low else _state(smallest >= high, "warning"),
+    else:
+        yield from _one("GPU memory", _state(smallest >= high, "warning"), smallest=smallest, **facts)
+
+
+def _gpus_free(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    used = [gpu.used for gpu in survey.gpus]
+    programs = sorted({name for _, facts in _health(survey) for name in facts.get("Processes/Process ID/Name", [])})
+    by = f" by {', '.join(PurePath(program).name for program in programs)}" if programs else ""
+    known = [size for size in used if size is not None]
+    if known and (max(known) >= GB or len(known) == len(used)):
+        yield from _one("GPUs free", _state(max(known) < GB, "warning"), used=max(known), by=by)
+    elif used:
+        yield from _one("GPUs free", "unknown", "unknown")
+
+
+def _health(survey: Survey) -> Iterator[tuple[int | None, Mapping[str, list[str]]]]:
+    """What nvidia-smi -q says of each visible GPU, beside its number."""
+    for gpu in survey.gpus:
+        for position, facts in enumerate(survey.health or []):
+            uuid = facts.get("GPU UUID", [""])[0]
+            if uuid == gpu.uuid if uuid and gpu.uuid.startswith("GPU-") else position == gpu.index:
+                yield gpu.index, facts
+
+
+def _troubles(facts: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a GPU, as (case, words)."""
+
+    def has(pattern: str, *values: str) -> list[str]:
+        return [path for path, said in facts.items() if re.fullmatch(pattern, path) and set(values) & set(said)]
+
+    if has("Remapped Rows/Pending|Retired Pages/Pending.*", "Yes"):
+        yield "pending", "memory rows wait to be remapped"
+    if has("Remapped Rows/Remapping Failure Occurred", "Yes"):
+        yield "broken", "a memory row could not be remapped"
+    current, pending = (facts.get(f"ECC Mode/{name}", [""])[0] for name in ("Current", "Pending"))
+    if {current, pending} == {"Enabled", "Disabled"}:
+        yield "pending", f"ECC is {current}, and {pending} from the next start on"
+    for path, said in facts.items():
+        counts = [int(value) for value in said if value.isdigit()]
+        if re.fullmatch(r"ECC Errors/Volatile/.*(Uncorrectable|Double Bit).*", path) and any(counts):
+            yield "broken", f"{max(counts)} uncorrectable memory errors"
+    if (action := facts.get("GPU Recovery Action", ["None"])[0]) not in ("None", "N/A"):
+        yield "pending", f"it asks for: {action}"
+    slowed = [name for name in SLOWED if has(rf"Clocks (Event|Throttle) Reasons/(.*/)?{name}", "Active")]
+    if slowed:
+        yield "slowed", " and ".join(slowed)
+    if has("Compute Mode", "Prohibited"):
+        yield "prohibited", "its compute mode is Prohibited"
+
+
+def _gpu_health(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    if not survey.gpus:
+        return
+    seen = list(_health(survey))
+    if not seen:
+        yield from _one("GPU health", "unknown", "unknown")
+        return
+    found = [(case, f"GPU {number}: {words}") for number, facts in seen for case, words in _troubles(facts)]
+    for case in dict.fromkeys(case for case, _ in found):
+        state = "problem" if case in ("broken", "prohibited") else "warning"
+        yield from _one(
+            "GPU health", state, case, said="; ".join(dict.fromkeys(words for other, words in found if other == case))
         )
-    used = max((gpu.used for gpu in survey.gpus if gpu.used is not None), default=None)
-    if used is not None:
-        yield Line(
-            what="GPUs free",
-            found=f"{_gb(used)} in use",
-            needed="under 1 GB",
-            why="what others hold is missing to the training",
-            remedy="nvidia-smi names the processes; end them if they are yours",
-            state=_state(used < GB, "warning"),
+    modes = {mode for _, facts in seen for mode in facts.get("Persistence Mode", [])}
+    if not found:
+        yield from _one("GPU health", "ok", persistence=" and ".join(sorted(modes)).lower() or "unknown")
+
+
+def _fabric(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    said = [
+        (facts.get("Fabric/State", ["N/A"])[0], facts.get("Fabric/Status", ["N/A"])[0]) for _, facts in _health(survey)
+    ]
+    said = [pair for pair in said if pair[0] not in ("N/A", "Not Supported")]
+    if said:
+        bad = [pair for pair in said if pair[0] != "Completed" or pair[1] not in ("Success", "N/A")]
+        words = ", ".join(word for word in (bad or said)[0] if word != "N/A")
+        yield from _one("NVLink fabric", _state(not bad), said=words)
+    elif survey.manager is not None and survey.gpus:
+        yield from _one(
+            "NVLink fabric", "ok" if survey.manager else "unknown", "manager" if survey.manager else "unknown"
         )
 
 
-def _build_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
+def _links(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    if len(survey.gpus) < 2:
+        return
+    rows, numbers = survey.links or [], [gpu.index for gpu in survey.gpus if gpu.index is not None]
+    kinds = sorted(
+        {
+            rows[one][other]
+            for one in numbers
+            for other in numbers
+            if one != other and one < len(rows) and other < len(rows[one])
+        }
+    )
+    if not kinds:
+        yield from _one("GPU links", "unknown", "unknown")
+    else:
+        yield from _one(
+            "GPU links", "ok", kinds=", ".join(kinds), by="NVLink" if all(k.startswith("NV") for k in kinds) else "PCIe"
+        )
+
+
+# ---- what is compiled and installed ----
+
+
+def _architecture(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    if recipe.environment.name != "training" or survey.environ.get("ENV_LOCK") == "none":
+        return
+    machine = survey.architecture
+    if machine in ("x86_64", "AMD64"):
+        yield from _one("processor", "ok", machine=machine)
+    elif machine in ARM and _lock(recipe, survey) == "cu130":
+        yield from _one("processor", "warning", "arm", machine=machine)
+    else:
+        yield from _one("processor", "problem", "arm, old driver" if machine in ARM else "", machine=machine)
+
+
+def _lock(recipe: Recipe, survey: Survey) -> str:
+    try:
+        wanted = survey.environ.get("CUDA_LOCK", "auto")
+        return choose(survey.gpus, survey.compilers, wanted=wanted, compiles=recipe.compiles).lock
+    except ReproError:
+        return ""
+
+
+def _cuda(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
     if survey.environ.get("ENV_LOCK") == "none":
-        yield _unlocked(recipe, survey)
+        if not recipe.environment.unlocked:
+            yield from _one("CUDA", "problem", "no commands")
+        else:
+            nvcc = ", ".join(dotted(nvcc.version) for nvcc in survey.compilers)
+            yield from _one("CUDA", _state(bool(nvcc), "warning"), "unlocked", nvcc=nvcc or "none")
         return
     try:
         wanted = survey.environ.get("CUDA_LOCK", "auto")
         choice = choose(survey.gpus, survey.compilers, wanted=wanted, compiles=recipe.compiles)
-        compiler = f"nvcc 12 in {choice.cuda_home}" if choice.cuda_home else "which brings its own nvcc"
-        yield Line(what="CUDA", found=f"{choice.lock}, {compiler}", why=choice.why)
     except ReproError as error:
-        why, remedy = "a lock that the driver runs", error.hint or ""
-        yield Line(what="CUDA", found=str(error), why=why, remedy=remedy, state="problem")
-    why, cxx = "adam-atan2 is compiled when it is installed, torch.compile's kernels in every run", survey.cxx
-    remedy = "install g++"
-    yield Line(what="C++ compiler", found=cxx or "none", needed="one", why=why, remedy=remedy, state=_state(bool(cxx)))
+        yield from _one("CUDA", "problem", "no lock", said=str(error), remedy=error.hint or "")
+        return
+    compiler = f"nvcc 12 in {choice.cuda_home}" if choice.cuda_home else "which brings its own nvcc"
+    # the lock of a machine whose driver nobody has seen is a guess
+    yield from _one("CUDA", _state(bool(survey.gpus), "unknown"), lock=choice.lock, compiler=compiler, why=choice.why)
+
+
+def _compiler(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    if survey.environ.get("ENV_LOCK") == "none":
+        return
+    yield from _one("C++ compiler", _state(bool(survey.cxx)), found=survey.cxx or "none")
     if (there := survey.headers) is not None:
-        seen = "there" if there else "none"
-        remedy = f"install those of PY={survey.environ.get('PY', '')} (Debian: python3.10-dev)"
-        yield Line(what="Python headers", found=seen, needed="Python.h", why=why, remedy=remedy, state=_state(there))
+        found = "there" if there else "none"
+        yield from _one("Python headers", _state(there), found=found, python=survey.environ.get("PY", ""))
 
 
-def _unlocked(recipe: Recipe, survey: Survey) -> Line:
-    if not recipe.environment.unlocked:
-        seen, needed, state = "ENV_LOCK=none", "ENV_LOCK=locks", "problem"
-        why, remedy = (
-            "without a lock, no commands are known that make this recipe's environment",
-            "leave ENV_LOCK alone",
-        )
-    else:
-        seen = "nvcc " + (", ".join(dotted(nvcc.version) for nvcc in survey.compilers) or "none")
-        needed, state = "nvcc of torch's CUDA", _state(bool(survey.compilers), "warning")
-        why, remedy = (
-            "ENV_LOCK=none: adam-atan2 is compiled by it",
-            "install that CUDA toolkit, or leave ENV_LOCK alone",
-        )
-    return Line(what="CUDA", found=seen, needed=needed, why=why, remedy=remedy, state=state)
+# ---- the machine ----
 
 
-def _memory(recipe: Recipe, survey: Survey) -> Line:
-    data = budget.known_data(recipe)
-    remedy = "use a machine with more memory"
+def _memory(recipe: Recipe, survey: Survey) -> list[Finding]:
+    data, limit = budget.known_data(recipe), survey.memory
     builds = data and not survey.built and survey.environ.get("DATASET_BUILDER") != "fast"
+    facts: dict[str, Any] = {"identifiers": data.identifiers, "data": data.bytes} if data else {}
+    case = "built"
     if not data:
-        needed, why = recipe.needs.memory * GB, "the recipe says so"
+        needed, case = recipe.needs.memory * GB, "recipe"
     elif builds:
-        needed = data.builder_memory + 2 * GB
-        why = f"upstream's builder: {data.identifiers:,} identifiers × 18.36 kB, and 2 GB for the rest"
-        remedy = "DATASET_BUILDER=fast writes the same bytes in 0.6 GB; or use a machine with more memory"
+        needed, case = data.builder_memory + 2 * GB, "builder"
     else:
-        needed, why = data.bytes + 4 * GB, f"{_gb(data.bytes)} of data that are read at random, and 4 GB for the rest"
+        needed = data.bytes + 4 * GB
+    if limit is None:
+        return _one("memory", "unknown", case, found="unknown", needed=needed, **facts)
     # page cache that is missing slows a training down; a builder without memory is killed
-    worst = "problem" if builds or not data else "warning"
-    state = _state(survey.memory >= needed, worst)
-    return Line(what="memory", found=_gb(survey.memory), needed=_gb(needed), why=why, remedy=remedy, state=state)
+    state = _state(limit.amount >= needed, "problem" if builds or not data else "warning")
+    found = _gb(limit.amount) + ("" if limit.by == "the machine's" else f", {limit.by}")
+    if state == "ok" and survey.free_memory is not None and survey.free_memory < needed:
+        state, case, found = "warning", "in use", f"{found}, of which {_gb(survey.free_memory)} are free now"
+    return _one("memory", state, case, found=found, needed=needed, **facts)
 
 
-def _disk(recipe: Recipe, survey: Survey) -> Line:
+def _gb(size: float) -> str:
+    return f"{size / GB:.1f} GB"
+
+
+def _address_space(recipe: Recipe, survey: Survey) -> list[Finding]:
+    most = survey.address_space
+    return [] if most is None else _one("address space", "problem" if recipe.train.gpu else "warning", most=most)
+
+
+def _disk(recipe: Recipe, survey: Survey) -> list[Finding]:
     data = budget.known_data(recipe)
     if not data:
         needed, why = recipe.needs.disk * GB, "the recipe says so"
@@ -203,56 +373,140 @@ def _disk(recipe: Recipe, survey: Survey) -> Line:
         }
         needed = sum(parts.values())
         why = " + ".join(f"{name} {_gb(size)}" for name, size in parts.items() if size)
-    remedy, state = "free some, or set TRM_DIR (and VENV_DIR) to a larger disk", _state(survey.disk >= needed)
-    return Line(what="disk", found=f"{_gb(survey.disk)} free", needed=_gb(needed), why=why, remedy=remedy, state=state)
+    free, quota = survey.disk.free, survey.disk.quota
+    state = "unknown" if free is None else _state(free >= needed)
+    by = f", by a quota ({quota})" if quota else ""
+    return _one("disk", state, found="unknown" if free is None else f"{_gb(free)} free{by}", needed=needed, why=why)
 
 
-def _shm(survey: Survey) -> Line:
-    state = "problem" if survey.shm < SHM_LEAST else _state(survey.shm >= SHM_ADVISED, "warning")
-    why = "loaders pass batches through it, NCCL its buffers; containers get 64 MB unless asked"
-    remedy = "docker run --ipc=host, or --shm-size=8g"
-    return Line(what="/dev/shm", found=f"{_gb(survey.shm)} free", needed="1 GB", why=why, remedy=remedy, state=state)
+def _inodes(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    needed = 1000 + (ENVIRONMENT_FILES if recipe.train.gpu and not survey.installed else 0)
+    if (free := survey.disk.files) is not None:
+        yield from _one(
+            "files on the disk", _state(free >= needed), free=free, needed=needed, why=f"{needed:,} at most"
+        )
+    elif survey.disk.free is None:
+        yield from _one("files on the disk", "unknown", "unknown", needed=needed)
 
 
-def _cores(recipe: Recipe, survey: Survey) -> Line:
-    have, needed = survey.cores, 2 * _processes(recipe, survey)
-    why, remedy = "each process keeps one busy and has two loader workers", "use a machine with more"
-    state = _state(have >= needed, "warning")
-    return Line(what="cores", found=str(have), needed=str(needed), why=why, remedy=remedy, state=state)
+def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    good = []
+    for place in survey.places:
+        kind = place.kind or "of unknown type"
+        found = list(_of_folder(place))
+        for case, state, said in found:
+            yield from _one("folders", state, case, name=place.name, path=place.path, kind=kind, said=said)
+        if not found:
+            good.append(f"{place.name} ({kind})")
+    if good:
+        tried = all(place.tried for place in survey.places)
+        remote = "" if not any(REMOTE_KINDS.search(place.kind) for place in survey.places) else "remote"
+        yield from _one("folders", "ok" if tried else "unknown", remote if tried else "plan", names=", ".join(good))
 
 
-def _files(survey: Survey) -> Line:
-    why, remedy, state = (
-        "loader workers hold some for each batch in flight",
-        f"ulimit -n {FILES}",
-        _state(survey.files >= FILES),
-    )
-    return Line(what="open files", found=str(survey.files), needed=str(FILES), why=why, remedy=remedy, state=state)
+def _of_folder(place: Place) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a folder: (case, state, what it does not do)."""
+    if place.silent:
+        yield "silent", "problem", ""
+    for name, how in place.tried.items():
+        if how and name in NEEDED[place.name]:
+            case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "")
+            yield case, "problem", how if name in ("git", "sockets") else f"cannot {name}: {how}"
+        elif how and name in ADVISED.get(place.name, ()):
+            yield {"own new files": "owner"}.get(name, "case"), "warning", how
+    if OBJECT_STORES.search(place.kind):
+        yield "object store", "warning", "an object store that looks like a folder"
+    if (length := len(bytes(place.path)) + LONGEST) > PATH_MAX:
+        yield "long", "problem", f"paths in it would have {length} bytes, and {PATH_MAX} is the most"
 
 
-def _clock(survey: Survey) -> Line:
-    remedy = "set the clock (ntpdate, chrony); TLS and uploads refuse a wrong one"
+def _shm(recipe: Recipe, survey: Survey) -> list[Finding]:
+    if survey.shm_tried:
+        return _one("/dev/shm", "problem", "write", found=survey.shm_tried)
+    free = survey.shm.free
+    if free is None:
+        return _one("/dev/shm", "unknown", found="unknown")
+    if survey.shm.files is not None and survey.shm.files < FILES:
+        return _one("/dev/shm", "problem", "files", found=f"room for {survey.shm.files} files")
+    state = "problem" if free < SHM_LEAST else _state(free >= SHM_ADVISED, "warning")
+    if state == "ok" and survey.shm_kind not in ("tmpfs", ""):
+        return _one("/dev/shm", "warning", "disk", found=f"{_gb(free)} free, of type {survey.shm_kind}")
+    return _one("/dev/shm", state, found=f"{_gb(free)} free")
+
+
+def _cores(recipe: Recipe, survey: Survey) -> list[Finding]:
+    have, needed = survey.cores.amount, 2 * _processes(recipe, survey)
+    by = "" if survey.cores.by == "the machine's" else f", {survey.cores.by}"
+    return _one("cores", _state(have >= needed, "warning"), have=f"{have:g}{by}", needed=needed)
+
+
+def _ulimits(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    case = "" if survey.files_most >= FILES else "hard"
+    yield from _one("open files", _state(survey.files >= FILES), case, have=survey.files, needed=FILES)
+    data = budget.known_data(recipe)
+    if (most := survey.file_size) is not None:
+        needed = max(data.checkpoint, data.bytes) if data else GB
+        yield from _one("file size", _state(most >= needed), most=most, needed=needed)
+    if (seconds := survey.cpu_seconds) is not None:
+        yield from _one("processor time", "problem" if recipe.train.gpu else "warning", seconds=seconds)
+    if recipe.train.gpu and (limit := survey.processes) is not None:
+        state = _state(limit.amount >= PROCESSES * _processes(recipe, survey), "warning")
+        yield from _one(
+            "processes", state, most=f"{limit.amount:.0f}", by=limit.by, needed=PROCESSES * _processes(recipe, survey)
+        )
+
+
+def _clock(recipe: Recipe, survey: Survey) -> list[Finding]:
     if (skew := survey.skew) is not None:
-        why, state = "compared with a server's", _state(abs(skew) <= 300)
-        found, needed = f"{skew:+.0f} s off", "within 300 s"
-        return Line(what="clock", found=found, needed=needed, why=why, remedy=remedy, state=state)
-    after = "after" if survey.clock >= survey.newest else "before"
-    found = f"{time.strftime('%FT%TZ', time.gmtime(survey.clock))}, {after} this repository's last commit"
-    asked = survey.environ["CHECK_REMOTE"] == "1"
-    why = "no server could be asked" if asked else "CHECK_REMOTE=1 compares it with a server's"
-    return Line(what="clock", found=found, why=why, remedy=remedy, state=_state(after == "after"))
+        return _one("clock", _state(abs(skew) <= 300), "server", skew=skew)
+    after = survey.clock >= survey.newest
+    asked = (
+        "no server could be asked"
+        if survey.environ.get("CHECK_REMOTE") == "1"
+        else "CHECK_REMOTE=1 compares it with a server's"
+    )
+    now = time.strftime("%FT%TZ", time.gmtime(survey.clock))
+    state = _state(after) if survey.newest else "unknown"
+    said = (
+        f"{'after' if after else 'before'} this repository's last commit"
+        if survey.newest
+        else "nothing to compare it with"
+    )
+    return _one("clock", state, now=now, said=said, asked=asked)
 
 
-def _ports(survey: Survey) -> Line:
-    problem = survey.port or survey.host
-    why = "torchrun's processes meet on a free port of this machine, by its name"
-    remedy = "let /etc/hosts name localhost and this machine's own name (127.0.0.1), and allow connections on lo"
+def _ports(recipe: Recipe, survey: Survey) -> list[Finding]:
     state = "problem" if survey.port else _state(not survey.host, "warning")
-    return Line(what="ports", found=problem or "a free one can be reached", why=why, remedy=remedy, state=state)
+    return _one("ports", state, found=survey.port or survey.host or "a free one can be reached")
 
 
-def _rehearsal(survey: Survey) -> Line:
-    why = "minutes on this machine, with this environment, instead of days until the first surprise"
+def _servers(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    for server in survey.servers or []:
+        via = f" through the proxy {server.proxy}" if server.proxy else ""
+        case = "" if not server.problem else "issuer" if server.issuer else "refused"
+        facts = dict(what=server.what, where=server.where, via=via, problem=server.problem, issuer=server.issuer)
+        yield from _one("network", _state(not server.problem), case, **facts)
+
+
+def _wandb(recipe: Recipe, survey: Survey) -> list[Finding]:
+    refused = survey.wandb
+    return [] if refused is None else _one("W&B key", _state(not refused), found=refused or "accepted")
+
+
+def _rehearsal(recipe: Recipe, survey: Survey) -> list[Finding]:
+    if recipe.engine != "upstream" or not recipe.faithful:
+        return []
     found = f"succeeded {survey.rehearsed}" if survey.rehearsed else "none has succeeded here"
-    remedy, state = "make rehearse ENGINE=upstream", _state(bool(survey.rehearsed), "warning")
-    return Line(what="dress rehearsal", found=found, why=why, remedy=remedy, state=state)
+    return _one("dress rehearsal", _state(bool(survey.rehearsed), "warning"), found=found)
+
+
+GPU_RULES: tuple[Rule, ...] = (
+    *(_gpus, _capability, _gpu_memory, _gpus_free, _gpu_health, _fabric, _links),
+    *(_architecture, _cuda, _compiler),
+)
+RULES: tuple[Rule, ...] = (
+    *(_memory, _address_space, _disk, _inodes, _folders, _ulimits, _clock, _ports, _servers, _wandb),
+    *(lambda recipe, survey: _shm(recipe, survey) if recipe.train.gpu else [],),
+    *(lambda recipe, survey: _cores(recipe, survey) if recipe.train.gpu else [],),
+    _rehearsal,
+)
