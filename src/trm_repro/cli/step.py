@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin
 from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ def _register_acts(step: Verbs) -> None:
     measure.add_argument("--at-most", type=float, default=900, metavar="SECONDS")
     measure.add_argument("words", nargs="+")
     measure.set_defaults(handler=_measure)
+    page = step.add_parser(
+        "doctor", help="make doctor: this machine and run on one page, for a bug report; defaults on stdin"
+    )
+    page.set_defaults(handler=doctor)
     summary = step.add_parser("summary", help="make rehearse: what a finished run did, and what to do next")
     summary.set_defaults(handler=_summary)
     sweep = step.add_parser("sweep", help="make sweep: recipes side by side")

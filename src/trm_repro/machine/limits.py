@@ -36,8 +36,10 @@ def memory() -> Limit | None:
     for name, folder in groups("memory"):
         names = ("memory.max", "memory.high", "memory.limit_in_bytes")
         sizes = [size for file in names if (size := _number(folder / file)) is not None]
-        sizes += [size for size in [_field(folder / "memory.stat", "hierarchical_memory_limit")] if size is not None]
         found += [Limit(min(sizes), f"the limit of the control group {name}")] if sizes else []
+    for name, folder in groups("memory"):  # groups above those that a container shows count in this
+        size = _field(folder / "memory.stat", "hierarchical_memory_limit")
+        found += [Limit(size, f"a limit above the control group {name}")] if size is not None else []
     found += [Limit(size, "ulimit -v") for size in [ulimit(resource.RLIMIT_AS)] if size is not None]
     found += [Limit(size, "ulimit -d") for size in [ulimit(resource.RLIMIT_DATA)] if size is not None]
     return min(found, key=lambda limit: limit.amount, default=None)

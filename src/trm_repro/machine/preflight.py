@@ -83,7 +83,7 @@ def _state(good: bool, otherwise: str = "problem") -> str:
     return "ok" if good else otherwise
 
 
-def _one(what: str, state: str, case: str = "", **facts: Any) -> list[Finding]:
+def _one(what: str, state: str, case: str = "", /, **facts: Any) -> list[Finding]:
     return [Finding(what, state, facts, case)]
 
 
@@ -410,7 +410,7 @@ def _of_folder(place: Place) -> Iterator[tuple[str, str, str]]:
         yield "silent", "problem", ""
     for name, how in place.tried.items():
         if how and name in NEEDED[place.name]:
-            case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "")
+            case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "fault")
             yield case, "problem", how if name in ("git", "sockets") else f"cannot {name}: {how}"
         elif how and name in ADVISED.get(place.name, ()):
             yield {"own new files": "owner"}.get(name, "case"), "warning", how

@@ -1,12 +1,13 @@
 """Which GPUs a CUDA program sees: what CUDA_VISIBLE_DEVICES names, and what MIG leaves of it. Nothing is measured here.
 
-The rules are CUDA's (programming guide, "CUDA environment variables"; MIG user guide, "CUDA device enumeration"): names are
-numbers, or beginnings of UUIDs that fit one device; the first that fits none ends the list; one that comes twice empties
-it. With MIG a process sees one slice, and no whole GPU beside it.
+The rules are CUDA's (programming guide, "CUDA environment variables"; MIG user guide, "CUDA device enumeration") as torch
+counts by them: names are numbers, or beginnings of UUIDs that fit one device; the first that fits none ends the list; one
+that comes twice empties it. With MIG a process sees one slice, and no whole GPU beside it.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,27 +77,37 @@ def choose(environ: Mapping[str, str], boards: Sequence[Device], slices: Sequenc
 def _by_number(variable: str, boards: Sequence[Device]) -> tuple[list[Device], str]:
     """Numbers as C's strtoul reads them: ``1gpu`` is 1, a word is none."""
     found: list[int] = []
+    wrong = ""
     for word in variable.split(","):
         digits = re.match(r"[+-]?\d+", word.strip())
         number = int(digits[0]) if digits else -1
         if number in found:
-            return [], f"{number} comes twice, and so CUDA sees none"
-        if not 0 <= number < len(boards):
-            said = f"'{word.strip()}' is none of the {len(boards)} GPUs" if word.strip() not in ("", "-1") else ""
-            return [boards[place] for place in found], said
+            return [], f"{number} comes twice, and so torch sees none"
+        if number < 0:
+            wrong = wrong or (_none(word, boards) if word.strip() not in ("", "-1") else "")
+            break
+        if number >= len(boards):
+            wrong = wrong or _none(word, boards)
         found.append(number)
-    return [boards[place] for place in found], ""
+    return [boards[number] for number in itertools.takewhile(lambda number: number < len(boards), found)], wrong
 
 
 def _by_name(variable: str, devices: Sequence[Device]) -> tuple[list[Device], str]:
     """UUIDs, or their beginnings; those of the old form ``MIG-GPU-…/1/0`` too."""
+    words = variable.split(",")
+    names = list(itertools.takewhile(lambda word: word.startswith(variable[:4]), words))
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        return [], f"'{twice}' comes twice, and so torch sees none"
     found: list[Device] = []
-    kind = variable[:4]
-    for word in variable.split(","):
-        fits = [device for device in devices if device.uuid.startswith(word)] if word.startswith(kind) else []
+    for word in words:
+        fits = [device for device in devices if device.uuid.startswith(word)] if word in names else []
         if len(fits) != 1:
-            return found, f"'{word}' is {'the beginning of several names' if fits else 'none of the GPUs'}"
+            return found, f"'{word}' is the beginning of several names" if fits else _none(word, devices)
         if fits[0] in found:
-            return [], f"'{word}' comes twice, and so CUDA sees none"
+            return [], f"'{word}' comes twice, and so torch sees none"
         found.append(fits[0])
     return found, ""
+
+
+def _none(word: str, devices: Sequence[Device]) -> str:
+    return f"'{word.strip()}' is none of the {sum(not device.profile for device in devices)} GPUs"
