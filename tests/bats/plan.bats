@@ -27,6 +27,15 @@ bar() {
   refute_file logs
 }
 
+@test "make plan says that nvidia-smi hangs, and waits for it once" {
+  answer 'sleep 600' 'nvidia-smi*'
+  in_runbook TRM_REPRO_PATIENCE=4 lib/plan.sh
+  assert_success
+  assert_output --partial 'nvidia-smi has not answered yet'
+  assert_output --partial 'GPUs      nvidia-smi says: nvidia-smi did not answer in 4 s'
+  assert_equal "$(grep -c '^nvidia-smi' "$STUBS/calls")" 1
+}
+
 @test "make plan takes the price of a GPU hour" {
   in_runbook GPU_HOUR_USD=10 lib/plan.sh
   assert_output --partial 'USD at 10 USD a GPU hour'

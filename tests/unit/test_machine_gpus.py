@@ -345,6 +345,7 @@ def test_what_nvidia_smi_says_at_length_is_read_by_headings(smi):
 
 
 def test_the_links_between_gpus_are_read(smi):
-    text = "\t\x1b[4mGPU0\tGPU1\tNIC0\tCPU Affinity\x1b[0m\nGPU0\t X \tNV18\tPIX\t0-47\nGPU1\tNV18\t X \tSYS\t0-47\n\nLegend:\n  X = Self\n"
+    text = "\t\x1b[4mGPU0\tGPU1\tNIC0\tCPU Affinity\x1b[0m\nGPU0\t X \tNV18\tPIX\t0-47\n"
+    text += "GPU1\tNV18\t X \tSYS\t0-47\n\nLegend:\n  X = Self\n"
     smi.plan(("topo*", text, 0))
     assert hardware.topology() == [["X", "NV18"], ["NV18", "X"]]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +31,8 @@ def seen(gpus: list[Gpu]) -> Graphics:
 
 
 HEALTHY = {
-    "Persistence Mode": ["Enabled"], "Compute Mode": ["Default"], "ECC Mode/Current": ["Enabled"], "ECC Mode/Pending": ["Enabled"],
+    "Persistence Mode": ["Enabled"], "Compute Mode": ["Default"],
+    "ECC Mode/Current": ["Enabled"], "ECC Mode/Pending": ["Enabled"],
     "Remapped Rows/Pending": ["No"], "Clocks Event Reasons/HW Slowdown": ["Not Active"],
     "Fabric/State": ["Completed"], "Fabric/Status": ["Success"], "GPU Recovery Action": ["None"],
 }  # fmt: skip
@@ -236,9 +236,8 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert (
         facts.memory and facts.memory.amount > GB and facts.disk.free and facts.shm.free and facts.files and facts.cores
     )
-    assert {place.name: [how for how in place.tried.values() if how] for place in facts.places} == dict.fromkeys(
-        NEEDED, []
-    )
+    assert [(place.name, how) for place in facts.places for how in place.tried.values() if how] == []
+    assert {place.name for place in facts.places} == set(NEEDED)
     assert not list(tmp_path.iterdir()), "what was tried out is removed again"
     assert facts.clock > facts.newest > 0
     assert (facts.port, facts.skew, facts.wandb, facts.built, facts.rehearsed) == ("", None, None, False, "")

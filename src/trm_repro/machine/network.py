@@ -45,8 +45,10 @@ def masked(url: str) -> str:
 def reach(recipe: Recipe, environ: Mapping[str, str]) -> list[Reached]:
     """The servers of a run, each asked once, :data:`TIMEOUT` seconds at most."""
     found = []
-    if recipe.upstream:
+    # what is here already is not fetched again
+    if recipe.upstream and not Path(environ.get("TRM_DIR", ""), ".git").exists():
         found += [_by_git(environ.get("TRM_REMOTE") or recipe.upstream.url)]
+    if recipe.environment.name == "training" and not Path(environ.get("VENV_DIR", ""), "bin/torchrun").exists():
         found += [by_http("package registry", registry(environ))]
     fetches = {*recipe.builder_command[:1], *(recipe.weights.program[:1] if recipe.weights else ())}
     if environ.get("PUBLISH_TO_KAGGLE") == "1" or "kaggle" in fetches:
