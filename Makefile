@@ -48,7 +48,7 @@ plan: .venv/ready ## every command that would run, how long, what it costs; touc
 status: .venv/ready ## where the run stands
 	@source lib/prelude.bash && repro status
 
-doctor: .venv/ready ## this machine and run on one page, to paste into a bug report: no secret, no name of user or machine
+doctor: .venv/ready ## one page to paste into a bug report: no secret, no name of user or machine
 	@source lib/prelude.bash && knob_defaults | repro step doctor
 
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)

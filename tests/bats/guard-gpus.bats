@@ -32,7 +32,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   answer 'echo "Failed to initialize NVML: Driver/library version mismatch"; exit 18' 'nvidia-smi*'
   try_guard G-GPUS G-MACHINE
   assert_broken G-GPUS
-  assert_output --partial 'G-GPUS: no GPU that can be used: 0 usable; nvidia-smi says: Failed to initialize NVML: Driver/'
+  assert_output --partial 'no GPU that can be used: 0 usable; nvidia-smi says: Failed to initialize NVML: Driver/'
   assert_output --partial 'hint: the driver was upgraded while in use: reboot'
 }
 

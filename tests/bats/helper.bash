@@ -93,9 +93,9 @@ gpus() {
 
 # memory GB, disk GB: what the machine says it has.
 memory() {
-  mkdir -p "$STUBS/proc/self"
-  printf '%s: %s kB\n' MemTotal $(($1 * 10 ** 6)) MemFree $(($1 * 10 ** 6)) MemAvailable $(($1 * 10 ** 6)) \
-    >"$STUBS/proc/meminfo"
+  local kib=$(($1 * 10 ** 9 / 1024))
+  mkdir -p "$STUBS/proc"
+  printf '%s: %s kB\n' MemTotal $kib MemFree $kib MemAvailable $kib >"$STUBS/proc/meminfo"
 }
 disk() { answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail*'; }
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import resource
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ def _mounts(proc: Path, controllers: str, controller: str) -> list[tuple[Path, s
 
 
 def _virtual_memory(name: str) -> int | None:
-    with contextlib.suppress(OSError, KeyError, ValueError, RuntimeError):
+    with contextlib.suppress(OSError, KeyError, ValueError, RuntimeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what else of the file is missing is not asked for
         psutil.PROCFS_PATH = os.environ.get("PROC_ROOT", "/proc")
         return int(getattr(psutil.virtual_memory(), name))
     return None
