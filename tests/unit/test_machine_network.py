@@ -164,7 +164,9 @@ def test_upstream_is_asked_by_git_wherever_it_is(tmp_path):
     assert registry.problem == "there is no such folder"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/torchrun").touch()
-    assert network.reach(PAPER, {"TRM_DIR": str(tmp_path), "VENV_DIR": str(tmp_path)}) == [], "what is here is not fetched"
+    assert network.reach(PAPER, {"TRM_DIR": str(tmp_path), "VENV_DIR": str(tmp_path)}) == [], (
+        "what is here is not fetched"
+    )
 
 
 def test_the_registry_is_that_of_pip(tmp_path):

@@ -240,7 +240,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
 
     most, seen = int(os.environ.get("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
     if seen.complaint and seen.why != "missing":
-        print(f"GPUs      nvidia-smi says: {seen.complaint}")
+        print(f"GPUs      {seen.told}")
     print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
 
 

@@ -113,7 +113,7 @@ def output(command: Sequence[str]) -> str:
 
 def one_line(text: str, most: int = 300) -> str:
     """A program's words as one line without control characters, cut where they are long."""
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    words = " ".join("".join(letter if letter.isprintable() and letter != "\ufffd" else " " for letter in text).split())
     return words if len(words) <= most else f"{words[:most]} …"
 
 

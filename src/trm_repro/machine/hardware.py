@@ -72,6 +72,12 @@ class Graphics:
     why: str = ""
     choice: Choice = NO_CHOICE
 
+    @property
+    def told(self) -> str:
+        """The complaint with who says it."""
+        own = self.complaint and not self.complaint.startswith("nvidia-smi ")
+        return f"nvidia-smi says: {self.complaint}" if own else self.complaint
+
 
 @dataclass(frozen=True)
 class Nvcc:

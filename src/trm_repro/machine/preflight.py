@@ -122,8 +122,8 @@ def _of_graphics(seen: Graphics, others: Sequence[str], environ: Mapping[str, st
         chosen=f", by CUDA_VISIBLE_DEVICES='{choice.variable}'" if choice.variable is not None else "",
         others=" and ".join(others),
         given=environ.get("NVIDIA_VISIBLE_DEVICES", ""),
-        said=seen.complaint or choice.wrong or "it names none",
-        hidden=choice.hidden,
+        said=seen.told or choice.wrong or "it names none",
+        hidden=f"; {choice.hidden} more not visible to the same program" if choice.hidden else "",
     )
 
 
