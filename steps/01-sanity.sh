@@ -16,6 +16,8 @@ main() {
   local options=()
   step_begin "$@"
   ! dry || options+=(--dry-run)
+  # one that hangs was waited for just now
+  [[ $GPUS_PROBLEM != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
   note "recipe $RECIPE ($RECIPE_TITLE), engine $ENGINE, run $RUN_NAME, $PROCESSES process(es), batch $BATCH"
   MEASURED=$(repro step preflight "${options[@]}") || (($? == EXIT_PREREQUISITE)) ||
     die "$EXIT_COMMAND" "this machine could not be measured"

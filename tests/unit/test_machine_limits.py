@@ -120,7 +120,7 @@ def test_where_a_container_shows_a_part_of_the_tree_the_mount_says_so(kernel, mo
     monkeypatch.delenv("CGROUP_ROOT")
     (proc / "self/cgroup").write_text("4:memory:/docker/1f/inner\n0::/\n")
     (proc / "self/mountinfo").write_text(f"1 2 0:3 /docker/1f {groups} rw - cgroup cgroup rw,memory\n")
-    written(groups, {"memory.limit_in_bytes": 7 * GB, "inner/memory.limit_in_bytes": 9 * GB})
+    written(groups, {"memory.limit_in_bytes": 9 * GB, "inner/memory.limit_in_bytes": 7 * GB})
     assert limits.memory().amount == 7 * GB
 
 
