@@ -10,8 +10,8 @@ import pytest
 
 from trm_repro.machine import ask as asking
 from trm_repro.machine import hardware
+from trm_repro.machine.gpu_rules import no_gpus
 from trm_repro.machine.hardware import Gpu, graphics
-from trm_repro.machine.preflight import no_gpus
 from trm_repro.machine.visible import Device, choose
 from trm_repro.machine.words import say
 

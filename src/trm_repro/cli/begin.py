@@ -69,8 +69,8 @@ def _why_no_gpus(*, found: int) -> Mapping[str, str]:
     """Why no GPU can be used and what helps, for G-GPUS; empty where one can."""
     if found:
         return {"GPUS_PROBLEM": "", "GPUS_REMEDY": ""}
+    from trm_repro.machine.gpu_rules import no_gpus
     from trm_repro.machine.hardware import graphics, other_gpus
-    from trm_repro.machine.preflight import no_gpus
     from trm_repro.machine.words import say
 
     line = say(no_gpus(graphics(os.environ), other_gpus(), os.environ))

@@ -20,7 +20,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 # seconds that a program has: nvidia-smi takes up to 20 where the driver has to be loaded for it
-PATIENCE = float(os.environ.get("TRM_REPRO_PATIENCE", "30"))
+_given = os.environ.get("TRM_REPRO_PATIENCE", "")
+PATIENCE = float(_given) if _given.isdigit() else 30.0
 NOTICE = 3.0  # seconds after which the user is told what is waited for
 HUNG: set[str] = set()  # programs that did not answer this process, or (SILENT) the one that started it
 SILENT = "TRM_REPRO_SILENT"  # a variable: programs that are not to be asked again

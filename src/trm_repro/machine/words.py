@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from trm_repro.machine.preflight import Finding, findings
+from trm_repro.machine.finding import Finding
+from trm_repro.machine.preflight import findings
 from trm_repro.machine.survey import Survey
 from trm_repro.recipes.schema import Recipe
 
