@@ -14,7 +14,7 @@ from subprocess import PIPE
 import pytest
 
 from trm_repro.training import supervise
-from trm_repro.training.diagnosis import ALARMS
+from trm_repro.training.causes import ALARMS
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "fixtures" / "standin-upstream"
@@ -22,7 +22,7 @@ LIMIT = 100  # seconds until a wait is given up, on a machine with other work to
 SUPERVISED = """
 import os, sys
 from trm_repro.training import supervise
-from trm_repro.training.diagnosis import ALARMS
+from trm_repro.training.causes import ALARMS
 supervise.GRACE, supervise.REDRAW = float(os.environ.get("GRACE", 2)), 0.5
 ending = supervise.Supervisor([sys.executable, "-u", "-c", sys.argv[1]], alarms=ALARMS).run()
 print(f"ending: {ending.exit_code} {ending.stopped!r} {ending.diagnosis and ending.diagnosis.name}", flush=True)
@@ -102,7 +102,7 @@ def test_a_progress_bar_is_thinned() -> None:
 
 
 @pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.name)
-def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Cause) -> None:
+def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Alarm) -> None:
     out, _ = supervised(f"import time; print({alarm.pattern.pattern!r}); time.sleep(600)")
     assert f"None {alarm.name}" in out
     assert "ending: 0" not in out

@@ -5,7 +5,7 @@ end (SIGTERM to its launcher, which ends its workers), the second kills it. The 
 the step, is gone. Whatever way it ends, no process of it is left: all of them carry a mark in their environment.
 
 Its output passes through, whole lines at a time. Of lines that a program draws over each other (progress bars), one in
-``REDRAW`` seconds passes. Lines that upstream prints and ignores (:data:`~trm_repro.training.diagnosis.ALARMS`) end the run
+``REDRAW`` seconds passes. Lines that upstream prints and ignores (:data:`~trm_repro.training.causes.ALARMS`) end the run
 at once.
 """
 
@@ -25,12 +25,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from trm_repro.training.diagnosis import Cause, Diagnosis, diagnose
+from trm_repro.training.causes import Alarm
+from trm_repro.training.diagnosis import Diagnosis, alarmed, diagnose
 
 MARK = "TRM_REPRO_TRAINING"
 GRACE = 60.0  # seconds to end by itself; torchrun gives its workers 30
 REDRAW = 10.0  # seconds between two lines of a progress bar that are passed on
-KEPT = 400  # lines of output that a diagnosis is made from
+KEPT = 20_000  # lines of output that a diagnosis is made from: eight processes, each with a long traceback
+LONGEST = 4000  # characters of each
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,11 +64,11 @@ class Supervisor:
     """
 
     argv: Sequence[str]
-    alarms: Sequence[Cause] = ()
+    alarms: Sequence[Alarm] = ()
     every_second: Callable[[], None] = lambda: None
     hear: Callable[[str], None] = lambda line: None
     _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT))
-    _alarm: str = ""
+    _alarm: tuple[Alarm, str] | None = None
     _asked: list[signal.Signals] = field(default_factory=list)
 
     def run(self) -> Ending:
@@ -113,7 +115,7 @@ class Supervisor:
         if self._asked:
             return Ending(128 + self._asked[0], self._asked[0])
         if self._alarm:
-            return Ending(1, diagnosis=diagnose([self._alarm], 1))
+            return Ending(1, diagnosis=alarmed(*self._alarm))
         return Ending(code, diagnosis=diagnose(self._tail, code) if code else None)
 
     @contextlib.contextmanager
@@ -139,10 +141,10 @@ class Supervisor:
         for line in _lines(pipe):
             text = line.decode(errors="replace")
             if text.strip():
-                self._tail.append(text)
+                self._keep(text[:LONGEST])
                 self.hear(text)
-            if not self._alarm and any(alarm.pattern.search(text) for alarm in self.alarms):
-                self._alarm = text
+            if not self._alarm:
+                self._alarm = next(((alarm, text) for alarm in self.alarms if alarm.pattern.search(text)), None)
             if line.endswith(b"\r"):
                 if not text.strip() or time.monotonic() - drawn < REDRAW:
                     continue
@@ -151,6 +153,13 @@ class Supervisor:
             with contextlib.suppress(OSError):  # nobody reads any more: the training goes on until it is stopped
                 out.write(line)
                 out.flush()
+
+    def _keep(self, text: str) -> None:
+        """Keeps a line for a diagnosis; of a bar that is drawn again and again, the last."""
+        if text.endswith("\r") and self._tail and self._tail[-1].endswith("\r"):
+            self._tail[-1] = text
+        else:
+            self._tail.append(text)
 
 
 def _lines(pipe: IO[bytes]) -> Iterator[bytes]:
