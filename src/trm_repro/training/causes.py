@@ -61,7 +61,6 @@ def cuda(*words: str) -> str:
         rf"|RuntimeError: (?:Unexpected error from cudaGetDeviceCount|CUDA initialization)[^\n]*Error \d+: (?:{said})"
         rf"|DistBackendError: [^\n]*unhandled cuda error(?:[^\n]*\n)+?(?:[^\n]*: )?Cuda failure(?: \d+)? '(?:{said})"
         rf"|DistBackendError: [^\n]*watchdog thread terminated with exception: CUDA error: (?:{said})"
-        rf"|: (?:\[[^\n]*\] )*(?:Process group|NCCL) watchdog thread terminated with exception: CUDA error: (?:{said})"
     )
 
 
@@ -86,7 +85,7 @@ CAUSES = (
         "the service that connects the GPUs by NVSwitch (error 802) does not run",
         "Start it as root: systemctl start nvidia-fabricmanager, of exactly the driver's version; in a container or on a rented "
         "machine, ask its provider. " + AGAIN,
-        raised=cuda("system not yet initialized"),
+        raised=cuda("system not yet initialized", "CUDA_ERROR_SYSTEM_NOT_READY"),
     ),
     Cause(
         "driver and library",
@@ -94,7 +93,8 @@ CAUSES = (
         "Restart the machine, or its driver (a container: start it again with the host's own libraries, without a cuda-compat "
         "folder in LD_LIBRARY_PATH). Once nvidia-smi answers, run the same command again: make all.",
         raised=cuda("system has unsupported display driver", "forward compatibility was attempted", "API call is not supported in the installed")
-        + r"|(?:NVMLError_LibRmVersionMismatch|NVMLError|RuntimeError): (?:Failed to initialize NVML: )?Driver/library version mismatch",
+        + r"|(?:NVMLError_LibRmVersionMismatch|NVMLError|RuntimeError): (?:Failed to initialize NVML: )?Driver/library version mismatch"
+        r"|DistBackendError: (?:[^\n]*\n)+?[^\n]*Driver/library version mismatch",
         printed=r"Failed to initialize NVML: Driver/library version mismatch",
     ),
     Cause(
@@ -103,14 +103,22 @@ CAUSES = (
         "Install a newer driver, or let make step-3 FORCE=1 choose the lock that fits the present one (make step-1 says which); "
         "then run make all.",
         raised=r"RuntimeError: The NVIDIA driver on your system is too old|"
-        + cuda("CUDA driver version is insufficient", "the provided PTX was compiled with an unsupported toolchain", "device kernel image is invalid"),
+        + cuda("CUDA driver version is insufficient", "the provided PTX was compiled with an unsupported toolchain"),
+    ),
+    Cause(
+        "kernel refused by the driver",
+        "the driver cannot load a compiled kernel: it is older than the compiler, or a cached kernel is damaged",
+        "Remove the caches: rm -rf ~/.triton/cache /tmp/torchinductor_$USER. Then run the same command again: make all. If it comes "
+        "again, install a newer driver.",
+        raised=cuda("device kernel image is invalid"),
     ),
     Cause(
         "no GPU",
         "no process sees an NVIDIA GPU",
         "make step-1 says what is seen. In a container, start it with --gpus all; in a job, ask for GPUs; unset an empty "
         "CUDA_VISIBLE_DEVICES. " + AGAIN,
-        raised=r"RuntimeError: (?:No CUDA GPUs are available|Found no NVIDIA driver|0 active drivers)|" + cuda("no CUDA-capable device is detected"),
+        raised=r"RuntimeError: (?:No CUDA GPUs are available|Found no NVIDIA driver|0 active drivers|Cannot access accelerator device when none)|"
+        r"\w+: ProcessGroupNCCL is only supported with GPUs|" + cuda("no CUDA-capable device is detected"),
     ),
     Cause(
         "too few GPUs",
@@ -128,18 +136,18 @@ CAUSES = (
         raised=cuda(r"CUDA-capable device\(s\) is/are busy", "all CUDA-capable devices are busy", "exclusive-thread device already in use"),
     ),
     Cause(
-        "CUDA does not start",
-        "the driver refused to start CUDA and did not say why",
+        "CUDA fails",
+        "the driver failed and did not say why",
         "See whether nvidia-smi works and /dev/nvidia-uvm exists; restart the machine after a driver update or a suspend, and a "
         "container after its host's. " + AGAIN,
-        raised=r"RuntimeError: CUDA unknown error - this may be due|" + cuda("unknown error", "initialization error"),
+        raised=r"RuntimeError: CUDA unknown error - this may be due|" + cuda("unknown error"),
     ),
     Cause(
         "GPU without a kernel",
         "torch or adam-atan2 was not built for this kind of GPU",
         "make step-1 says which GPUs the locks know. Build the environment again on this machine, which takes the lock that "
         "fits its GPUs: make step-3 FORCE=1, then make all.",
-        raised=cuda("no kernel image is available") + r"|GPUTooOldForTriton: |RuntimeError: Found [^\n]* which is too old to be supported by the triton",
+        raised=cuda("no kernel image is available") + r"|RuntimeError: nvrtc: error: invalid value for --gpu-architecture|GPUTooOldForTriton: |RuntimeError: Found [^\n]* which is too old to be supported by the triton",
     ),
     Cause(
         "GPU hardware",
@@ -150,7 +158,7 @@ CAUSES = (
             "unable to determine the device handle", "GPU is lost", "device is lost",
         )
         + r"|(?:NVMLError_GpuIsLost|NVMLError): GPU is lost|\w+: Unable to determine the device handle for GPU",
-        printed=r"(?:\[ *[\d.]+\] )?NVRM: (?:Xid \([^)]*\): (?:48|62|64|74|79|92|94|95|119|120|140|143)\b|GPU [^ ]+ has fallen off the bus)",
+        printed=r"Unable to determine the device handle for GPU|NVRM: (?:Xid \([^)]*\): (?:48|62|64|74|79|92|94|95|119|120|140|143)\b|GPU [^ ]+ has fallen off the bus)",
     ),
     Cause(
         "index out of range on the GPU",
@@ -200,6 +208,20 @@ CAUSES = (
         "the compiler could not write its temporary files",
         "Free the disk that holds /tmp (df -h /tmp), or point TMPDIR at one with room. " + AGAIN,
         raised=r"(?:CppCompileError|CUDACompileError): (?:[^\n]*\n)*?[^\n]*No space left on device",
+    ),
+    Cause(
+        "disk full while compiling",
+        "the compiler could not write its temporary files",
+        "Free the disk that holds /tmp (df -h /tmp), or point TMPDIR at one with room. " + AGAIN,
+        raised=COMPILER,
+        beside=r"(?:\S+: )*(?:fatal error|Fatal error|error|final link failed|can't \w+)\b[^\n]*No space left on device",
+    ),
+    Cause(
+        "out of memory",
+        "the compiler was killed for lack of the machine's memory",
+        "Give the machine or the container more memory, and let nothing else run beside the training. " + AGAIN,
+        raised=COMPILER,
+        beside=r"(?:\S+: )*fatal error: Killed signal terminated program",
     ),
     Cause(
         "out of memory",
@@ -254,6 +276,7 @@ CAUSES = (
         "Use a newer system, or a container of one (machines/Dockerfile), and build the environment there: make step-3 FORCE=1, "
         "then make all.",
         raised=r"(?:ImportError|OSError): [^\n]*version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",
+        printed=r"\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",
     ),
     Cause(
         "folder without execution",
@@ -268,7 +291,8 @@ CAUSES = (
         REBUILD,
         raised=r"ImportError: [^\n]*undefined symbol: |OSError: [^\n]*\.so[^\n]*: undefined symbol: |ImportError: cannot import name |TritonMissing: "
         r"|(?:ImportError|OSError): lib[\w.+-]+\.so[\d.]*: cannot open shared object file|AssertionError: Torch not compiled with CUDA enabled"
-        r"|RuntimeError: Cannot find a working triton installation",
+        r"|RuntimeError: (?:Cannot find a working triton installation|Distributed package doesn't have NCCL built in)",
+        printed=r"\S+: error while loading shared libraries: ",
     ),
     Cause(
         "upstream's files",
@@ -276,7 +300,7 @@ CAUSES = (
         "Check it out again: make step-2 FORCE=1, then make all.",
         raised=r"ModuleNotFoundError: No module named '(?:models|puzzle_dataset|evaluators|utils|dataset)(?:\.[\w.]+)?'|MissingConfigException: "
         r"(?:Primary config directory not found|Cannot find primary config)",
-        printed=r"Primary config directory not found|Cannot find primary config ",
+        printed=r"Primary config directory not found|Cannot find primary config |\S*python[\d.]*: can't open file '[^']*': \[Errno 2\]",
     ),
     Cause(
         "missing module",
@@ -289,11 +313,12 @@ CAUSES = (
         "the processes exchange data through /dev/shm, and it is full",
         "Give it at least 1 GB a GPU: docker run --shm-size=16g, or --ipc=host; mount -o remount,size=16G /dev/shm. " + AGAIN,
         raised=r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Bus error|RuntimeError: unable to (?:open|allocate|mmap|resize|write to) "
-        r"[^\n]*</torch_[^\n]*(?:No space left on device|Cannot allocate memory)|RuntimeError: unable to (?:allocate shared memory|write to file </torch_)[^\n]*"
+        r"[^\n]*</torch_[^\n]*No space left on device|RuntimeError: unable to (?:allocate shared memory|write to file </torch_)[^\n]*"
         rf"(?:No space|\(28\))|{FULL}[^\n]*'/dev/shm/"
-        r"|DistBackendError: (?:[^\n]*\n)+?(?:[^\n]*: )?Error (?:while creating shared memory segment|: failed to extend) /dev/shm/\S+ (?:\(size \d+\)|to \d+ bytes)"
+        r"|DistBackendError: (?:[^\n]*\n)+?(?:[^\n]*: )?Error(?: while creating shared memory segment|: failed to extend) /dev/shm/\S+ (?:\(size \d+\)|to \d+ bytes)"
         r"(?!, error: (?!No space))",
-        printed=r"(?:\S+:\d+:\d+ \[\d+\] )?[\w/.]+:\d+ NCCL WARN (?:Error: failed to extend /dev/shm/[^\n]*No space|Call to posix_fallocate failed ?: No space)",
+        printed=r"(?:\S+:\d+:\d+ \[\d+\] )?[\w/.]+:\d+ NCCL WARN (?:Error: failed to extend /dev/shm/[^\n]*No space|Call to posix_fallocate failed ?: No space)"
+        r"|ERROR: Unexpected bus error encountered in worker\. This might be caused by insufficient shared memory",
     ),
     Cause(
         "bus error",
@@ -320,7 +345,7 @@ CAUSES = (
         "checkpoint not written",
         "the file system refused part of a checkpoint",
         "It is full, over quota, or failing: df -h, quota -s and dmesg say which. " + AGAIN,
-        raised=r"RuntimeError: (?:\[enforce fail at inline_container\.cc[^\n]*\] \. )?(?:PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|Parent directory)",
+        raised=r"RuntimeError: (?:\[enforce fail at inline_container\.cc[^\n]*\] \. )?(?:PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|basic_ios::clear: iostream error)",
     ),
     Cause(
         "read-only file system",
@@ -361,7 +386,8 @@ CAUSES = (
         "the system admits no further process or thread",
         "Raise the limit (ulimit -u, or the container's --pids-limit), or end what else runs as this user. " + AGAIN,
         raised=r"(?:BlockingIOError|OSError): \[Errno 11\] Resource temporarily unavailable$|RuntimeError: can't start new thread",
-        printed=r"libgomp: Thread creation failed: Resource temporarily unavailable|\S*bash: fork: (?:retry: )?Resource temporarily unavailable",
+        printed=r"libgomp: Thread creation failed: Resource temporarily unavailable|\S*bash: fork: (?:retry: )?Resource temporarily unavailable"
+        r"|OMP: Error #34: System unable to allocate",
     ),
     Cause(
         "out of memory",
@@ -371,7 +397,7 @@ CAUSES = (
         raised=r"MemoryError\b|_ArrayMemoryError: |OSError: \[Errno 12\]|RuntimeError: (?:\[enforce fail at [^\n]*\] [^\n]*)?DefaultCPUAllocator: (?:can't allocate|not enough) memory"
         r"|(?:RuntimeError|bad_alloc): std::bad_alloc|RuntimeError: unable to mmap \d+ bytes from file <[^\n]*: Cannot allocate memory|RuntimeError: \[enforce fail at alloc_cpu",
         printed=r"slurmstepd: error: (?:Detected \d+ oom[_-]kill event|Exceeded (?:job|step) memory limit|Job \d+ exceeded memory limit)|srun: error: \S+: tasks? [\d,-]+: Out Of Memory"
-        r"|Some of (?:your processes may have been killed by|the step tasks have been OOM)|(?:\[ *[\d.]+\] )?(?:Memory cgroup out|Out) of memory: Killed process \d+"
+        r"|Some of (?:your processes may have been killed by|the step tasks have been OOM)|(?:Memory cgroup out|Out) of memory: Killed process \d+"
         r"|(?:Reason: +)?OOMKilled$|TERM_MEMLIMIT: |=>> PBS: job killed: mem ",
     ),
     Cause(
@@ -386,7 +412,7 @@ CAUSES = (
         "the scheduler took the machine for another job",
         "Submit the job again, to a partition or kind of machine that is not pre-empted if there is one: make all. A training "
         "that was ended starts from the beginning.",
-        printed=r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*DUE TO (?:PREEMPTION|JOB REQUEUE)|TERM_PREEMPT: ",
+        printed=r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*DUE TO (?:PREEMPTION|JOB REQUEUE)|TERM_PREEMPT: |=>> PBS: job killed: preempt",
     ),
     Cause(
         "machine lost",
@@ -398,7 +424,7 @@ CAUSES = (
         "cancelled",
         "somebody, or the scheduler, cancelled the job",
         "sacct -j JOB --format=State,Reason%40 tells who and why. Submit it again: make all.",
-        printed=r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*CANCELLED AT (?!.*DUE TO)",
+        printed=r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*CANCELLED AT (?!.*DUE TO)|TERM_OWNER: |TERM_ADMIN: ",
         rank=ENDED,
     ),
     Cause(
@@ -429,19 +455,20 @@ CAUSES = (
         "killed",
         "the system ended a process (SIGKILL), most likely for lack of memory; dmesg, or the container's limit, says so",
         "If it was memory, give the machine or the container more memory, and let nothing else run beside the training. " + AGAIN,
-        raised=r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Killed",
-        printed=r"(?:.*: line \d+: +\d+ )?Killed(?: {2,}|$)",
+        raised=r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Killed|ProcessExitedException: process \d+ terminated with signal SIGKILL",
+        printed=r"(?:.*: line \d+: +\d+ )?Killed(?: {2,}|$)|srun: error: \S+: tasks? [\d,-]+: Killed|command terminated with exit code 137",
         signals=(9,),
         rank=ENDED,
     ),
     Cause(
         "crash in compiled code",
-        "a process crashed (SIGSEGV) inside a library",
+        "a process crashed inside a library",
         "Build the environment again (make step-3 FORCE=1, then make all). If it crashes again on this machine and not on "
         "another, its memory or a GPU is faulty.",
-        raised=r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Segmentation fault",
+        raised=r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Segmentation fault|ProcessExitedException: process \d+ terminated with signal SIGSEGV",
         printed=r"Fatal Python error: Segmentation fault|(?:.*: line \d+: +\d+ )?Segmentation fault(?: +\(core dumped\)|$|  )"
-        r"|(?:\[[^\]]*\] )?Caught signal 11 \(Segmentation fault",
+        r"|(?:\[[^\]]*\] )?Caught signal 11 \(Segmentation fault|srun: error: \S+: tasks? [\d,-]+: Segmentation fault"
+        r"|double free or corruption|free\(\): invalid|malloc\(\): |munmap_chunk\(\): |corrupted (?:size|double-linked)",
         signals=(11,),
         rank=ENDED,
     ),
@@ -458,7 +485,7 @@ CAUSES = (
         "Weights & Biases: no room",
         "the account's storage there is used up",
         "Free some there, or unset WANDB_API_KEY: metrics then stay on this machine. " + AGAIN,
-        raised=r"(?:CommError|UsageError|Error|HTTPError): [^\n]*(?:storage (?:limit|quota)|exceeded [^\n]*(?:storage|quota)|quota (?:has been )?exceeded)",
+        raised=r"(?:CommError|UsageError|HTTPError): [^\n]*(?:storage (?:limit|quota)|exceeded [^\n]*(?:storage|quota)|quota (?:has been )?exceeded)",
         beside=r"(?i).*(?:wandb|W&B|weights & biases)",
     ),
     Cause(
@@ -474,14 +501,14 @@ CAUSES = (
         "its server, or its helper process on this machine, did not answer in time",
         "Unset WANDB_API_KEY: metrics then stay on this machine, and nothing waits for a network. Or mend the network or proxy: "
         "make step-1 CHECK_REMOTE=1 tries it. " + AGAIN,
-        raised=r"CommError: (?:Run initialization has timed out|[^\n]*(?:timed out|[Tt]imeout|[Nn]etwork error|[Cc]onnection|Error communicating))"
+        raised=r"UsageError: Error communicating with wandb process|CommError: (?:Run initialization has timed out|[^\n]*(?:timed out|[Tt]imeout|[Nn]etwork error|[Cc]onnection|Error communicating))"
         r"|(?:ServicePollForTokenError|ServiceStartTimeoutError|ServiceStartProcessError|WandbCoreNotAvailableError|WandbServiceNotOwnedError|WandbServiceConnectionError)\b"
         r"|(?:ConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|MaxRetryError): [^\n]*api\.wandb\.ai",
     ),
     Cause(
         "port in use",
         "torchrun could not open its port: another program has it",
-        "To end the other training on this machine (ss -ltnp shows who has the port), use make in its own folder. " + AGAIN,
+        "Let it end, or end the other training on this machine: ss -ltnp shows who has the port. " + AGAIN,
         raised=r"(?:DistNetworkError|RuntimeError|DistStoreError|OSError): [^\n]*(?:EADDRINUSE|[Aa]ddress already in use|\[Errno 98\])",
         printed=r"(?:\[c10d\] )?The server socket has failed to listen on any local network address\.[^\n]*EADDRINUSE",
     ),
@@ -490,7 +517,7 @@ CAUSES = (
         "a word of the command is not one that the program knows",
         "Remove EXTRA_TRAIN_ARGS and EXTRA_BUILDER_ARGS; the recipe's own words are known to work at its pin. " + AGAIN,
         raised=r"(?:ConfigCompositionException|OverrideParseException|MissingConfigException|ConfigAttributeError|ConfigKeyError|MissingMandatoryValue|ConfigTypeError"
-        r"|InterpolationKeyError|InterpolationResolutionError|HydraException|LexerNoViableAltException)\b|ValidationError: \d+ validation errors? for \w*Config\b",
+        r"|InterpolationKeyError|InterpolationResolutionError|LexerNoViableAltException)\b|ValidationError: \d+ validation errors? for \w*Config\b",
         printed=r"Could not override '|Could not append to config\. An item is already at '|Error merging override |Error parsing override '|Could not load '|"
         r"In '[\w/.]+': Could not (?:find|load) '|LexerNoViableAltException: |mismatched input '|no viable alternative at input '|missing EQUAL at '|token recognition error at: '|"
         r"extraneous input '|Missing mandatory value: |You must specify '[\w./]+', e\.g|\S+: error: (?:unrecognized arguments|argument |the following arguments are required)",
@@ -531,7 +558,7 @@ CAUSES = (
         "dataset missing",
         "a file of the dataset is not there",
         DATASET,
-        raised=r"FileNotFoundError: \[Errno 2\] [^\n]*: '(?:[^'\n]*/)?(?:data/[^'\n]+|dataset\.json|identifiers\.json|test_puzzles\.json|\w+__(?:inputs|labels|puzzle_identifiers|puzzle_indices|group_indices)\.npy)'",
+        raised=r"FileNotFoundError: \[Errno 2\] [^\n]*: '(?:data/[^'\n]+'|[^'\n]*/data/[^'/\n]+/(?:train|test)(?:/[^'\n]*)?'|(?:[^'\n]*/)?(?:dataset\.json|identifiers\.json|test_puzzles\.json|\w+__(?:inputs|labels|puzzle_identifiers|puzzle_indices|group_indices)\.npy)')",
     ),
     Cause(
         "dataset damaged",
@@ -547,6 +574,7 @@ CAUSES = (
         "all. If it comes again at about the same step, a GPU computes wrongly, or the recipe does not hold: report it.",
         raised=r"(?:FloatingPointError|ValueError|RuntimeError|AssertionError|ArithmeticError): (?i:(?:the |train(?:ing)? )?loss (?:is|became|was|=|has become) ?(?:nan|inf|not finite|non-finite)"
         r"|(?:nan|non-finite|infinite) (?:value in |found in )?loss|function '\w+' returned nan values|NaN (?:detected|encountered) in loss)",
+        printed=r"(?i:loss is (?:nan|inf)\b[^\n]*stopping)",
     ),
     Cause(
         "gathering the evaluation",
@@ -595,7 +623,7 @@ CAUSES = (
         "the GPUs could not exchange data; often another process failed first, and its lines stand above",
         "Look at the first error in the log, at nvidia-smi, and at df -h /dev/shm. " + AGAIN + " With NCCL_DEBUG=INFO NCCL says "
         "more, and the setting is recorded.",
-        raised=r"DistBackendError: [^\n]*(?:NCCL error|NCCL communicator was aborted|unhandled (?:system|cuda) error|ProcessGroupNCCL)|RuntimeError: NCCL (?:error|communicator was aborted)",
+        raised=r"DistBackendError: [^\n]*(?:NCCL error|NCCL communicator was aborted|unhandled (?:system|cuda) error|ProcessGroupNCCL)|RuntimeError: NCCL (?:error|communicator was aborted)|nccl\w+Error: ",
         rank=SYMPTOM,
     ),
     Cause(

@@ -18,7 +18,7 @@ from trm_repro.training.endings import Failure, Output, read
 
 QUOTED = 600  # characters of what is quoted beside a known cause
 WHOLE = 4000  # and of an unknown one
-LAUNCHERS = ("ChildFailedError", "CalledProcessError", "SystemExit", "SignalException")  # what the launcher ends with
+LAUNCHERS = ("ChildFailedError", "SystemExit", "SignalException")  # what the launcher ends with
 # exceptions behind which the handling of them may fail as well, without being the cause
 HARD = ("out of GPU memory", "out of memory", "disk full", "disk quota", "read-only file system", "file system failed", "GPU hardware")
 UNKNOWN = (
@@ -97,7 +97,7 @@ def cause_of(failure: Failure, output: Output) -> Cause | None:
 
 def _rule(failure: Failure, output: Output) -> Cause | None:
     frames = "\n".join(failure.frames)
-    for reading in failure.readings():
+    for reading in (*_warned(failure, output), *failure.readings()):
         for cause in CAUSES:
             how = cause.raised if failure.kind else cause.printed
             text = reading if failure.kind else failure.said[0]
@@ -111,6 +111,14 @@ def _rule(failure: Failure, output: Output) -> Cause | None:
                 continue
             return cause
     return None
+
+
+def _warned(failure: Failure, output: Output) -> Iterator[str]:
+    """Why torch sees no GPU, which it says in a warning before it fails for want of one."""
+    if failure.kind == "RuntimeError" and failure.said[0].startswith(("No CUDA GPUs are available", "Cannot access accelerator")):
+        for line in output.lines:
+            if warning := re.search(r"UserWarning: CUDA initialization: (.*)", line.text):
+                yield f"RuntimeError: {warning[1]}"
 
 
 def _counting(verdicts: list[_Verdict]) -> Iterator[_Verdict]:

@@ -24,10 +24,10 @@ BAR = re.compile(  # tqdm's, with a known total and without; the brackets may ho
 )
 STAMP = re.compile(
     r"^ ?\[?\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?(?: std(?:out|err) [FP])?(?: -)? ?"
-    r"|^\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]? "
+    r"|^\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]? |^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ kernel: |^\[ *\d+\.\d+\] (?=NVRM|Memory cgroup|Out of memory)"
 )
 LABEL = re.compile(
-    r"^\[[A-Za-z_]+(?P<a>\d+)\]: ?|^\[\d+,(?P<b>\d+)\]<std(?:out|err)>:? ?|^\([\w. ]*?(?:rank|pid)[ =]?(?P<c>\d+)[^)]*\) ?"
+    r"^\[(?P<hook>rank)?(?(hook)|[A-Za-z_]+)(?P<a>\d+)\]:(?(hook) ?)|^\[\d+,(?P<b>\d+)\]<std(?:out|err)>:? ?|^\([\w. ]*?(?:rank|pid)[ =]?(?P<c>\d+)[^)]*\) ?"
     r"|^ {0,3}(?P<d>\d{1,3}): (?=\S| {2,4}\S)|^[A-Za-z][\w.-]* +\| "
 )
 LOGGED = re.compile(r"^\[?(?P<level>[EWIFV])(?:\d{3,4} [\d:.]+)? (?:\d+ )?(?P<file>[^\s\]]+\.(?:py|cpp|cc|hpp|h|cu):\d+)\] ?")
@@ -40,7 +40,8 @@ ALONE = re.compile(  # a headline without its traceback has to look like one
     r"(?:\w(?:Error|Exception|Failed|Interrupt)|NVMLError_\w+|OutOfResources|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler"
     r"|ExceptionHit|MissingMandatoryValue|TimeoutExpired|UnpicklingError|\.(?:Error|Exception|Timeout))$|^KeyboardInterrupt$"
 )
-TERMINATE = re.compile(r"^terminate called after throwing an instance of '(?P<type>[^']+)'|^  what\(\):  (?P<what>.*)")
+WATCHDOG = re.compile(r"^(?:\[[^\]]*\] )*(?:Process group|NCCL) watchdog thread terminated with exception: ")
+TERMINATE = re.compile(r"^terminate called after throwing an instance of '(?P<type>[^']+)'|^ {1,2}what\(\): +(?P<what>.*)")
 NOTICE = re.compile(r"^Exception ignored (?:in|on)|^--- Logging error ---|^Error in atexit|^Task exception was never|^Exception in callback")
 THREAD = re.compile(r"^Exception in thread |^Process \S+:$")
 CERTAIN = re.compile(r"^Error executing job with overrides: ")
@@ -60,7 +61,7 @@ TAIL = re.compile(  # what the messages of torch and Hydra end with
     r"|Cuda failure|Error while creating shared memory|socket\w* ?:|Net : |NET/|Bootstrap|Duplicate GPU|Executing |Command:|Output:)"
 )
 QUIET = re.compile(  # what is printed in any case while processes end
-    r"^\s*$|^[=*#~─-]{5,}\s*$|^wandb\b|^\s+|^Set the environment variable HYDRA_FULL_ERROR|^frame #\d+|^Exception raised from|^To suppress|^\^C$"
+    r"^\s*$|^[=*#~─-]{5,}\s*$|^[│╭╰]|^wandb\b|^\s+|^Set the environment variable HYDRA_FULL_ERROR|^frame #\d+|^Exception raised from|^To suppress|^\^C$"
     r"|resource_tracker|warnings\.warn|\b\w*Warning: |^Root Cause|^(?:Other )?Failures:|^\S+ FAILED$|^\[\d+\]:$|destroy_process_group"
     r"|^make: \*\*\*|^srun: |^slurmstepd: |^make\[\d+\]|exitcode|Sending process|death signal|^Aborted|^Fatal Python error|^Thread 0x"
     r"|^Current thread|^Extension modules|^terminate called|^(?:hint|error): |^\"\"\"$|^TORCH_|^NCCL|Waiting for W&B|^Some NCCL operations|^To avoid data"
@@ -68,7 +69,7 @@ QUIET = re.compile(  # what is printed in any case while processes end
 MULTIPART = ("CppCompileError", "CUDACompileError", "InductorError", "BackendCompilerFailed", "PTXASError", "ValidationError")
 WRAPPERS = ("BackendCompilerFailed", "InductorError", "InternalTorchDynamoError", "LoweringException")
 INNER = re.compile(rf"(?:[A-Za-z_]\w*\.)*(\w*(?:Error|Exception|Failed|OutOfResources|Missing|ForTriton|Compiler|Error_\w+)): ")
-NESTED = ("_RemoteTraceback", "RemoteTraceback", "SubprocException")
+NESTED = ("_RemoteTraceback", "RemoteTraceback", "SubprocException", "ProcessRaisedException")
 ADVANCE = 5  # steps that a bar may advance while another process is already at its end
 LONG = 300  # lines of a message
 
@@ -124,6 +125,7 @@ class Line:
     text: str
     level: str = ""
     file: str = ""
+    hooked: bool = False  # what torch puts before the exception that ends a process, and before nothing else
 
 
 @dataclass
@@ -141,31 +143,31 @@ class Output:
     first: tuple[str, int] | None
 
 
-def unwrapped(lines: Iterable[str]) -> tuple[list[Line], list[tuple[int, float]]]:
-    """(lines, bars): each line without colours, bars, timestamps and prefixes; each bar's place and how far it is."""
+def unwrapped(lines: Iterable[str]) -> tuple[list[Line], list[tuple[int, str, float]]]:
+    """(lines, bars): each line without colours, bars, timestamps and prefixes; each bar's place, rank, and how far it is."""
     found: list[Line] = []
-    bars: list[tuple[int, float]] = []
+    bars: list[tuple[int, str, float]] = []
     at = 0
     for line in lines:
-        for piece in re.split(r"[\r\n]+", ANSI.sub("", line).strip("\r\n")):
+        for piece in re.split(r"[\r\n]+|(?<=[^\s:])(?=\[rank\d+\]: )", ANSI.sub("", line).strip("\r\n")):
             at += 1
-            text, rank = piece.rstrip(), ""
-            while bar := BAR.match(text):
-                bars.append((at, float(bar["done"] or bar["count"])))
-                text = text[bar.end() :]
-                if not text.strip():
+            text, rank, level, file, hooked, drawn = piece.rstrip(), "", "", "", False, False
+            for _ in range(6):
+                if match := STAMP.match(text):
+                    pass
+                elif match := LABEL.match(text):
+                    rank = next((match[name] for name in "abcd" if match[name]), rank)
+                    hooked = bool(match["hook"])
+                elif match := BAR.match(text):
+                    drawn = True
+                    bars.append((at, rank, float(match["done"] or match["count"])))
+                else:
                     break
-            else:
-                for _ in range(4):
-                    if match := STAMP.match(text):
-                        text = text[match.end() :]
-                    elif match := LABEL.match(text):
-                        rank = next((number for number in match.groups() if number), rank)
-                        text = text[match.end() :]
-                level = file = ""
-                if match := LOGGED.match(text):
-                    level, file, text = match["level"], match["file"], text[match.end() :]
-                found.append(Line(at, rank, text, level, file))
+                text = text[match.end() :]
+            if match := LOGGED.match(text):
+                level, file, text = match["level"], match["file"], text[match.end() :]
+            if text.strip() or not drawn:
+                found.append(Line(at, rank, text, level, file, hooked))
     return found, bars
 
 
@@ -182,9 +184,10 @@ def read(lines: Iterable[str], fatal: re.Pattern[str]) -> Output:
         reader.hear(line)
     reader.close()
     for failure in reader.failures:
-        before = [done for at, done in bars if at < failure.at]
-        after = [done for at, done in bars if at > failure.at]
-        if after and not failure.rank and not failure.certain and max(after) - (before or after)[-1 if before else 0] >= ADVANCE:
+        drawn = [(at, done) for at, rank, done in bars if rank == failure.rank]
+        before = [done for at, done in drawn if at < failure.at]
+        after = [done for at, done in drawn if at > failure.at]
+        if after and not failure.certain and max(after) - (before[-1] if before else after[0]) >= ADVANCE:
             failure.doubt = 3
     linked = {id(failure.under) for failure in reader.failures}
     failures = [failure for failure in reader.failures if id(failure) not in linked and failure.kind not in NESTED[:2]]
@@ -249,17 +252,22 @@ class _Reader:
             stream.above, stream.direct, stream.open = stream.last, bool(chained["direct"]), None
         elif text.startswith("hint: ") and stream.before.startswith("error: "):  # this package's own programs
             self._add(Failure(line.rank, "", [stream.before, text], line.at - 1), stream)
+        elif WATCHDOG.match(text):
+            self._add(Failure(line.rank, "DistBackendError", [text], line.at), stream)
         elif match := TERMINATE.match(text):
             self._terminate(line, stream, match)
-        elif self.fatal.match(text) and line.level not in ("W", "I", "V") and not stream.header:
+        elif self.fatal.match(text) and line.level not in ("W", "I", "V"):
+            stream.header = 0
             if stream.open and not line.level and TAIL.match(text):
                 stream.open.said.append(text)
             else:
                 self._add(Failure(line.rank, "", [text], line.at), stream)
         elif stream.header and (text.startswith((" ", "\t")) or not text.strip()):
             stream.frames.append(text)
-        elif stream.header or self._alone(text, stream):
+        elif self._alone(text, stream):
             self._headline(line, stream)
+        elif stream.header:  # a piece of a line that another process wrote into
+            stream.frames.append(text)
         else:
             self._other(line, stream)
         if text.strip():
@@ -276,6 +284,8 @@ class _Reader:
 
     def _alone(self, text: str, stream: _Stream) -> bool:
         match = HEADLINE.match(text)
+        if match and stream.header and (match["said"] is not None or "." in match["type"]):
+            return True  # any name will do behind the frames of a traceback
         if not match or not ALONE.search(match["type"]):
             return False
         if not stream.open:
@@ -285,8 +295,9 @@ class _Reader:
 
     def _headline(self, line: Line, stream: _Stream) -> None:
         match = HEADLINE.match(line.text)
-        kind, said = (match["type"].rpartition(".")[2], match["said"] or "") if match else ("", line.text)
-        if match and not stream.header and stream.above is None:
+        assert match
+        kind, said = match["type"].rpartition(".")[2], match["said"] or ""
+        if not stream.header and stream.above is None:
             stream.frames, stream.doubt = [], 0
         failure = Failure(line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain)
         if stream.outer:
@@ -330,12 +341,12 @@ class _Reader:
                 if failure.kind not in MULTIPART:
                     stream.open = None
                 return
-            part = TAIL.match(text) or text.startswith((" ", "\t")) or line.rank or failure.kind in MULTIPART
+            part = TAIL.match(text) or text.startswith((" ", "\t")) or failure.kind in MULTIPART
             frame = text.startswith("  File ") and failure.kind not in MULTIPART
             if not frame and not line.level and not LEVELLED.match(text) and len(failure.said) < LONG:
                 if part or not (STEP.search(text) or WENT_ON.search(text)):
                     failure.said.append(text)
-                    if not part and not QUIET.search(text) and not failure.certain:
+                    if not (part or line.hooked or failure.certain or QUIET.search(text)):
                         failure.doubt = max(failure.doubt, 1)
                     return
         stream.open = None
