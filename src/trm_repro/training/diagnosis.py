@@ -20,9 +20,18 @@ QUOTED = 600  # characters of what is quoted beside a known cause
 WHOLE = 4000  # and of an unknown one
 LAUNCHERS = ("ChildFailedError", "SystemExit", "SignalException")  # what the launcher ends with
 # exceptions behind which the handling of them may fail as well, without being the cause
-HARD = ("out of GPU memory", "out of memory", "disk full", "disk quota", "read-only file system", "file system failed", "GPU hardware")
+HARD = (
+    "out of GPU memory",
+    "out of memory",
+    "disk full",
+    "disk quota",
+    "read-only file system",
+    "file system failed",
+    "GPU hardware",
+)
 UNKNOWN = (
-    "No rule knows this failure. Read the log from its end, around those words; then run the same command once more: make all. If "
+    "No rule knows this failure. Read the log from its end, around those words; then run the same command "
+    "once more: make all. If "
     "they come again, report them. Flags are never changed to get past a failure."
 )
 
@@ -59,7 +68,9 @@ def diagnose(lines: Iterable[str], exit_code: int) -> Diagnosis:
     signalled = _signalled(output, exit_code)
     chosen = next((verdict for verdict in verdicts if verdict.rank == ROOT), None)
     if chosen and not chosen.cause and output.first:  # torchrun's word on who failed first, where no rule has one
-        theirs = [verdict for verdict in verdicts if verdict.rank == ROOT and verdict.failure.rank == output.first[0] != ""]
+        theirs = [
+            verdict for verdict in verdicts if verdict.rank == ROOT and verdict.failure.rank == output.first[0] != ""
+        ]
         chosen = theirs[-1] if theirs else chosen
         if signalled and signalled.cause and signalled.rank == ENDED and output.first[1] < 0:
             chosen = signalled
@@ -101,12 +112,13 @@ def _rule(failure: Failure, output: Output) -> Cause | None:
         for cause in CAUSES:
             how = cause.raised if failure.kind else cause.printed
             text = reading if failure.kind else failure.said[0]
-            if not how or not _compiled(how).match(text):
+            if not any(_compiled(pattern).match(text) for pattern in how):
                 continue
             if cause.frames and not _compiled(cause.frames).search(frames):
                 continue
             if cause.beside and not (
-                _compiled(cause.beside).match(text) or any(_compiled(cause.beside).match(line.text) for line in output.lines)
+                _compiled(cause.beside).match(text)
+                or any(_compiled(cause.beside).match(line.text) for line in output.lines)
             ):
                 continue
             return cause
@@ -115,7 +127,9 @@ def _rule(failure: Failure, output: Output) -> Cause | None:
 
 def _warned(failure: Failure, output: Output) -> Iterator[str]:
     """Why torch sees no GPU, which it says in a warning before it fails for want of one."""
-    if failure.kind == "RuntimeError" and failure.said[0].startswith(("No CUDA GPUs are available", "Cannot access accelerator")):
+    if failure.kind == "RuntimeError" and failure.said[0].startswith(
+        ("No CUDA GPUs are available", "Cannot access accelerator")
+    ):
         for line in output.lines:
             if warning := re.search(r"UserWarning: CUDA initialization: (.*)", line.text):
                 yield f"RuntimeError: {warning[1]}"
@@ -171,5 +185,4 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 @cache
 def _fatal() -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{cause.printed})" for cause in CAUSES if cause.printed))
-
+    return re.compile("|".join(f"(?:{pattern})" for cause in CAUSES for pattern in cause.printed))

@@ -18,58 +18,111 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
-BAR = re.compile(  # tqdm's, with a known total and without; the brackets may hold a postfix
-    r"^[^|\n]*?\d{1,3}%\|[^|]*\|\s*(?P<done>[\d.]+)[kMG]?/[\d.?]+[kMG]?(?:\s*\[[^\[\]]*\])?|^(?:[^\n\[]*: )?(?P<count>\d+)it \[[^\[\]]*\]"
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns))
+
+
+ANSI = _any(r"\x1b\[[0-9;?]*[ -/]*[@-~]", r"\x1b\][^\x07]*\x07", r"\x1b[@-Z\\-_]")
+BAR = _any(  # tqdm's, with a known total and without; the brackets may hold a postfix
+    r"^[^|\n]*?\d{1,3}%\|[^|]*\|\s*(?P<done>[\d.]+)[kMG]?/[\d.?]+[kMG]?(?:\s*\[[^\[\]]*\])?",
+    r"^(?:[^\n\[]*: )?(?P<count>\d+)it \[[^\[\]]*\]",
 )
-STAMP = re.compile(
-    r"^ ?\[?\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?(?: std(?:out|err) [FP])?(?: -)? ?"
-    r"|^\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]? |^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ kernel: |^\[ *\d+\.\d+\] (?=NVRM|Memory cgroup|Out of memory)"
+STAMP = _any(
+    r"^ ?\[?\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?(?: std(?:out|err) [FP])?(?: -)? ?",
+    r"^\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]? ",
+    r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ kernel: ",
+    r"^\[ *\d+\.\d+\] (?=NVRM|Memory cgroup|Out of memory)",
 )
-LABEL = re.compile(
-    r"^\[(?P<hook>rank)?(?(hook)|[A-Za-z_]+)(?P<a>\d+)\]:(?(hook) ?)|^\[\d+,(?P<b>\d+)\]<std(?:out|err)>:? ?|^\([\w. ]*?(?:rank|pid)[ =]?(?P<c>\d+)[^)]*\) ?"
-    r"|^ {0,3}(?P<d>\d{1,3}): (?=\S| {2,4}\S)|^[A-Za-z][\w.-]* +\| "
+LABEL = _any(  # torch's own and torchrun's, mpirun's, Ray's, srun --label's, docker compose's
+    r"^\[(?P<hook>rank)?(?(hook)|[A-Za-z_]+)(?P<a>\d+)\]:(?(hook) ?)",
+    r"^\[\d+,(?P<b>\d+)\]<std(?:out|err)>:? ?",
+    r"^\([\w. ]*?(?:rank|pid)[ =]?(?P<c>\d+)[^)]*\) ?",
+    r"^ {0,3}(?P<d>\d{1,3}): (?=\S| {2,4}\S)",
+    r"^[A-Za-z][\w.-]* +\| ",
 )
-LOGGED = re.compile(r"^\[?(?P<level>[EWIFV])(?:\d{3,4} [\d:.]+)? (?:\d+ )?(?P<file>[^\s\]]+\.(?:py|cpp|cc|hpp|h|cu):\d+)\] ?")
-LEVELLED = re.compile(r"^(?:wandb|DEBUG|INFO|WARNING|ERROR|CRITICAL|slurmstepd|srun|NCCL (?:INFO|WARN))\b[: ]|^\S+:\d+:\d+ \[\d+\] ")
+LOGGED = re.compile(
+    r"^\[?(?P<level>[EWIFV])(?:\d{3,4} [\d:.]+)? (?:\d+ )?(?P<file>[^\s\]]+\.(?:py|cpp|cc|hpp|h|cu):\d+)\] ?"
+)
+LEVELLED = _any(
+    r"^(?:wandb|DEBUG|INFO|WARNING|ERROR|CRITICAL|slurmstepd|srun|NCCL (?:INFO|WARN))\b[: ]", r"^\S+:\d+:\d+ \[\d+\] "
+)
 HEADER = re.compile(r"^(?P<original>Original )?Traceback \(most recent call last\):")
 CHAIN = re.compile(r"^(?:During handling of the above exception|The above exception was (?P<direct>the direct cause))")
-NAME = r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*"
-HEADLINE = re.compile(rf"^(?P<type>{NAME})(?::(?: (?P<said>.*))?)?$")
-ALONE = re.compile(  # a headline without its traceback has to look like one
-    r"(?:\w(?:Error|Exception|Failed|Interrupt)|NVMLError_\w+|OutOfResources|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler"
-    r"|ExceptionHit|MissingMandatoryValue|TimeoutExpired|UnpicklingError|\.(?:Error|Exception|Timeout))$|^KeyboardInterrupt$"
+HEADLINE = re.compile(r"^(?P<type>(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?::(?: (?P<said>.*))?)?$")
+ALONE = _any(  # a headline without its traceback has to look like one
+    r"\w(?:Error|Exception|Failed|Interrupt|Timeout)$",
+    r"NVMLError_\w+$",
+    r"(?:OutOfResources|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler|MissingMandatoryValue|TimeoutExpired)$",
+    r"\.(?:exceptions|errors|exc)\.[A-Z]\w+$",
+    r"\.(?:Error|Exception)$",
 )
 WATCHDOG = re.compile(r"^(?:\[[^\]]*\] )*(?:Process group|NCCL) watchdog thread terminated with exception: ")
-TERMINATE = re.compile(r"^terminate called after throwing an instance of '(?P<type>[^']+)'|^ {1,2}what\(\): +(?P<what>.*)")
-NOTICE = re.compile(r"^Exception ignored (?:in|on)|^--- Logging error ---|^Error in atexit|^Task exception was never|^Exception in callback")
-THREAD = re.compile(r"^Exception in thread |^Process \S+:$")
+TERMINATE = _any(
+    r"^terminate called after throwing an instance of '(?P<type>[^']+)'", r"^ {1,2}what\(\): +(?P<what>.*)"
+)
+NOTICE = _any(
+    "^Exception ignored (?:in|on)",
+    "^--- Logging error ---",
+    "^Error in atexit",
+    "^Task exception was never",
+    "^Exception in callback",
+)
+THREAD = _any(r"^Exception in thread ", r"^Process \S+:$")
 CERTAIN = re.compile(r"^Error executing job with overrides: ")
-INTRODUCED = re.compile(r"(?i)\b(?:warn(?:ing)?|retry(?:ing)?|ignor\w+|non-?fatal|skipp\w+|recover\w*|fall(?:ing)? ?back|continu\w+)\b")
+INTRODUCED = re.compile(
+    r"(?i)\b(?:warn(?:ing)?|retry(?:ing)?|ignor\w+|non-?fatal|skipp\w+|recover\w*|fall(?:ing)? ?back|continu\w+)\b"
+)
 WENT_ON = re.compile(
-    r"(?i)\b(?:retry(?:ing)?|retried|recovered|continu(?:e|ed|es|ing)|falling back|fallback|ignor(?:ed|ing)|skipp(?:ed|ing)|proceeding"
-    r"|going on|goes on|went on|succeeded|will try again|trying again|resum(?:ed|ing))\b"
+    r"(?i)\b(?:retry(?:ing)?|retried|recovered|continu(?:e|ed|es|ing)|falling back|fallback|ignor(?:ed|ing)|skipp(?:ed|ing)"
+    r"|proceeding|going on|goes on|went on|succeeded|will try again|trying again|resum(?:ed|ing))\b"
 )
-STEP = re.compile(
-    r"(?i)^\W*(?:step|iter(?:ation)?|epoch|batch)\W{0,3}\d|^\[Rank \d+, World Size \d+\]: Epoch|^(?:TRAIN|EVALUATE|SAVE CHECKPOINT|SWITCH TO EMA)$"
-    r"|^Processing batch \d+|^All evaluators completed|\bloss\W{1,3}\d"
+STEP = _any(
+    r"(?i:^\W*(?:step|iter(?:ation)?|epoch|batch)\W{0,3}\d)",
+    r"(?i:\bloss\W{1,3}\d)",
+    r"^\[Rank \d+, World Size \d+\]: Epoch",
+    r"^(?:TRAIN|EVALUATE|SAVE CHECKPOINT|SWITCH TO EMA)$",
+    r"^Processing batch \d+",
+    r"^All evaluators completed",
 )
-TAIL = re.compile(  # what the messages of torch and Hydra end with
-    r"^(?:CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE|Device-side assertion|GPU device may be out of range|Search for `cuda"
-    r"|Set TORCH_LOGS|Set TORCHDYNAMO|You can suppress this exception|Last error:|nccl\w+Error: |Exception raised from |frame #\d+: "
-    r"|Set the environment variable HYDRA_FULL_ERROR|Please increase|It is possible that|`ptxas`|ptxas |Repro command|The original traceback"
-    r"|Cuda failure|Error while creating shared memory|socket\w* ?:|Net : |NET/|Bootstrap|Duplicate GPU|Executing |Command:|Output:)"
+TAIL = _any(  # what the messages of torch, NCCL, Triton and Hydra go on with
+    "^(?:CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE|Device-side assertion|Search for `cuda)",
+    r"^(?:GPU device may be out of range|Last error:|nccl\w+Error: |Exception raised from |frame #\d+: )",
+    "^(?:Set TORCH|You can suppress this exception|Set the environment variable HYDRA_FULL_ERROR|The original traceback)",
+    "^(?:Please increase|It is possible that|`ptxas`|ptxas |Repro command|Command:|Output:|Executing |Bootstrap)",
+    r"^(?:Cuda failure|Error(?:: failed to extend| while creating shared memory)|socket\w* ?:|Net : |NET/|Duplicate GPU)",
 )
-QUIET = re.compile(  # what is printed in any case while processes end
-    r"^\s*$|^[=*#~─-]{5,}\s*$|^[│╭╰]|^wandb\b|^\s+|^Set the environment variable HYDRA_FULL_ERROR|^frame #\d+|^Exception raised from|^To suppress|^\^C$"
-    r"|resource_tracker|warnings\.warn|\b\w*Warning: |^Root Cause|^(?:Other )?Failures:|^\S+ FAILED$|^\[\d+\]:$|destroy_process_group"
-    r"|^make: \*\*\*|^srun: |^slurmstepd: |^make\[\d+\]|exitcode|Sending process|death signal|^Aborted|^Fatal Python error|^Thread 0x"
-    r"|^Current thread|^Extension modules|^terminate called|^(?:hint|error): |^\"\"\"$|^TORCH_|^NCCL|Waiting for W&B|^Some NCCL operations|^To avoid data"
+QUIET = _any(  # what is printed in any case while processes end
+    r"^\s*$",
+    r"^\s+",
+    r"^[=*#~─-]{5,}\s*$",
+    "^[│╭╰]",
+    r"^\^C$",
+    r'^"""$',
+    r"^wandb\b",
+    "^NCCL",
+    "^TORCH_",
+    "^(?:hint|error|srun|slurmstepd): ",
+    r"^make(?:\[\d+\])?: \*\*\*",
+    r"^\[\d+\]:$",
+    r"^\S+ FAILED$",
+    "^(?:Root Cause|(?:Other )?Failures:|Aborted|Fatal Python error|Thread 0x|Current thread|Extension modules|To suppress)",
+    "^(?:Some NCCL operations|To avoid data)",
+    r"\b\w*Warning: |warnings\.warn|resource_tracker|destroy_process_group|exitcode|Sending process|death signal",
 )
-MULTIPART = ("CppCompileError", "CUDACompileError", "InductorError", "BackendCompilerFailed", "PTXASError", "ValidationError")
 WRAPPERS = ("BackendCompilerFailed", "InductorError", "InternalTorchDynamoError", "LoweringException")
-INNER = re.compile(rf"(?:[A-Za-z_]\w*\.)*(\w*(?:Error|Exception|Failed|OutOfResources|Missing|ForTriton|Compiler|Error_\w+)): ")
+INNER = re.compile(
+    r"(?:[A-Za-z_]\w*\.)*(\w*(?:Error|Exception|Failed|OutOfResources|Missing|ForTriton|Compiler|Error_\w+)): "
+)
 NESTED = ("_RemoteTraceback", "RemoteTraceback", "SubprocException", "ProcessRaisedException")
+MULTIPART = (
+    *NESTED,
+    *WRAPPERS,
+    "CppCompileError",
+    "CUDACompileError",
+    "PTXASError",
+    "ValidationError",
+)  # blank lines in messages
 ADVANCE = 5  # steps that a bar may advance while another process is already at its end
 LONG = 300  # lines of a message
 
@@ -299,7 +352,9 @@ class _Reader:
         kind, said = match["type"].rpartition(".")[2], match["said"] or ""
         if not stream.header and stream.above is None:
             stream.frames, stream.doubt = [], 0
-        failure = Failure(line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain)
+        failure = Failure(
+            line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain
+        )
         if stream.outer:
             outer, stream.outer = stream.outer, None
             outer.under, outer.direct = failure, True
@@ -343,12 +398,13 @@ class _Reader:
                 return
             part = TAIL.match(text) or text.startswith((" ", "\t")) or failure.kind in MULTIPART
             frame = text.startswith("  File ") and failure.kind not in MULTIPART
-            if not frame and not line.level and not LEVELLED.match(text) and len(failure.said) < LONG:
-                if part or not (STEP.search(text) or WENT_ON.search(text)):
-                    failure.said.append(text)
-                    if not (part or line.hooked or failure.certain or QUIET.search(text)):
-                        failure.doubt = max(failure.doubt, 1)
-                    return
+            logged = line.level or LEVELLED.match(text)
+            went_on = not part and (STEP.search(text) or WENT_ON.search(text))
+            if not (frame or logged or went_on) and len(failure.said) < LONG:
+                failure.said.append(text)
+                if not (part or line.hooked or failure.certain or QUIET.search(text)):
+                    failure.doubt = max(failure.doubt, 1)
+                return
         stream.open = None
         self._weigh(line, stream)
 
