@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from trm_repro.training.causes import CAUSES, ENDED, ROOT, SYMPTOM, Alarm, Cause
@@ -63,7 +63,7 @@ def diagnose(lines: Iterable[str], exit_code: int) -> Diagnosis:
         exit_code: as a shell reports it; 128 + n for signal n.
     """
     output = read(lines, _fatal())
-    verdicts = [_Verdict(failure, cause_of(failure, output)) for failure in output.failures]
+    verdicts = [_verdict(failure, output) for failure in output.failures]
     verdicts = list(_counting(verdicts))
     signalled = _signalled(output, exit_code)
     chosen = next((verdict for verdict in verdicts if verdict.rank == ROOT), None)
@@ -93,17 +93,17 @@ def alarmed(alarm: Alarm, line: str) -> Diagnosis:
     return Diagnosis(alarm.name, f"{alarm.name}: {alarm.means} (it said: {line.strip()[:QUOTED]})", alarm.remedy)
 
 
-def cause_of(failure: Failure, output: Output) -> Cause | None:
+def _verdict(failure: Failure, output: Output) -> _Verdict:
     """The cause that a failure, or what it was raised from, shows."""
-    found = _rule(failure, output)
+    own = _Verdict(failure, _rule(failure, output))
     if failure.under is None:
-        return found
-    below = cause_of(failure.under, output)
-    if found is None:
-        return below if below and below.rank != SYMPTOM and (failure.direct or below.name in HARD) else None
-    if below and (found.rank != ROOT or found.name == "checkpoint not written") and below.rank == ROOT:
-        return below if failure.direct or below.name in HARD else found
-    return found
+        return own
+    below = _verdict(failure.under, output)
+    counts = below.cause and below.rank != SYMPTOM and (failure.direct or below.cause.name in HARD)
+    vague = own.cause is None or own.rank != ROOT or own.cause.name == "checkpoint not written"
+    if counts and vague and (own.cause is None or below.rank == ROOT):
+        return _Verdict(replace(below.failure, at=failure.at, rank=failure.rank, doubt=failure.doubt), below.cause)
+    return own
 
 
 def _rule(failure: Failure, output: Output) -> Cause | None:

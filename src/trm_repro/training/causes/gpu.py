@@ -8,8 +8,9 @@ GPU = (
     Cause(
         "out of GPU memory",
         "a GPU has too little memory for its share of the batch",
-        "End other programs on the GPUs (nvidia-smi lists them), or use more GPUs, or larger ones; then run the same command "
-        "again: make all. The batch is split among them, so fewer GPUs need more memory each; flags are never changed.",
+        "End other programs on the GPUs (nvidia-smi lists them), or use more GPUs, or larger ones; then run the same "
+        "command again: make all. The batch is split among them, so fewer GPUs need more memory each; flags are "
+        "never changed.",
         raised=(
             "OutOfMemoryError: (?:CUDA|HIP|Allocation on device|$)",
             r"\w+: CUDA out of memory",
@@ -20,17 +21,15 @@ GPU = (
     Cause(
         "fabric manager",
         "the service that connects the GPUs by NVSwitch (error 802) does not run",
-        "Start it as root: systemctl start nvidia-fabricmanager, of exactly the driver's version; in a container "
-        "or on a rented "
-        "machine, ask its provider. " + AGAIN,
+        "Start it as root: systemctl start nvidia-fabricmanager, of exactly the driver's version; in a container or "
+        "on a rented machine, ask its provider. " + AGAIN,
         raised=(*cuda("system not yet initialized", "CUDA_ERROR_SYSTEM_NOT_READY"),),
     ),
     Cause(
         "driver and library",
         "the loaded driver and its library on disk are of different versions",
         "Restart the machine, or its driver (a container: start it again with the host's own libraries, without a "
-        "cuda-compat "
-        "folder in LD_LIBRARY_PATH). Once nvidia-smi answers, run the same command again: make all.",
+        "cuda-compat folder in LD_LIBRARY_PATH). Once nvidia-smi answers, run the same command again: make all.",
         raised=(
             *cuda(
                 "system has unsupported display driver",
@@ -48,9 +47,8 @@ GPU = (
     Cause(
         "driver too old",
         "the driver is older than the environment's CUDA needs",
-        "Install a newer driver, or let make step-3 FORCE=1 choose the lock that fits the present one (make "
-        "step-1 says which); "
-        "then run make all.",
+        "Install a newer driver, or let make step-3 FORCE=1 choose the lock that fits the present one (make step-1 "
+        "says which); then run make all.",
         raised=(
             "RuntimeError: The NVIDIA driver on your system is too old",
             *cuda("CUDA driver version is insufficient", "the provided PTX was compiled with an unsupported toolchain"),
@@ -59,16 +57,15 @@ GPU = (
     Cause(
         "kernel refused by the driver",
         "the driver cannot load a compiled kernel: it is older than the compiler, or a cached kernel is damaged",
-        "Remove the caches: rm -rf ~/.triton/cache /tmp/torchinductor_$USER. Then run the same command again: "
-        "make all. If it comes "
-        "again, install a newer driver.",
+        "Remove the caches: rm -rf ~/.triton/cache /tmp/torchinductor_$USER. Then run the same command again: make "
+        "all. If it comes again, install a newer driver.",
         raised=(*cuda("device kernel image is invalid"),),
     ),
     Cause(
         "no GPU",
         "no process sees an NVIDIA GPU",
-        "make step-1 says what is seen. In a container, start it with --gpus all; in a job, ask for GPUs; unset an empty "
-        "CUDA_VISIBLE_DEVICES. " + AGAIN,
+        "make step-1 says what is seen. In a container, start it with --gpus all; in a job, ask for GPUs; unset an "
+        "empty CUDA_VISIBLE_DEVICES. " + AGAIN,
         raised=(
             (
                 "RuntimeError: (?:No CUDA GPUs are available|Found no NVIDIA driver|0 active drivers|"
@@ -81,8 +78,8 @@ GPU = (
     Cause(
         "too few GPUs",
         "a process was given a GPU that it cannot see: more processes than visible GPUs",
-        "Compare CUDA_VISIBLE_DEVICES and nvidia-smi -L with the number of processes: make plan prints the command. Set "
-        "MAX_GPUS_TO_USE to a number of GPUs that are there, and run make all.",
+        "Compare CUDA_VISIBLE_DEVICES and nvidia-smi -L with the number of processes: make plan prints the command. "
+        "Set MAX_GPUS_TO_USE to a number of GPUs that are there, and run make all.",
         raised=(
             *cuda("invalid device ordinal"),
             r"DistBackendError: [^\n]*invalid usage(?:[^\n]*\n)+?(?:[^\n]*: )?Duplicate GPU detected",
@@ -91,8 +88,8 @@ GPU = (
     Cause(
         "GPU in use",
         "a GPU admits no further process",
-        "Another program has it, or it is in exclusive mode, or MIG is on without a slice: nvidia-smi shows each. End that "
-        "program, or have the mode changed. " + AGAIN,
+        "Another program has it, or it is in exclusive mode, or MIG is on without a slice: nvidia-smi shows each. "
+        "End that program, or have the mode changed. " + AGAIN,
         raised=(
             *cuda(
                 r"CUDA-capable device\(s\) is/are busy",
@@ -105,8 +102,7 @@ GPU = (
         "CUDA fails",
         "the driver failed and did not say why",
         "See whether nvidia-smi works and /dev/nvidia-uvm exists; restart the machine after a driver update or a "
-        "suspend, and a "
-        "container after its host's. " + AGAIN,
+        "suspend, and a container after its host's. " + AGAIN,
         raised=(
             "RuntimeError: CUDA unknown error - this may be due",
             *cuda("unknown error"),
@@ -115,8 +111,8 @@ GPU = (
     Cause(
         "GPU without a kernel",
         "torch or adam-atan2 was not built for this kind of GPU",
-        "make step-1 says which GPUs the locks know. Build the environment again on this machine, which takes the lock that "
-        "fits its GPUs: make step-3 FORCE=1, then make all.",
+        "Build the environment again on this machine, for its own GPUs: make step-3 FORCE=1, then make all. make "
+        "step-1 says if they are of a kind that no lock knows; then use others.",
         raised=(
             *cuda("no kernel image is available"),
             "RuntimeError: nvrtc: error: invalid value for --gpu-architecture",
@@ -159,8 +155,8 @@ GPU = (
         "kernel fault",
         "a kernel on a GPU read or wrote where it must not; the line of the traceback is not where that happened",
         "Run the same command once more: make all. If it fails on the same GPU again (dmesg names it in an Xid "
-        "line), the GPU "
-        "is suspect: use another machine. If it fails on every GPU, build the environment again first: make step-3 FORCE=1.",
+        "line), the GPU is suspect: use another machine. If it fails on every GPU, build the environment again "
+        "first: make step-3 FORCE=1.",
         raised=(
             *cuda(
                 "an illegal memory access",
@@ -181,9 +177,8 @@ GPU = (
     Cause(
         "kernel too large for the GPU",
         "a compiled kernel needs more on-chip memory than a multiprocessor of this GPU has",
-        "That depends on the kind of GPU; its driver and memory are fine, and so is the compiler. Run on GPUs of "
-        "the kind that "
-        "the recipe was made for (make plan names them; A100 and H100 have 160 KB and more): make all.",
+        "That depends on the kind of GPU alone: nothing is to be installed, and no setting of the run changed. Use "
+        "GPUs with more of it (A100, H100 and H200 have 160 KB and more), and run the same command there: make all.",
         raised=(
             "OutOfResources: out of resource: ",
             r"\w+: out of resource: (?:shared memory|registers|tensor memory), Required: ",
@@ -192,9 +187,8 @@ GPU = (
     Cause(
         "assembler too old for the GPU",
         "triton's ptxas does not know this GPU",
-        "Take the newer lock: CUDA_LOCK=cu130 make step-3 FORCE=1, then make all. If it is installed already, "
-        "give triton the "
-        "assembler of a newer CUDA: TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas make all.",
+        "Take the newer lock: export CUDA_LOCK=cu130, make step-3 FORCE=1, make all. If it is installed already, "
+        "give triton the assembler of a newer CUDA: TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas make all.",
         raised=(
             (
                 "(?:PTXASError|RuntimeError|NoTritonConfigsError|"
@@ -262,23 +256,23 @@ GPU = (
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or in a "
-        "container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
+        "in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(r"AssertionError: libcuda\.so cannot found",),
     ),
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or in a "
-        "container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
+        "in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(COMPILER,),
         beside=r"\S*ld(?:\.\w+)?: cannot find -lcuda\b",
     ),
     Cause(
         "compiler failed",
         "the C or C++ compiler that torch.compile calls ended with an error",
-        "Its own words stand in the log, above the traceback or at its end. Once they are mended, or with another compiler "
-        "(CC=…, CXX=…), run the same command again: make all.",
+        "Its own words stand in the log, above the traceback or at its end. Once they are mended, or with another "
+        "compiler (CC=…, CXX=…), run the same command again: make all.",
         raised=(
             COMPILER,
             r"(?:CppCompileError|CUDACompileError): C\+\+ compile error",

@@ -24,16 +24,15 @@ PROGRAM = (
         "system too old",
         "the system's C or C++ library is older than the installed packages need",
         "Use a newer system, or a container of one (machines/Dockerfile), and build the environment there: make "
-        "step-3 FORCE=1, "
-        "then make all.",
+        "step-3 FORCE=1, then make all.",
         raised=(r"(?:ImportError|OSError): [^\n]*version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
         printed=(r"\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
     ),
     Cause(
         "folder without execution",
         "a compiled file lies in a folder that is mounted noexec",
-        "Point TRITON_CACHE_DIR, TORCHINDUCTOR_CACHE_DIR and TMPDIR at a folder on a disk without noexec (findmnt -T FOLDER "
-        "shows it). " + AGAIN,
+        "Point TRITON_CACHE_DIR, TORCHINDUCTOR_CACHE_DIR and TMPDIR at a folder on a disk without noexec (findmnt -T "
+        "FOLDER shows it). " + AGAIN,
         raised=(r"(?:ImportError|OSError): [^\n]*failed to map segment from shared object",),
     ),
     Cause(
@@ -93,8 +92,7 @@ PROGRAM = (
         "Weights & Biases refuses",
         "the key is missing or wrong, or has no right to that project",
         "Unset WANDB_API_KEY (metrics then stay on this machine), or put a valid one in place: make step-1 "
-        "CHECK_REMOTE=1 tries "
-        "it; unset WANDB_ENTITY and WANDB_PROJECT if they name somebody else's. " + AGAIN,
+        "CHECK_REMOTE=1 tries it; unset WANDB_ENTITY and WANDB_PROJECT if they name somebody else's. " + AGAIN,
         raised=(
             r"UsageError: (?:No API key configured|api_key not configured|[^\n]*API key)",
             "AuthenticationError: ",
@@ -109,8 +107,7 @@ PROGRAM = (
         "Weights & Biases not reached",
         "its server, or its helper process on this machine, did not answer in time",
         "Unset WANDB_API_KEY: metrics then stay on this machine, and nothing waits for a network. Or mend the "
-        "network or proxy: "
-        "make step-1 CHECK_REMOTE=1 tries it. " + AGAIN,
+        "network or proxy: make step-1 CHECK_REMOTE=1 tries it. " + AGAIN,
         raised=(
             "UsageError: Error communicating with wandb process",
             (
@@ -206,16 +203,15 @@ PROGRAM = (
     Cause(
         "checkpoint of another model",
         "the weights to load do not have the tensors of this model",
-        "They belong to another recipe or dataset. Unset RESUME and EXTRA_TRAIN_ARGS; if the recipe names the weights, fetch "
-        "them again: make step-4 FORCE=1. Then run make all.",
+        "They belong to another recipe or dataset. Unset RESUME and EXTRA_TRAIN_ARGS; if the recipe names the "
+        "weights, delete that file, and make step-4 FORCE=1 fetches it again. Then run make all.",
         raised=(r"RuntimeError: Error\(s\) in loading state_dict for ",),
     ),
     Cause(
         "checkpoint unreadable",
         "a file of weights is cut off or is none",
-        "Unset RESUME, or set the attempt with that file aside; if the recipe names the weights, fetch them "
-        "again: make step-4 "
-        "FORCE=1. Then run make all.",
+        "Unset RESUME, or delete the file that is named; if the recipe names the weights, make step-4 FORCE=1 "
+        "fetches them again. Then run make all.",
         raised=(
             "RuntimeError: PytorchStreamReader failed",
             "UnpicklingError: ",
@@ -253,8 +249,8 @@ PROGRAM = (
         "loss is not a number",
         "the training diverged or computed wrongly, and the program stopped at it",
         "Nothing in the recipe may be changed. Build the environment again (make step-3 FORCE=1) and run the same "
-        "command: make "
-        "all. If it comes again at about the same step, a GPU computes wrongly, or the recipe does not hold: report it.",
+        "command: make all. If it comes again at about the same step, a GPU computes wrongly, or the recipe does not "
+        "hold: report it.",
         raised=(
             (
                 "(?:FloatingPointError|ValueError|RuntimeError|AssertionError|ArithmeticError): (?i:(?:the |"
@@ -268,8 +264,8 @@ PROGRAM = (
     Cause(
         "gathering the evaluation",
         "the processes wait for each other's predictions at an evaluation, and that took longer than allowed",
-        "Their volume grows with the number of augmentations, which the recipe fixes; what helps is a faster machine: more "
-        "memory, faster cores, nothing else running. " + AGAIN,
+        "Their volume grows with the number of augmentations, which the recipe fixes; what helps is a faster "
+        "machine: more memory, faster cores, nothing else running. " + AGAIN,
         raised=(
             (
                 "(?:DistBackendError|RuntimeError|DistStoreError|"
@@ -283,8 +279,7 @@ PROGRAM = (
         "processes did not meet",
         "the processes of the run did not find each other at its start",
         "If another failed before, its words stand above. Otherwise the name localhost must lead to this machine "
-        "(getent hosts "
-        "localhost) and no proxy or firewall may stand between: unset http_proxy for it. " + AGAIN,
+        "(getent hosts localhost) and no proxy or firewall may stand between: unset http_proxy for it. " + AGAIN,
         raised=(
             "RendezvousConnectionError: ",
             "RendezvousTimeoutError",

@@ -9,7 +9,7 @@ SYSTEM = (
         "/dev/shm too small",
         "the processes exchange data through /dev/shm, and it is full",
         "Give it at least 1 GB a GPU: docker run --shm-size=16g, or --ipc=host; mount -o remount,size=16G /dev/shm. "
-        + AGAIN,
+        "" + AGAIN,
         raised=(
             r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Bus error",
             (
@@ -40,9 +40,8 @@ SYSTEM = (
     Cause(
         "bus error",
         "a mapped file had nothing behind it: /dev/shm is full, or the dataset's file system failed",
-        "df -h /dev/shm shows the first (docker run --shm-size=16g, or --ipc=host); for the second, check the "
-        "file system that "
-        "holds the dataset. " + AGAIN,
+        "df -h /dev/shm shows the first (docker run --shm-size=16g, or --ipc=host); for the second, check the file "
+        "system that holds the dataset. " + AGAIN,
         signals=(7,),
         printed=(
             r"(?:.*: line \d+: +\d+ )?Bus error(?: +\(core dumped\)|$)",
@@ -53,14 +52,14 @@ SYSTEM = (
     Cause(
         "disk quota",
         "your quota on that file system is used up",
-        "quota -s shows it. Free some (attempts set aside can go: make clean lists them), or have it raised. " + AGAIN,
+        "quota -s shows it. Free some (folders named …set-aside-… can go), or have it raised. " + AGAIN,
         raised=(r"(?:OSError|IOError): \[Errno 122\]",),
     ),
     Cause(
         "disk full",
         "nothing more could be written; a checkpoint of that moment is cut off",
         "make status and make plan say how much is needed: free disk of that size (attempts set aside can go). "
-        + AGAIN,
+        "" + AGAIN,
         raised=(
             FULL,
             r"SafetensorError: [^\n]*(?:code: 28\b|StorageFull)",
@@ -80,9 +79,8 @@ SYSTEM = (
     Cause(
         "read-only file system",
         "a folder that must be written is mounted read-only",
-        "A disk becomes read-only when it fails (dmesg), or was mounted so. Mount it writable, or set TRM_DIR to "
-        "a folder that "
-        "is. " + AGAIN,
+        "A disk becomes read-only when it fails (dmesg), or was mounted so. Mount it writable, or set TRM_DIR to a "
+        "folder that is. " + AGAIN,
         raised=(r"(?:OSError|PermissionError): \[Errno 30\]",),
     ),
     Cause(
@@ -141,8 +139,8 @@ SYSTEM = (
     Cause(
         "out of memory",
         "the machine, or the limit of the job or container, had no memory left",
-        "Give the machine, the job or the container more memory (make step-1 says how much is needed), and let nothing else "
-        "run beside the training. " + AGAIN,
+        "Give the machine, the job or the container more memory (make step-1 says how much is needed), and let "
+        "nothing else run beside the training. " + AGAIN,
         raised=(
             r"MemoryError\b",
             "_ArrayMemoryError: ",
@@ -171,9 +169,8 @@ SYSTEM = (
     Cause(
         "time limit",
         "the scheduler ended the job because its time was over",
-        "make plan says how many hours the run takes. Ask for that many, and run the same command again: make "
-        "all. A training "
-        "that was ended starts from the beginning.",
+        "make plan says how many hours the run takes. Ask for that many, and run the same command again: make all. A "
+        "training that was ended starts from the beginning.",
         printed=(
             r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*DUE TO TIME LIMIT",
             "=>> PBS: job killed: walltime",
@@ -184,9 +181,8 @@ SYSTEM = (
     Cause(
         "pre-empted",
         "the scheduler took the machine for another job",
-        "Submit the job again, to a partition or kind of machine that is not pre-empted if there is one: make "
-        "all. A training "
-        "that was ended starts from the beginning.",
+        "Submit the job again, to a partition or kind of machine that is not pre-empted if there is one: make all. A "
+        "training that was ended starts from the beginning.",
         printed=(
             r"slurmstepd: error: \*\*\* (?:JOB|STEP) .*DUE TO (?:PREEMPTION|JOB REQUEUE)",
             "TERM_PREEMPT: ",
@@ -234,8 +230,8 @@ SYSTEM = (
     Cause(
         "terminated",
         "somebody, a scheduler or a shutdown asked it to end (SIGTERM)",
-        "The scheduler's or the machine's own log says who. Run the same command again: make all. It starts from "
-        "the beginning.",
+        "The scheduler's or the machine's own log says who. Run the same command again: make all. It starts from the "
+        "beginning.",
         raised=(r"SignalException: Process \d+ got signal: (?:15|Signals\.SIGTERM)",),
         printed=(r"(?:.*: line \d+: +\d+ )?Terminated(?: |$)",),
         signals=(15,),
@@ -243,9 +239,10 @@ SYSTEM = (
     ),
     Cause(
         "killed",
-        "the system ended a process (SIGKILL), most likely for lack of memory; dmesg, or the container's limit, says so",
-        "If it was memory, give the machine or the container more memory, and let nothing else run beside the training. "
-        + AGAIN,
+        "the system ended a process (SIGKILL), most likely for lack of memory; dmesg, or the container's limit, says "
+        "so",
+        "If it was memory, give the machine or the container more memory, and let nothing else run beside the "
+        "training. " + AGAIN,
         raised=(
             r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Killed",
             r"ProcessExitedException: process \d+ terminated with signal SIGKILL",
@@ -261,8 +258,8 @@ SYSTEM = (
     Cause(
         "crash in compiled code",
         "a process crashed inside a library",
-        "Build the environment again (make step-3 FORCE=1, then make all). If it crashes again on this machine and not on "
-        "another, its memory or a GPU is faulty.",
+        "Build the environment again (make step-3 FORCE=1, then make all). If it crashes again on this machine and "
+        "not on another, its memory or a GPU is faulty.",
         raised=(
             r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Segmentation fault",
             r"ProcessExitedException: process \d+ terminated with signal SIGSEGV",
