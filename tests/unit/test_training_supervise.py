@@ -79,6 +79,54 @@ def test_a_failure_has_its_exit_code_and_diagnosis() -> None:
     assert out.endswith("ending: 137 None killed\n")
 
 
+def test_the_first_failure_of_many_processes_is_not_forgotten() -> None:
+    program = """import sys
+print("[rank7]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.", flush=True)
+for number in range(30000): sys.stderr.write(f"\\r  6%|#| {number}/723914 [3:28:43<94:39:17]")
+for number in range(2000): print(f'[rank0]:   File "/w/torch/x.py", line {number}, in f', file=sys.stderr)
+print("[rank0]: torch.distributed.DistBackendError: NCCL error in: x.cpp:3, unhandled system error", file=sys.stderr)
+sys.exit(1)"""
+    assert supervised(program)[0].endswith("ending: 1 None out of GPU memory\n")
+
+
+REAL = """
+import os, time, traceback, hydra, torch, torch.distributed as dist, tqdm
+@hydra.main(config_path=None, version_base=None)
+def launch(config):
+    dist.init_process_group("gloo")
+    for step in tqdm.trange(1000, disable=dist.get_rank() != 0):
+        dist.all_reduce(torch.ones(4))
+        if step == 5 and dist.get_rank() == 0:
+            try: raise OSError(122, "Disk quota exceeded")
+            except OSError: traceback.print_exc()
+        if step == 20 and dist.get_rank() == 1:
+            match os.environ["FAILURE"]:
+                case "out of GPU memory": raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+                case "crash in compiled code": os.kill(os.getpid(), 11)
+                case "disk full":
+                    try: raise OSError(28, "No space left on device")
+                    except OSError as error: raise RuntimeError("could not save") from error
+                case "unknown": raise ValueError("of ours")
+        time.sleep(0.02)
+launch.__wrapped__(None) if os.environ.get("PLAIN") else launch()
+"""
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("plain", ["", "1"])
+@pytest.mark.parametrize("failure", ["out of GPU memory", "disk full", "crash in compiled code", "unknown"])
+def test_the_cause_in_the_output_of_the_real_torchrun_and_hydra(tmp_path: Path, failure: str, plain: str) -> None:
+    (tmp_path / "real.py").write_text(REAL)
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    words = [torchrun, "--nproc-per-node", "2", "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "real.py"]
+    program = SUPERVISED.replace('[sys.executable, "-u", "-c", sys.argv[1]]', repr(words))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FAILURE": failure, "PLAIN": plain}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
+    )
+    assert done.stdout.splitlines()[-1] == f"ending: 1 None {failure}", done.stdout + done.stderr
+
+
 def test_each_line_can_be_heard() -> None:
     heard: list[str] = []
     words = [sys.executable, "-c", "print('one'); print('two')"]
