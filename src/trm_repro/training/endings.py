@@ -280,9 +280,8 @@ class _Stream:
     outer: Failure | None = None  # the traceback that follows is part of its message
     doubt: int = 0  # of the traceback that follows
     before: str = ""
-    certain: bool = False
+    certain: int = 0  # processes whose exception Hydra is printing
     dropped: bool = False
-    empty: bool = False
 
 
 class _Reader:
@@ -330,7 +329,6 @@ class _Reader:
         if stream.open and (original or stream.open.kind in NESTED):
             stream.outer = stream.open
         stream.dropped = bool(NOTICE.match(stream.before))
-        stream.certain = bool(CERTAIN.match(stream.before)) or stream.certain
         warned = INTRODUCED.search(stream.before) and not re.search(r"\w+Warning:", stream.before)
         stream.doubt = 2 if THREAD.match(stream.before) or (warned and not stream.open) else 0
         stream.header, stream.frames, stream.open = line.at, [], None
@@ -353,7 +351,7 @@ class _Reader:
         if not stream.header and stream.above is None:
             stream.frames, stream.doubt = [], 0
         failure = Failure(
-            line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain
+            line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain > 0
         )
         if stream.outer:
             outer, stream.outer = stream.outer, None
@@ -370,7 +368,7 @@ class _Reader:
 
     def _add(self, failure: Failure, stream: _Stream) -> None:
         self.failures.append(failure)
-        stream.last, stream.open, stream.empty = failure, None, False
+        stream.last, stream.open = failure, None
 
     def _terminate(self, line: Line, stream: _Stream, match: re.Match[str]) -> None:
         """C++ says the type first, and what it has to say in a line of its own."""
@@ -385,14 +383,13 @@ class _Reader:
         """A line that is no exception: of the message before it, or printed by a process that went on, or of no weight."""
         text, failure = line.text, stream.open
         if text.startswith("Set the environment variable HYDRA_FULL_ERROR"):
-            stream.certain, stream.open = False, None
+            stream.certain, stream.open = max(0, stream.certain - 1), None
             return
         if CERTAIN.match(text):
-            stream.certain, stream.open = True, None
+            stream.certain, stream.open = stream.certain + 1, None
             return
         if failure:
             if not text.strip():
-                stream.empty = True
                 if failure.kind not in MULTIPART:
                     stream.open = None
                 return
