@@ -31,7 +31,7 @@ from trm_repro.training.diagnosis import Diagnosis, alarmed, diagnose
 MARK = "TRM_REPRO_TRAINING"
 GRACE = 60.0  # seconds to end by itself; torchrun gives its workers 30
 REDRAW = 10.0  # seconds between two lines of a progress bar that are passed on
-KEPT = 20_000  # lines of output that a diagnosis is made from: eight processes, each with a long traceback
+KEPT = 8_000  # lines of output that a diagnosis is made from: eight processes, each with a long traceback
 LONGEST = 4000  # characters of each
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
