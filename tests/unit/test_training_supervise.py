@@ -127,6 +127,15 @@ def test_the_cause_in_the_output_of_the_real_torchrun_and_hydra(tmp_path: Path, 
     assert done.stdout.splitlines()[-1] == f"ending: 1 None {failure}", done.stdout + done.stderr
 
 
+def test_what_was_printed_before_an_exception_is_no_sign_that_it_was_survived() -> None:
+    program = """import os
+os.write(1, b"TRAIN\\nSAVE CHECKPOINT\\n" * 2000)
+os.write(2, b"torch.OutOfMemoryError: CUDA out of memory.\\n")
+os._exit(1)"""
+    for _ in range(5):
+        assert supervised(program)[0].endswith("ending: 1 None out of GPU memory\n")
+
+
 def test_each_line_can_be_heard() -> None:
     heard: list[str] = []
     words = [sys.executable, "-c", "print('one'); print('two')"]
