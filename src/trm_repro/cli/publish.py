@@ -60,12 +60,28 @@ def _add_package(actions: Verbs) -> None:
     _add_owner(parser)
     parser.add_argument("--license", default=knob("PUBLISH_LICENSE", "cc-by-4.0"), help="default: $PUBLISH_LICENSE")
     parser.set_defaults(handler=_package)
+    parser.add_argument(
+        "--signing-key",
+        type=Path,
+        default=knob("SIGNING_KEY") or None,
+        help="sign its files with it, if it is an elliptic-curve key in PEM; default: $SIGNING_KEY",
+    )
+    sign = actions.add_parser("sign", help="sign a bundle's files as OpenSSF model signing has it: model.sig")
+    sign.add_argument("bundle", type=Path)
+    way = sign.add_mutually_exclusive_group(required=True)
+    way.add_argument("--key", type=Path, help="an elliptic-curve private key in PEM (ssh-keygen -t ecdsa -m PEM)")
+    way.add_argument("--sigstore", action="store_true", help="the identity of this CI job, or of a browser's sign-in")
+    sign.add_argument(
+        "--trust-config", type=Path, metavar="FILE", help="another sigstore: its client trust configuration"
+    )
+    sign.set_defaults(handler=_sign)
     check = actions.add_parser("validate", help="check a bundle, every byte included")
     check.add_argument("bundle", type=Path)
     check.set_defaults(handler=_validate)
 
 
 def _package(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.openssf import can_sign
     from trm_repro.publish.package import package
 
     bundle = package(
@@ -77,7 +93,26 @@ def _package(arguments: argparse.Namespace) -> None:
         slug=arguments.slug,
         license=arguments.license,
     )
+    if arguments.signing_key and can_sign(arguments.signing_key):
+        _signed(bundle.folder, arguments.signing_key, None)
     print(bundle.folder)
+
+
+def _sign(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.bundle import read_bundle
+
+    read_bundle(arguments.bundle)
+    print(_signed(arguments.bundle, arguments.key, arguments.trust_config))
+
+
+def _signed(folder: Path, key: Path | None, instance: Path | None) -> Path:
+    """Signs a whole bundle, and lists the signature."""
+    from trm_repro.provenance.bundle import write_sums
+    from trm_repro.provenance.openssf import sign
+
+    path = sign(folder, key, instance)
+    write_sums(folder)
+    return path
 
 
 def _validate(arguments: argparse.Namespace) -> None:

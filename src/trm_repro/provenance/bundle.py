@@ -40,6 +40,7 @@ CONTENTS = {
     "statement.json": "the manifest's in-toto statement (SLSA provenance)",
     "statement.json.sig": "an SSH signature of the statement",
     "statement.json.sigstore.json": "a sigstore signature of the statement",
+    "model.sig": "a signature of the files here as OpenSSF model signing has it (`model_signing verify`)",
     "LICENSE.upstream": "the licence of the code that trained the weights",
     "README.md": "this card",
     KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",

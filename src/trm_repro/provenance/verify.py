@@ -69,9 +69,8 @@ class Answer:
         if self.word == CANNOT_TELL:
             return "; ".join(line for f in self.findings if f.outcome == "unknown" for line in f.lines)
         made = {finding.check for finding in self.findings if finding.outcome == "ok"}
-        vouched = (
-            "" if made & {"signature", "sigstore", "attested"} else "; nobody but the bundle itself vouches for it"
-        )
+        vouching = made & {"signature", "sigstore", "openssf", "attested"}
+        vouched = "" if vouching else "; nobody but the bundle itself vouches for it"
         return f"{len(made)} checks, nothing found{vouched}"
 
 
@@ -81,14 +80,20 @@ def _printable(line: str) -> str:
 
 
 def verify(
-    path: Path, *, signers: Path | None = None, expected: Signatory = NOBODY, attestation: Path | None = None
+    path: Path,
+    *,
+    signers: Path | None = None,
+    expected: Signatory = NOBODY,
+    model_key: Path | None = None,
+    attestation: Path | None = None,
 ) -> Answer:
     """Verifies a bundle.
 
     Args:
         path: a bundle's folder, or a zip or tar archive of one.
         signers: a file of allowed signers; the statement must then be signed by one of them.
-        expected: who must have signed the statement with sigstore.
+        expected: who must have signed the statement with sigstore, and the files if they are signed so.
+        model_key: the public key that must have signed the files (``model.sig``).
         attestation: a folder of ``attestations/``; the bundle must then be the one it attests.
     """
     try:
@@ -108,7 +113,7 @@ def verify(
                 return Answer((Finding("files", "wrong", tuple(lines)),))
             count = len(listed(folder / SUMS, lines))
             files = Finding("files", "ok", (f"{count} files are what {SUMS} says, and no other is there",))
-            return Answer((files, *_checks(Context(folder, digests, signers, expected, attestation))))
+            return Answer((files, *_checks(Context(folder, digests, signers, expected, model_key, attestation))))
     except MissingPrerequisite as error:
         return _cannot_tell(_said(error))
     except OSError as error:
