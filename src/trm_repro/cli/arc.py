@@ -129,6 +129,9 @@ def _build_arc(arguments: argparse.Namespace) -> None:
         first_split=arguments.first_split,
     )
     built = build(options, arguments.output_dir, arguments.jobs)
+    for subset, count in built.filled.items():
+        if count:
+            print(f"{subset}: {count} test outputs are given nowhere and are [[0]]: no answers", file=sys.stderr)
     rows = ", ".join(f"{count} in {split}" for split, count in built.rows.items())
     short = f" ({built.short} tasks have fewer variants than asked for)" if built.short else ""
     print(f"{arguments.output_dir}: {built.puzzles} puzzles{short}, {built.identifiers} identifiers, examples: {rows}")
