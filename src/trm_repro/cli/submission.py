@@ -1,0 +1,135 @@
+"""The verb ``submission check``: is it whole, is it right, and does it look like answers?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trm_repro.errors import InvariantBroken, ReproError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trm_repro.arc.versions import Found
+    from trm_repro.cli.common import Verbs
+
+SHAPE = 'a submission is one JSON object: {"task": [{"attempt_1": grid, "attempt_2": grid}, … one for each test input]}'
+
+
+def register(verbs: Verbs) -> None:
+    """Adds the verb to the parser."""
+    submission = verbs.add_parser("submission", help="check and score submissions")
+    check = submission.add_subparsers(metavar="VERB", required=True).add_parser(
+        "check",
+        help="is it whole, is it right?",
+        description="Says which benchmark a submission answers and everything that is wrong with it, scores it where answers "
+        "are known, and counts what is strange about it.",
+    )
+    check.add_argument("file", type=Path)
+    check.add_argument(
+        "--tasks",
+        metavar="official|upstream|FILE",
+        help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file of tasks, "
+        "such as a dataset's test_puzzles.json (default: the version that it was made for)",
+    )
+    check.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where the tasks do not hold them")
+    check.set_defaults(handler=_check)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from trm_repro.arc import score, versions
+    from trm_repro.arc.submission import answers, findings, problems, score_submission
+    from trm_repro.files import read_json
+
+    path: Path = arguments.file
+    try:
+        held = read_json(path)
+    except InvariantBroken as error:
+        raise InvariantBroken(str(error), hint=SHAPE) from None
+    counts = {task: len(answers(held, task, 1)) for task in (held if isinstance(held, dict) else ())}
+    made = versions.which_answered(counts)
+    puzzles, asked = _tasks(arguments, made)
+    if counts and not counts.keys() & puzzles.keys():
+        raise ReproError(f"{path}: answers none of these tasks: it answers {made}; they are {asked}")
+    lines = problems(held, puzzles)
+    explained = _other_version(made, asked)
+    if explained:
+        lines = [line for line in lines if not any(line.startswith(f"task {task}: ") for task in explained)]
+    for line in lines:
+        print(line)
+    if not isinstance(held, dict):
+        raise ReproError(f"{path}: {lines[0]}", hint=SHAPE)
+
+    inputs = sum(len(puzzle["test"]) for puzzle in puzzles.values())
+    print(f"{path}: {score.counted(len(counts), 'task')}, {score.counted(sum(counts.values()), 'test input')} answered")
+    if explained:
+        print(f"made for: {made.versions[0]}")
+        print(f"the two differ in {score.counted(len(explained), 'task')}: {', '.join(explained)}")
+        print("an answer stands for the test input at its place; what is missing is wrong")
+    print(f"scored on: {asked if asked.versions else f'{len(puzzles)} tasks, {inputs} test inputs, of {asked}'}")
+    found = score_submission(held, puzzles)
+    for line in score.lines(found.shares, found.unknown):
+        print(line)
+    for line in findings(held, puzzles):
+        print(f"note: {line}")
+    if lines:
+        raise ReproError(f"{path}: {len(lines)} findings; what is missing or no grid counts as wrong", hint=SHAPE)
+
+
+def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any], Found]:
+    """The tasks that a submission is held against, and what they are."""
+    from trm_repro.arc import versions
+
+    if arguments.tasks is None and not made.versions:
+        raise UsageError(
+            f"{arguments.file}: which tasks does it answer? They are of {made}", hint="--tasks official|upstream|FILE"
+        )
+    if arguments.tasks is None or (arguments.tasks in versions.NAMES and not Path(arguments.tasks).exists()):
+        if arguments.solutions:
+            raise UsageError("--solutions goes with a file of tasks", hint="a version has its own answers")
+        version = versions.named(arguments.tasks, made) if arguments.tasks else made.versions[0]
+        return versions.tasks_of(version), versions.Found((version,), len(version.fingerprints))
+    puzzles = _read(Path(arguments.tasks), arguments.solutions)
+    return puzzles, versions.which(puzzles)
+
+
+def _other_version(made: Found, asked: Found) -> list[str]:
+    """The tasks in which the version that a submission was made for differs from that of the tasks, if it is another."""
+    from trm_repro.arc import versions
+
+    one, other = made.whole[:1], asked.whole
+    if not one or not other or set(made.whole) & set(other) or one[0].what != other[0].what:
+        return []
+    return versions.differing(one[0], other[0])
+
+
+def _read(path: Path, solutions: Path | None) -> dict[str, Any]:
+    """The tasks of a file, each test pair with its output, None where that is not known."""
+    from trm_repro.arc.grids import parse_grid
+    from trm_repro.arc.tasks import read_object
+    from trm_repro.arc.versions import with_answers_known
+
+    told = read_object(solutions) if solutions else None
+    puzzles = {}
+    for task, puzzle in read_object(path).items():
+        where = f"{path}: task {task}"
+        if not isinstance(puzzle, dict) or not all(isinstance(puzzle.get(role), list) for role in ("train", "test")):
+            raise InvariantBroken(f'{where}: must have the keys "train" and "test"')
+        outputs: Any = [pair.get("output") if isinstance(pair, dict) else None for pair in puzzle["test"]]
+        if told is not None:
+            outputs = told.get(task)
+            if not isinstance(outputs, list) or len(outputs) != len(puzzle["test"]):
+                raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {path}")
+        for pair in (*puzzle["train"], *puzzle["test"]):
+            if not isinstance(pair, dict):
+                raise InvariantBroken(f"{where}: a pair that is no object")
+            parse_grid(pair.get("input"), where)
+        for grid in (*outputs, *(pair.get("output") for pair in puzzle["train"])):
+            if grid is not None:
+                parse_grid(grid, where)
+        test = [{**pair, "output": output} for pair, output in zip(puzzle["test"], outputs, strict=True)]
+        puzzles[task] = {"train": puzzle["train"], "test": test}
+    if not puzzles:
+        raise InvariantBroken(f"{path}: no tasks")
+    return puzzles if solutions else with_answers_known(puzzles)
