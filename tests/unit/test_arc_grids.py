@@ -131,7 +131,8 @@ def test_the_hash_is_the_documented_sum():
         ([[[1]]], "whole number"),
         ([[True]], "whole number"),
         ([[None, 1]], "whole number"),
-        ([[10**30]], "whole number"),
+        ([[10**30]], "outside 0..9"),
+        ([[[1], 2]], "whole number"),
     ],
 )
 def test_what_is_not_a_grid_is_refused_by_name(value, complaint):
