@@ -13,8 +13,8 @@ from engine_support import ALONE, config, metrics, run, run_forked, write_datase
 from hub_server import HubServer, Repository
 
 from trm_repro import cli
-from trm_repro.arc.builder import Options, build
 from trm_repro.arc import score
+from trm_repro.arc.builder import Options, build
 from trm_repro.arc.score import wilson
 from trm_repro.arc.submission import problems, score_submission
 from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain, scorecard

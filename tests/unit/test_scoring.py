@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from trm_repro.arc import augment
 from trm_repro.arc.builder import build
 from trm_repro.arc.grids import encode
-from trm_repro.arc.scoring import Votes
 from trm_repro.arc.score import wilson
+from trm_repro.arc.scoring import Votes
 from trm_repro.errors import InvariantBroken
 
 DATASETS = {

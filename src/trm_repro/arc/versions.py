@@ -147,23 +147,22 @@ class Found:
 
     def __str__(self) -> str:
         if not self.versions:
-            return "no benchmark that is known here"
+            return f"{self.tasks} tasks of no benchmark that is known here"
         if self.whole:
             return " or ".join(map(str, self.whole))
         of: dict[str, list[str]] = {}
         for version in self.versions:
             of.setdefault(version.what, []).append(version.said)
         said = " or ".join(f"{what} ({'; '.join(names)})" for what, names in of.items())
-        same = self.tasks - len(self.differing) - len(self.strangers)
-        lines = [f"{same} of {self.tasks} tasks are of {said}"]
+        lines = [f"{self.tasks - len(self.differing) - len(self.strangers)} tasks of {said}"]
         for names, how in (
-            (self.differing, "have the name of one of its tasks and other grids"),
-            (self.reordered, "have its test inputs in another order"),
-            (self.strangers, "are not of it"),
+            (self.reordered, "of them with their test inputs in another order"),
+            (self.differing, "with the name of one of its tasks and other grids"),
+            (self.strangers, "not of it"),
         ):
             if names:
-                lines.append(f"{len(names)} {how}: {listed(names)}")
-        return "; ".join(lines)
+                lines.append(f"{len(names)} {how} ({listed(names)})")
+        return ", ".join(lines)
 
 
 def which(tasks: Tasks) -> Found:

@@ -30,8 +30,8 @@ def register(verbs: Verbs) -> None:
     check.add_argument(
         "--tasks",
         metavar="official|upstream|FILE",
-        help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file of tasks, "
-        "such as a dataset's test_puzzles.json (default: the version that it was made for)",
+        help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file or folder of "
+        "tasks in any layout, such as a dataset's test_puzzles.json (default: the version that it was made for)",
     )
     check.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where the tasks do not hold them")
     check.set_defaults(handler=_check)
@@ -80,6 +80,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any], Found]:
     """The tasks that a submission is held against, and what they are."""
     from trm_repro.arc import versions
+    from trm_repro.arc.reader import read
 
     if arguments.tasks is None and not made.versions:
         raise UsageError(
@@ -90,7 +91,7 @@ def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any
             raise UsageError("--solutions goes with a file of tasks", hint="a version has its own answers")
         version = versions.named(arguments.tasks, made) if arguments.tasks else made.versions[0]
         return versions.tasks_of(version), versions.Found((version,), len(version.fingerprints))
-    puzzles = _read(Path(arguments.tasks), arguments.solutions)
+    puzzles = read(arguments.tasks, arguments.solutions).puzzles
     return puzzles, versions.which(puzzles)
 
 
@@ -102,34 +103,3 @@ def _other_version(made: Found, asked: Found) -> list[str]:
     if not one or not other or set(made.whole) & set(other) or one[0].what != other[0].what:
         return []
     return versions.differing(one[0], other[0])
-
-
-def _read(path: Path, solutions: Path | None) -> dict[str, Any]:
-    """The tasks of a file, each test pair with its output, None where that is not known."""
-    from trm_repro.arc.grids import parse_grid
-    from trm_repro.arc.tasks import read_object
-    from trm_repro.arc.versions import with_answers_known
-
-    told = read_object(solutions) if solutions else None
-    puzzles = {}
-    for task, puzzle in read_object(path).items():
-        where = f"{path}: task {task}"
-        if not isinstance(puzzle, dict) or not all(isinstance(puzzle.get(role), list) for role in ("train", "test")):
-            raise InvariantBroken(f'{where}: must have the keys "train" and "test"')
-        outputs: Any = [pair.get("output") if isinstance(pair, dict) else None for pair in puzzle["test"]]
-        if told is not None:
-            outputs = told.get(task)
-            if not isinstance(outputs, list) or len(outputs) != len(puzzle["test"]):
-                raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {path}")
-        for pair in (*puzzle["train"], *puzzle["test"]):
-            if not isinstance(pair, dict):
-                raise InvariantBroken(f"{where}: a pair that is no object")
-            parse_grid(pair.get("input"), where)
-        for grid in (*outputs, *(pair.get("output") for pair in puzzle["train"])):
-            if grid is not None:
-                parse_grid(grid, where)
-        test = [{**pair, "output": output} for pair, output in zip(puzzle["test"], outputs, strict=True)]
-        puzzles[task] = {"train": puzzle["train"], "test": test}
-    if not puzzles:
-        raise InvariantBroken(f"{path}: no tasks")
-    return puzzles if solutions else with_answers_known(puzzles)
