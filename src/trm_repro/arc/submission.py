@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trm_repro.arc.grids import parse_grid
-from trm_repro.arc.score import Score, tally
+from trm_repro.arc.score import Score, counted, tally
 from trm_repro.arc.versions import NO_ANSWER, listed
 from trm_repro.errors import InvariantBroken
 
@@ -124,8 +124,8 @@ def findings(submission: Any, puzzles: Mapping[str, Any], attempts: int = ATTEMP
     equal = sum(len(grids) > 1 and all(grid == grids[0] for grid in grids) for _, _, grids in told)
     if told and equal == len(told) and attempts > 1:
         lines.append(
-            f"all attempts at each of the {equal} test inputs are equal, so that pass@1 is pass@{attempts}, and would be "
-            "pass@1000: one variant of each task voted, or nothing did"
+            f"the attempts are equal at all of the {equal} test inputs, as where one variant of each task voted; then "
+            "pass@1 is pass@1000"
         )
     sizes = {task: {_size(pair["output"]) for pair in puzzle.get("train", [])} for task, puzzle in puzzles.items()}
     counts = {
@@ -142,8 +142,8 @@ def findings(submission: Any, puzzles: Mapping[str, Any], attempts: int = ATTEMP
     moved = {task: gain for task, puzzle in puzzles.items() if (gain := _gain(submission, task, puzzle, attempts))}
     if moved:
         lines.append(
-            f"{len(moved)} tasks are answered in another order of their test inputs, which costs {sum(moved.values())} "
-            f"right answers: {listed(moved)}"
+            f"{counted(len(moved), 'task')} answered in another order of the test inputs ({listed(moved)}): in theirs, "
+            f"{sum(moved.values())} more would be right"
         )
     return lines
 
@@ -151,10 +151,10 @@ def findings(submission: Any, puzzles: Mapping[str, Any], attempts: int = ATTEMP
 def flat(shares: Mapping[int, float]) -> list[str]:
     """That more answers solve no more tasks, by K; nothing where that is no wonder."""
     ks = sorted(shares)
-    if len(ks) < 2 or not shares[ks[0]] or shares[ks[0]] != shares[ks[-1]]:
+    if len(ks) < 2 or shares[ks[0]] in (0, 1) or shares[ks[0]] != shares[ks[-1]]:
         return []
     return [
-        f"pass@{ks[0]} is pass@{ks[-1]}: no candidate but the first ever helped, as if one variant of each task voted"
+        f"pass@{ks[0]} is pass@{ks[-1]}: no candidate but the first ever helped, as where one variant of each task voted"
     ]
 
 

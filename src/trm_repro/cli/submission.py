@@ -30,8 +30,8 @@ def register(verbs: Verbs) -> None:
     check.add_argument(
         "--tasks",
         metavar="official|upstream|FILE",
-        help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file or folder of "
-        "tasks in any layout, such as a dataset's test_puzzles.json (default: the version that it was made for)",
+        help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file or "
+        "folder of tasks in any layout, such as a dataset's test_puzzles.json (default: the version that it was made for)",
     )
     check.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where the tasks do not hold them")
     check.set_defaults(handler=_check)
@@ -50,24 +50,28 @@ def _check(arguments: argparse.Namespace) -> None:
     counts = {task: len(answers(held, task, 1)) for task in (held if isinstance(held, dict) else ())}
     made = versions.which_answered(counts)
     puzzles, asked = _tasks(arguments, made)
-    if counts and not counts.keys() & puzzles.keys():
+    if _another(made, asked) or (counts and not counts.keys() & puzzles.keys()):
         raise ReproError(f"{path}: answers none of these tasks: it answers {made}; they are {asked}")
     lines = problems(held, puzzles)
     explained = _other_version(made, asked)
     if explained:
-        lines = [line for line in lines if not any(line.startswith(f"task {task}: ") for task in explained)]
+        counted = [f"task {task}: {counts[task]} entries for " for task in explained]
+        lines = [line for line in lines if not line.startswith(tuple(counted))]
     for line in lines:
         print(line)
     if not isinstance(held, dict):
         raise ReproError(f"{path}: {lines[0]}", hint=SHAPE)
 
-    inputs = sum(len(puzzle["test"]) for puzzle in puzzles.values())
     print(f"{path}: {score.counted(len(counts), 'task')}, {score.counted(sum(counts.values()), 'test input')} answered")
     if explained:
-        print(f"made for: {made.versions[0]}")
+        print(f"made for: {made.whole[0]}")
         print(f"the two differ in {score.counted(len(explained), 'task')}: {', '.join(explained)}")
         print("an answer stands for the test input at its place; what is missing is wrong")
-    print(f"scored on: {asked if asked.versions else f'{len(puzzles)} tasks, {inputs} test inputs, of {asked}'}")
+    print(f"scored on: {asked}")
+    if not arguments.tasks and made.whole[1:]:
+        print(
+            f"the same tasks in other versions: {', '.join(version.names[0] for version in made.whole[1:])} (--tasks)"
+        )
     found = score_submission(held, puzzles)
     for line in score.lines(found.shares, found.unknown):
         print(line)
@@ -93,6 +97,13 @@ def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any
         return versions.tasks_of(version), versions.Found((version,), len(version.fingerprints))
     puzzles = read(arguments.tasks, arguments.solutions).puzzles
     return puzzles, versions.which(puzzles)
+
+
+def _another(made: Found, asked: Found) -> bool:
+    """Whether a submission answers another benchmark than the tasks are of."""
+    return bool(made.versions and asked.versions) and not {v.what for v in made.versions} & {
+        v.what for v in asked.versions
+    }
 
 
 def _other_version(made: Found, asked: Found) -> list[str]:
