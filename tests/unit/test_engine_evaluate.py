@@ -138,9 +138,9 @@ def test_both_metrics_have_count_and_interval_and_are_called_what_they_are_every
     for name, n, what in (("pass@1 per task", tasks, "tasks"), ("pass@1 per test input", tests, "test inputs")):
         assert vote[name] == {"share": 1.0, "right": n, "of": n, "what": what, "interval_95": list(wilson(n, n))}
     said = capsys.readouterr().out
-    assert f"pass@1 per task            100.000 %  {tasks} of {tasks} tasks" in said
-    assert f"pass@1000 per test input   100.000 %  {tests} of {tests} test inputs" in said
-    assert "tasks: no benchmark that is known here" in said
+    assert f"pass@1 per task           100.000 %  {tasks} of {tasks} tasks" in said
+    assert f"pass@1000 per test input  100.000 %  {tests} of {tests} test inputs" in said
+    assert f"tasks: {tasks} tasks of no benchmark that is known here" in said
     submission = json.loads((tmp_path / "submission.json").read_text())
     assert problems(submission, puzzles(data)) == []
     assert [share.share for share in score_submission(submission, puzzles(data)).shares.values()] == [1.0] * 4
@@ -156,7 +156,7 @@ def test_a_dataset_without_answers_has_a_submission_and_no_score(data, tmp_path,
     (hidden / "test_puzzles.json").write_text(json.dumps(dummies))
     assert call("--predictions", saved, "--dataset", hidden, "--output-dir", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "no answers are known: nothing to score" in said and "pass@" not in said.replace("would be pass@1000", "")
+    assert "no answers are known: nothing to score" in said and "pass@1 per" not in said
     vote = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]["vote"]
     assert vote["scores"] == {}
     assert vote["test_inputs_without_known_answer"] == sum(len(task["test"]) for task in dummies.values())

@@ -201,7 +201,7 @@ def test_card_of_a_faithful_run(made: Path) -> None:
     assert card.data.license == "cc-by-4.0"
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
     assert found == {"pass@2 per task": 0.078, "all.exact_accuracy": 0.05}
-    assert "| ARC/pass@2 | 7.80 % |" in card.text
+    assert "| pass@2 per task | 7.800 % |" in card.text
     assert "torchrun for one GPU" in card.text
 
 

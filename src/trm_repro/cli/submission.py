@@ -31,7 +31,8 @@ def register(verbs: Verbs) -> None:
         "--tasks",
         metavar="official|upstream|FILE",
         help="a version of the benchmark that it answers (kaggle2024 and kaggle2019 too, for ARC-AGI-1), or a file or "
-        "folder of tasks in any layout, such as a dataset's test_puzzles.json (default: the version that it was made for)",
+        "folder of tasks in any layout, such as a dataset's test_puzzles.json (default: the version that it was made for; "
+        "a file that is called official is ./official)",
     )
     check.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where the tasks do not hold them")
     check.set_defaults(handler=_check)
@@ -64,7 +65,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
     print(f"{path}: {score.counted(len(counts), 'task')}, {score.counted(sum(counts.values()), 'test input')} answered")
     if explained:
-        print(f"made for: {made.whole[0]}")
+        print(f"made for: {made}")
         print(f"the two differ in {score.counted(len(explained), 'task')}: {', '.join(explained)}")
         print("an answer stands for the test input at its place; what is missing is wrong")
     print(f"scored on: {asked}")
@@ -87,10 +88,8 @@ def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any
     from trm_repro.arc.reader import read
 
     if arguments.tasks is None and not made.versions:
-        raise UsageError(
-            f"{arguments.file}: which tasks does it answer? They are of {made}", hint="--tasks official|upstream|FILE"
-        )
-    if arguments.tasks is None or (arguments.tasks in versions.NAMES and not Path(arguments.tasks).exists()):
+        raise UsageError(f"{arguments.file}: it answers {made}", hint="name the tasks: --tasks official|upstream|FILE")
+    if arguments.tasks is None or arguments.tasks in versions.NAMES:
         if arguments.solutions:
             raise UsageError("--solutions goes with a file of tasks", hint="a version has its own answers")
         version = versions.named(arguments.tasks, made) if arguments.tasks else made.versions[0]
@@ -110,7 +109,7 @@ def _other_version(made: Found, asked: Found) -> list[str]:
     """The tasks in which the version that a submission was made for differs from that of the tasks, if it is another."""
     from trm_repro.arc import versions
 
-    one, other = made.whole[:1], asked.whole
-    if not one or not other or set(made.whole) & set(other) or one[0].what != other[0].what:
+    one, other = made.versions[:1], asked.whole
+    if not one or not other or set(made.versions) & set(other) or one[0].what != other[0].what:
         return []
     return versions.differing(one[0], other[0])
