@@ -69,7 +69,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise MissingPrerequisite(f"{path}: no such file") from None
     except OSError as error:
-        raise MissingPrerequisite(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise MissingPrerequisite(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise InvariantBroken(f"{path}: not valid JSON: {error}") from None
 

@@ -132,6 +132,7 @@ def test_the_hash_is_the_documented_sum():
         ([[True]], "whole number"),
         ([[None, 1]], "whole number"),
         ([[10**30]], "whole number"),
+        ([[[1], 2]], "whole number"),
     ],
 )
 def test_what_is_not_a_grid_is_refused_by_name(value, complaint):

@@ -212,7 +212,7 @@ def test_evaluation_alone(work, pretrained):
     verb(work, "evaluate", *words)
     report = json.loads((work / "evaluation" / "evaluation.json").read_text())
     assert report["one_batch"] and report["checkpoints"][0]["examples"] == 4
-    assert 0 <= report["checkpoints"][0]["vote"]["pass"]["2"]["over_tasks"] <= 1
+    assert 0 <= report["checkpoints"][0]["vote"]["scores"]["pass@2 per task"]["share"] <= 1
 
 
 def test_a_sweep_evaluates_checkpoints_with_other_cycles_once(work, pretrained, tmp_path):

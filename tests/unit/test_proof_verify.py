@@ -61,7 +61,9 @@ def test_an_untouched_bundle_is_verified(pristine: Path, capsys: pytest.CaptureF
     assert main(["verify", str(pristine)]) == 0
     said = capsys.readouterr().out
     assert "VERIFIED: 11 checks, nothing found; nobody but the bundle itself vouches for it" in said
-    assert "pass@2 50.00 % of 4 tasks" in said
+    assert "scored again on 4 tasks of ARC-AGI-2 evaluation" in said
+    assert "pass@2 per task        50.000 %  2 of 4 tasks        95 % interval 15.00 to 85.00 %" in said
+    assert "pass@2 per test input  60.000 %  3 of 5 test inputs" in said
 
 
 def test_a_verdict_whose_reader_has_gone_is_no_success(bundle: Path) -> None:

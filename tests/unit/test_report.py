@@ -84,7 +84,9 @@ def test_the_verdict_and_the_number_come_first(facts: Facts) -> None:
         words.index(w) for w in ("Not a faithful reproduction", "50.00 %", "Published numbers", "Curves", "Provenance")
     ]
     assert places == sorted(places)
-    assert "50.00 % of 4 tasks; 95 % interval 15.0 to 85.0 % (Wilson); one task is 25.00 points" in words
+    assert "pass@2 per task 50.000 % (2 of 4 tasks; 95 % interval 15.00 to 85.00 %); pass@1 per task" in words
+    assert "pass@2 per test input 60.000 % (3 of 5 test inputs; 95 % interval 23.07 to 88.24 %)" in words
+    assert "one task is 25.00 points. It is of 4 tasks of ARC-AGI-2 evaluation (upstream's and Kaggle's; the" in words
     assert "The published numbers are of 120 tasks: this one cannot be compared with them" in words
     assert "vote of all checkpoints" in words
 

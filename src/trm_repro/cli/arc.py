@@ -1,4 +1,4 @@
-"""Verbs of ``arc/`` and ``puzzles/``: tasks, datasets, submissions."""
+"""Verbs of ``arc/`` and ``puzzles/``: tasks and datasets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from trm_repro.errors import InvariantBroken, ReproError
+from trm_repro.errors import ReproError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from trm_repro.arc.layout import SplitFiles
     from trm_repro.cli.common import Verbs
     from trm_repro.digests import Cache
@@ -32,15 +30,6 @@ def register(verbs: Verbs) -> None:
     kinds = dataset.add_subparsers(metavar="VERB", required=True)
     _register_builders(kinds)
     _register_readers(kinds)
-
-    submission = verbs.add_parser("submission", help="check and score submissions")
-    check = submission.add_subparsers(metavar="VERB", required=True).add_parser(
-        "check", help="is it whole, is it right?"
-    )
-    check.add_argument("file", type=Path)
-    check.add_argument("--tasks", type=Path, required=True, help="challenges, or a dataset's test_puzzles.json")
-    check.add_argument("--solutions", type=Path, help="score it against these (test_puzzles.json holds its own)")
-    check.set_defaults(handler=_check_submission)
 
 
 def _register_builders(kinds: Verbs) -> None:
@@ -259,44 +248,3 @@ def _show(arguments: argparse.Namespace) -> None:
     output = arguments.output or Path(f"{arguments.task}.png")
     write_variants(variants(arguments.folder, arguments.task, arguments.augmentations), output)
     print(output)
-
-
-def _check_submission(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.submission import problems, score_submission
-    from trm_repro.arc.tasks import read_object
-    from trm_repro.files import read_json
-
-    submission, puzzles = read_json(arguments.file), read_object(arguments.tasks)
-    lines = problems(submission, puzzles)
-    for line in lines:
-        print(line)
-    if lines:
-        raise ReproError(f"{arguments.file}: {len(lines)} findings")
-    print(
-        f"{arguments.file}: {len(puzzles)} tasks, {sum(len(puzzle['test']) for puzzle in puzzles.values())} test inputs"
-    )
-    if solved := _solved(puzzles, arguments.tasks, arguments.solutions):
-        score = score_submission(submission, solved)
-        for k, share in score.pass_at.items():
-            low, high = score.interval(k)
-            print(
-                f"pass@{k}: {100 * share:.2f} % of {score.tasks} tasks (95 % Wilson: {100 * low:.2f} to {100 * high:.2f}); "
-                f"{score.inputs_solved[k]} of {score.inputs} test inputs"
-            )
-
-
-def _solved(puzzles: Mapping[str, Any], tasks: Path, solutions: Path | None) -> Mapping[str, Any] | None:
-    """The tasks with their outputs, from the solutions or their own; None if there are none."""
-    from trm_repro.arc.tasks import read_object
-
-    if solutions is None:
-        known = all("output" in pair for puzzle in puzzles.values() for pair in puzzle["test"])
-        return puzzles if known else None
-    answers = read_object(solutions)
-    solved = {}
-    for task, puzzle in puzzles.items():
-        if len(answers.get(task, [])) != len(puzzle["test"]):
-            raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {tasks}")
-        pairs = zip(puzzle["test"], answers[task], strict=True)
-        solved[task] = {"test": [{**pair, "output": output} for pair, output in pairs]}
-    return solved

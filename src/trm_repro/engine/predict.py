@@ -92,7 +92,7 @@ def predict(
         raise InvariantBroken(
             f"the model has {model.config.num_puzzle_identifiers} puzzle vectors, there are {len(identifiers)} identifiers"
         )
-    puzzles = {name: {"test": [{"output": [[0]], **pair} for pair in task["test"]]} for name, task in tasks.items()}
+    puzzles = {name: {"test": [{"input": pair["input"]} for pair in task["test"]]} for name, task in tasks.items()}
     known: dict[str, list[tuple[int, int]]] = {name: [] for name in tasks}
     for number, identifier in enumerate(identifiers):
         if identifier.split(augment.SEPARATOR, 1)[0] in known:

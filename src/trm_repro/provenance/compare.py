@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.arc.submission import wilson
+from trm_repro.arc.score import wilson
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.score import LOGGED, title
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.runs.layout import Run
@@ -27,7 +28,7 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
     recipe = manifest["recipe"]["resolved"]
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
-    scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
+    scores = {title(name): value for name, value in manifest["metrics"].items() if name.startswith(LOGGED)}
     lines = [
         f"{run.name}: {recipe['title']}",
         *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
