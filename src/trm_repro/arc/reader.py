@@ -65,6 +65,16 @@ class TaskSet:
         """The number of test inputs whose answer is known."""
         return sum(pair["output"] is not None for task in self.puzzles.values() for pair in task["test"])
 
+    def require_grids(self) -> None:
+        """Refuses tasks with grids that are none.
+
+        Raises:
+            InvariantBroken: the first problem, and how many more.
+        """
+        if self.problems:
+            more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+            raise InvariantBroken(self.problems[0] + more)
+
 
 def read(source: str | Path, solutions: Path | None = None) -> TaskSet:
     """The one set of tasks that a source holds.
@@ -84,9 +94,7 @@ def read(source: str | Path, solutions: Path | None = None) -> TaskSet:
         offered = ", ".join(f"{name}:{subset}" for subset in sets)
         raise UsageError(f"{source}: {len(sets)} sets of tasks", hint=f"name one of them: {offered}")
     (found,) = sets.values()
-    if found.problems:
-        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-        raise InvariantBroken(found.problems[0] + more)
+    found.require_grids()
     return found
 
 
@@ -302,7 +310,7 @@ def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str
                 break
     if f"{stem}.json" == DUMMIES:
         raw.layout, raw.dummies = "a dataset's test puzzles", True
-    elif raw.answers is None and any(_is_pairs(task) for task in value.values()):
+    elif any(_is_pairs(task) for task in value.values()):
         raw.layout = "re-arc's lists of pairs, all in one file"
     elif raw.answers is None and any(
         isinstance(pair, dict) and pair.get("output") is not None

