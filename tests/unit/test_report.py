@@ -278,6 +278,11 @@ def test_what_nobody_knows_is_in_no_number(root: Path, manifest: dict[str, Any],
 
 
 def test_what_is_strange_is_said(root: Path, manifest: dict[str, Any]) -> None:
+    leaky = copy.deepcopy(manifest)
+    next(step for step in leaky["steps"] if step["step"] == "04-dataset")["said"] = (
+        "built; leaks: 1 of 5 test pairs stand"
+    )
+    assert " 1 of 5 test pairs stand. The published" in page(gather(leaky, lambda path: root / path))
     text = page(gather(manifest, lambda path: root / path))
     assert "answers are [[0]], which stands for no answer." in text
     verdict = {"verdict": "reproduced", "why": [], "findings": ["ARC-AGI-1&apos;s were trained on"]}
