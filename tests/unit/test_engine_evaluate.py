@@ -15,6 +15,7 @@ from hub_server import HubServer, Repository
 from trm_repro import cli
 from trm_repro.arc import score
 from trm_repro.arc.builder import Options, build
+from trm_repro.arc.grids import encode
 from trm_repro.arc.score import wilson
 from trm_repro.arc.submission import problems, score_submission
 from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain, scorecard
@@ -153,20 +154,30 @@ def test_a_dataset_without_answers_has_a_submission_and_no_score(data, tmp_path,
     dummies = puzzles(data)
     for task in dummies.values():
         task["test"] = [{**pair, "output": [[0]]} for pair in task["test"]]
+    labels = np.load(hidden / "test/all__labels.npy")
+    np.save(hidden / "test/all__labels.npy", np.broadcast_to(encode(np.zeros((1, 1), np.uint8)), labels.shape))
     (hidden / "test_puzzles.json").write_text(json.dumps(dummies))
     assert call("--predictions", saved, "--dataset", hidden, "--output-dir", tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "no answers are known: nothing to score" in said and "pass@1 per" not in said
-    vote = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]["vote"]
-    assert vote["scores"] == {}
+    result = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]
+    vote = result["vote"]
+    assert vote["scores"] == {} and "accuracy" not in said
+    assert result["accuracy"] is result["exact_accuracy"] is None
     assert vote["test_inputs_without_known_answer"] == sum(len(task["test"]) for task in dummies.values())
     assert problems(json.loads((tmp_path / "out/submission.json").read_text()), dummies) == []
     first = next(iter(dummies))
     dummies[first] = puzzles(data)[first]
+    names = json.loads((data / "identifiers.json").read_text())
+    split = Split(data, "test")
+    mine = np.array([name.partition("|||")[0] == first for name in names])[split.puzzle_identifiers]
+    rows = np.isin(split.puzzles(np.arange(len(labels))), np.flatnonzero(mine))
+    np.save(hidden / "test/all__labels.npy", np.where(rows[:, None], labels, np.load(hidden / "test/all__labels.npy")))
     (hidden / "test_puzzles.json").write_text(json.dumps(dummies))
     call("--predictions", saved, "--dataset", hidden, "--output-dir", tmp_path / "out")
     said = capsys.readouterr().out
     left = sum(len(task["test"]) for name, task in dummies.items() if name != first)
+    assert "token accuracy  1.0000" in said
     assert "1 of 1 tasks" in said and f"{left} test inputs without a known answer: counted in no number" in said
 
 

@@ -104,7 +104,7 @@ def test_what_is_no_grid_is_wrong_and_an_answer_that_nobody_knows_is_in_no_numbe
     assert lines(score.shares, 2)[-1] == "2 test inputs without a known answer: counted in no number"
     tasks["a"]["test"][1]["output"] = None
     score = score_submission(GOOD, tasks)
-    assert not score and lines(score.shares, 3) == [NOTHING]
+    assert not score.shares and lines(score.shares, 3) == [NOTHING]
 
 
 LOOKED_AT = {

@@ -18,6 +18,7 @@ from trm_repro.files import read_json, staged
 
 # The colours in which ARC is always drawn, in the order of augment.COLOUR_NAMES.
 PALETTE = ("#000000", "#0074D9", "#FF4136", "#2ECC40", "#FFDC00", "#AAAAAA", "#F012BE", "#FF851B", "#7FDBFF", "#870C25")
+LINES = "#666666"  # between cells
 
 Pair = tuple[str, Grid, Grid]
 
@@ -61,24 +62,21 @@ def _pairs(split: SplitFiles, number: int) -> list[Pair]:
     return [(split.name, decode(split.inputs[example]), decode(split.labels[example])) for example in examples]
 
 
-def draw(axes: Any, grid: Grid | Sequence[Sequence[int]], title: str = "", *, lines: bool = False) -> None:
-    """Draws one grid on matplotlib axes, with lines between its cells where asked for; an empty grid is a cross."""
+def draw(axes: Any, grid: Grid | Sequence[Sequence[int]], title: str = "") -> None:
+    """Draws one grid on matplotlib axes as the report does: with lines between its cells; an empty grid is the word."""
     from matplotlib.colors import ListedColormap
 
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8)
     if len(grid) == 0 or len(grid[0]) == 0:
-        axes.plot([0, 1], [0, 1], "0.6", [0, 1], [1, 0], "0.6")
+        axes.text(0.5, 0.5, "empty", horizontalalignment="center", verticalalignment="center")
         return
     axes.imshow(grid, cmap=ListedColormap(PALETTE), vmin=0, vmax=COLOURS - 1, interpolation="nearest")
-    if lines:
-        axes.hlines(np.arange(1, len(grid)) - 0.5, -0.5, len(grid[0]) - 0.5, "#555555", linewidth=0.5)
-        axes.vlines(np.arange(1, len(grid[0])) - 0.5, -0.5, len(grid) - 0.5, "#555555", linewidth=0.5)
+    axes.hlines(np.arange(1, len(grid)) - 0.5, -0.5, len(grid[0]) - 0.5, LINES, linewidth=0.5)
+    axes.vlines(np.arange(1, len(grid[0])) - 0.5, -0.5, len(grid) - 0.5, LINES, linewidth=0.5)
 
 
-def figure(
-    rows: Sequence[Sequence[tuple[str, Any]]], picture: Any = None, *, lines: bool = False, drawn: Any = None
-) -> Any:
+def figure(rows: Sequence[Sequence[tuple[str, Any]]], picture: Any = None, drawn: Any = None) -> Any:
     """A figure of rows of titled grids, one task a row; or ``picture``, a part of another figure, filled with them."""
     from matplotlib.figure import Figure
 
@@ -88,17 +86,17 @@ def figure(
         for place in axes[len(row) :]:
             place.axis("off")
         for (title, grid), place in zip(row, axes, strict=False):
-            (drawn or draw)(place, grid, title, lines=lines)
+            (drawn or draw)(place, grid, title)
     return picture
 
 
-def write_variants(found: Mapping[str, Sequence[Pair]], output: Path, drawn: Any = draw) -> None:
+def write_variants(found: Mapping[str, Sequence[Pair]], output: Path, drawn: Any = None) -> None:
     """Draws variants of a puzzle: for each, by its title, a row of inputs, above one of their outputs.
 
     Args:
         found: {title: [(split, input, output), …]}.
         output: the PNG.
-        drawn: draws a grid on axes, as :func:`draw` does.
+        drawn: draws a grid on axes; :func:`draw` by default.
     """
     from matplotlib.figure import Figure
 
@@ -109,6 +107,6 @@ def write_variants(found: Mapping[str, Sequence[Pair]], output: Path, drawn: Any
         title = textwrap.fill(name, max(60, 28 * columns))
         part.suptitle(title, fontsize=8, x=0.01, horizontalalignment="left")
         inputs = [(f"{split} input", grid) for split, grid, _ in pairs]
-        figure([inputs, [(f"{split} output", grid) for split, _, grid in pairs]], part, lines=True, drawn=drawn)
+        figure([inputs, [(f"{split} output", grid) for split, _, grid in pairs]], part, drawn)
     with staged(output) as temporary:
         picture.savefig(temporary, dpi=100, format="png")

@@ -82,14 +82,11 @@ class Score:
     per_input: Mapping[int, Share]
     unknown: int = 0
 
-    def __bool__(self) -> bool:
-        return any(share.of for share in self.per_input.values())
-
     @property
     def shares(self) -> dict[str, Share]:
         """Both metrics of each K, by name; none where no answer is known."""
         named = {}
-        for k in self.per_task if self else ():
+        for k in self.per_task if any(share.of for share in self.per_input.values()) else ():
             named[name(k)], named[name(k, PER_INPUT)] = self.per_task[k], self.per_input[k]
         return named
 

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from trm_repro import progress
 from trm_repro.arc import versions
+from trm_repro.arc.augment import SEPARATOR
+from trm_repro.arc.grids import encode
 from trm_repro.arc.score import Share
 from trm_repro.arc.score import lines as score_lines
 from trm_repro.arc.submission import ATTEMPTS, PASS_KS, findings, flat
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
-from trm_repro.engine.data import Split, evaluation_batches
+from trm_repro.engine.data import Indices, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
 from trm_repro.engine.failures import explained
 from trm_repro.engine.model import TRM
@@ -201,7 +205,10 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     for number, evaluation in enumerate(evaluations):
         predictions = evaluation.pop("predictions")
         folder = request.output if len(evaluations) == 1 else request.output / str(number)
-        result = {**evaluation, **_accuracies(split, predictions, independent=not is_arc)}
+        known = _known(split, predictions.examples, together)
+        result = {**evaluation, **_accuracies(split, predictions, known, independent=not is_arc)}
+        if not known.all():  # the model's own metrics are of all labels
+            result.pop("metrics", None)
         if together:
             alone = _evaluator(request, split)
             for evaluator in (alone, together):
@@ -245,8 +252,10 @@ def _evaluator(request: Request, split: Split) -> ArcEvaluator:
     )
 
 
-def _accuracies(split: Split, predictions: Predictions, *, independent: bool) -> dict[str, Any]:
-    """Mean token accuracy of the examples, and exact accuracy, from the predictions."""
+def _accuracies(
+    split: Split, predictions: Predictions, known: NDArray[np.bool_], *, independent: bool
+) -> dict[str, Any]:
+    """Mean token accuracy of the examples, and exact accuracy, from the predictions; None where no label is known."""
     accuracy, exact, counted = 0.0, 0, 0
     examples = predictions.examples
     for start in range(0, len(examples), 4096):
@@ -255,18 +264,30 @@ def _accuracies(split: Split, predictions: Predictions, *, independent: bool) ->
         valid = labels >= 0
         tokens = valid.sum(-1)
         right = (valid & (labels == predictions.preds[rows])).sum(-1)
-        has = tokens > 0
+        has = (tokens > 0) & known[rows]
         counted += int(has.sum())
         accuracy += float((right[has] / tokens[has]).sum())
         exact += int((right[has] == tokens[has]).sum())
     result: dict[str, Any] = {
         "examples": len(examples),
-        "accuracy": accuracy / max(1, counted),
-        "exact_accuracy": exact / max(1, counted),
+        "accuracy": accuracy / counted if counted else None,
+        "exact_accuracy": exact / counted if counted else None,
     }
     if independent:
         result["exact_accuracy_wilson_95"] = list(Share(exact, counted, "examples").interval)
     return result
+
+
+def _known(split: Split, examples: Indices, evaluator: ArcEvaluator | None) -> NDArray[np.bool_]:
+    """(n,) whether an example's label is an answer, and not what a dataset without solutions has for it."""
+    puzzles = evaluator.test_puzzles if evaluator else {}
+    without = {name for name, task in puzzles.items() if any(pair["output"] is None for pair in task["test"])}
+    if not evaluator or not without:
+        return np.ones(len(examples), np.bool_)
+    tasks = np.array([name.partition(SEPARATOR)[0] in without for name in evaluator.identifiers])
+    dummies: NDArray[np.bool_] = (split.labels[examples] == encode(np.array(versions.NO_ANSWER, np.uint8))).all(-1)
+    dummies &= tasks[split.puzzle_identifiers[split.puzzles(examples)]]
+    return ~dummies
 
 
 def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
@@ -290,9 +311,10 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [f"tasks: {report['tasks']}"] if report["tasks"] else []
     for result in report["checkpoints"]:
         lines += [f"{result['checkpoint']}", f"  examples        {result['examples']} of {report['examples_in_split']}"]
-        lines.append(f"  token accuracy  {result['accuracy']:.4f}")
-        interval = result.get("exact_accuracy_wilson_95")
-        lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
+        if result["accuracy"] is not None:
+            lines.append(f"  token accuracy  {result['accuracy']:.4f}")
+            interval = result.get("exact_accuracy_wilson_95")
+            lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
         if metrics := result.get("metrics"):
             lines.append(f"  steps           {metrics['all.steps']:.2f}")
         if known := result.get("puzzle_vectors_checked"):

@@ -84,7 +84,7 @@ print("submission.json:", len(submission), "tasks")
 SCORE = """\
 solutions = challenges.with_name(challenges.name.replace("_challenges", "_solutions"))
 if solutions.exists():
-    print("\n".join(solve.scores(submission, tasks, read_json(solutions))))
+    print(*solve.scores(submission, tasks, read_json(solutions)), sep="\\n")
 """
 
 PICTURE = "%matplotlib inline\nsolve.picture(submission, tasks)"

@@ -68,7 +68,7 @@ def variants(folder: Path, board: str, count: int) -> dict[str, list[Pair]]:
     return found
 
 
-def draw_sudoku(axes: Any, board: Grid, title: str = "", *, lines: bool = False) -> None:
+def draw_sudoku(axes: Any, board: Grid, title: str = "") -> None:
     """Draws a Sudoku's digits on matplotlib axes."""
     axes.set(xticks=[], yticks=[], xlim=(0, 9), ylim=(9, 0), aspect="equal")
     axes.set_title(title, fontsize=8)
@@ -80,7 +80,7 @@ def draw_sudoku(axes: Any, board: Grid, title: str = "", *, lines: bool = False)
         axes.text(column + 0.5, row + 0.55, str(board[row, column] - 1), ha="center", va="center", fontsize=7)
 
 
-def draw_maze(axes: Any, board: Grid, title: str = "", *, lines: bool = False) -> None:
+def draw_maze(axes: Any, board: Grid, title: str = "") -> None:
     """Draws a maze on matplotlib axes: black walls, a green start, a red goal, a blue path."""
     from matplotlib.colors import ListedColormap
 

@@ -20,7 +20,7 @@ from trm_repro.arc.versions import which, with_answers_known
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
-from trm_repro.provenance.faithful import TRAIN, processes
+from trm_repro.provenance.faithful import BUILD, TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, published
 from trm_repro.runs.checkpoints import step_of
 from trm_repro.runs.metrics import credible
@@ -116,6 +116,7 @@ class Facts:
         unknown: how many test inputs have no known answer: they are in no number.
         tasks: which version of which benchmark the numbers are of; empty for other puzzles.
         strange: what is strange about the answers, and about what was trained on.
+        leaks: what of the test set stands among the training examples, as step 4 found it; empty where it could not look.
     """
 
     manifest: Mapping[str, Any]
@@ -134,6 +135,7 @@ class Facts:
     unknown: int
     tasks: str
     strange: tuple[str, ...]
+    leaks: str
 
     @property
     def title(self) -> str:
@@ -207,6 +209,7 @@ def gather(
         unknown=unknown,
         tasks=str(which(puzzles)) if puzzles else "",
         strange=strange,
+        leaks="".join(step["said"].partition("; leaks: ")[2] for step in manifest["steps"] if step["step"] == BUILD),
     )
 
 

@@ -178,7 +178,8 @@ def rows(sweep: Sweep, run: Finished) -> Iterator[tuple[str, ...]]:
             result = read_json(path)["checkpoints"][0]
             found = result.get("vote", {}).get("scores", {})
             scores = {name: entry["share"] for name, entry in found.items()}
-            scores["all.exact_accuracy"] = result["exact_accuracy"]
+            if result["exact_accuracy"] is not None:
+                scores["all.exact_accuracy"] = result["exact_accuracy"]
             interval = found.get(score.name(2), {}).get("interval_95")
             yield name, trained, " ".join(pairs), NOTHING, "1", *_scores(scores, interval)
 

@@ -50,6 +50,7 @@ def number(facts: Facts) -> str:
 def version(facts: Facts) -> str:
     """Which tasks the number is of, and which of them it leaves out."""
     said = f" It is of {facts.tasks}." if facts.tasks else ""
+    said += f" {facts.leaks}." if facts.leaks else ""
     return said + (f" {left_out(facts.unknown)}." if facts.unknown else "")
 
 

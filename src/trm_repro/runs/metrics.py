@@ -32,7 +32,8 @@ def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def credible(entry: Mapping[str, Any], unknown: tuple[int, int], *, engine: str) -> dict[str, Any]:
     """A line without what it says of answers that nobody knows.
 
-    Upstream takes the ``[[0]]`` of a dataset without solutions for the answer; the reference engine leaves it out.
+    Accuracies and losses are against the labels, which a dataset without solutions fills with ``[[0]]``. So is upstream's
+    pass@K; the reference engine's leaves such test inputs out.
 
     Args:
         entry: the line.
@@ -40,8 +41,10 @@ def credible(entry: Mapping[str, Any], unknown: tuple[int, int], *, engine: str)
         engine: which one wrote it.
     """
     missing, inputs = unknown
-    says = missing == 0 or (engine == "reference" and missing < inputs)
-    return {name: value for name, value in entry.items() if says or not name.startswith(LOGGED)}
+    if not missing:
+        return dict(entry)
+    says_nothing = ("all.", LOGGED) if engine == "upstream" or missing == inputs else ("all.",)
+    return {name: value for name, value in entry.items() if name == "all.steps" or not name.startswith(says_nothing)}
 
 
 def read_tail(path: Path, count: int = 2000) -> list[dict[str, Any]]:

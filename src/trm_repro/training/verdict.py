@@ -126,7 +126,7 @@ def judge(place: Place, manifest: Mapping[str, Any], run: str) -> Verdict:
     if expected.value is None:
         against.append("the recipe knows no published number")
     if not evaluations:
-        against.append(NOTHING if last is not None and last.unknown and not last else "there is no score")
+        against.append(NOTHING if last and last.unknown and not last.shares else "there is no score")
     word: Literal["reproduced", "below", "above", "not comparable"] = "not comparable"
     why = against
     if not against:
@@ -210,7 +210,7 @@ def scored(place: Place, puzzles: Mapping[str, Any]) -> list[Evaluation]:
     for count, path in enumerate(evaluated(place.folder, "submission.json"), 1):
         step = step_of(path)
         score = score_submission(read_json(path), puzzles, (attempts,))
-        if not score:
+        if not score.shares:
             return []
         per_task = score.per_task[attempts]
         value = on_record.get(step, {}).get(name)
