@@ -234,7 +234,7 @@ ALMOST = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=JSON | ALMOST, solutions=JSON)
 def test_any_json_is_tasks_or_refused(tmp_path, value, solutions):
     challenges = write(tmp_path / "p_s_challenges.json", value)
