@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import LOGGED
 from trm_repro.arc.scoring import Votes
-from trm_repro.arc.versions import with_answers_known
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import EvaluatorConfig
 from trm_repro.engine.data import Indices, Split
@@ -129,7 +129,7 @@ class ArcEvaluator:
 
     def __init__(self, split: Split, config: EvaluatorConfig) -> None:
         self.split, self.config = split, config
-        self.test_puzzles = with_answers_known(read_json(split.folder / "test_puzzles.json"))
+        self.test_puzzles = read_test_puzzles(split.folder)
         self.identifiers: list[str] = read_json(split.folder / "identifiers.json")
         if len(self.identifiers) != split.metadata.num_puzzle_identifiers:
             raise InvariantBroken(f"{split.folder}: identifiers.json does not belong to the arrays")
