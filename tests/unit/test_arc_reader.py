@@ -195,11 +195,16 @@ def test_what_is_no_set_of_tasks_is_refused_in_words(tmp_path, value, complaint)
         read(tmp_path / "x.json")
 
 
-def test_what_cannot_be_read_is_refused_in_words(tmp_path):
+def test_what_cannot_be_read_is_refused_in_words(tmp_path, monkeypatch):
     with pytest.raises(MissingPrerequisite, match="no such file"):
         read(tmp_path / "x.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvariantBroken, match="no JSON files"):
+        read(tmp_path / "empty")
+    monkeypatch.setattr("trm_repro.arc.reader._LARGEST", 3)
+    for i in range(4):
+        (tmp_path / "empty" / str(i)).touch()
+    with pytest.raises(InvariantBroken, match="more than 3 files"):
         read(tmp_path / "empty")
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(b"{}")[:-5])
     with pytest.raises(InvariantBroken, match="not a whole gzip file"):
@@ -229,7 +234,7 @@ ALMOST = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=JSON | ALMOST, solutions=JSON)
 def test_any_json_is_tasks_or_refused(tmp_path, value, solutions):
     challenges = write(tmp_path / "p_s_challenges.json", value)

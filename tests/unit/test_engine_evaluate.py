@@ -355,6 +355,9 @@ def test_one_task_in_a_few_lines(data, trained):
         predict(model, {"feedbeef": task}, identifiers)
     with pytest.raises(InvariantBroken, match="identifiers"):
         predict(model, {name: task}, identifiers[:-1])
+    for tasks in (task, [task], {name: None}, {name: [{"input": [[1]], "output": [[1]]}]}, {name: {"test": [3]}}):
+        with pytest.raises(UsageError, match="no task"):
+            predict(model, tasks, identifiers)
 
 
 def test_the_librarys_answers_are_the_evaluations(data, trained, tmp_path):

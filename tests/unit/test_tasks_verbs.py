@@ -84,6 +84,16 @@ def test_no_file_is_overwritten_and_none_is_left_that_would_answer_for_it(tmp_pa
     assert main([*words, str(tmp_path / "other")]) == main([*words, str(tmp_path / "other")]) == 0
 
 
+def test_the_source_may_stand_before_or_behind_the_options(tmp_path, capsys):
+    source = str(write(tmp_path / "x.json", {"a": TOLD}))
+    assert main(["tasks", "write", "--output-dir", str(tmp_path / "out"), source]) == 0
+    assert main(["tasks", "write", "--output-dir", str(tmp_path / "out"), source, "--prefix", "p"]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    with pytest.raises(SystemExit):
+        main(["tasks", "write", "--output-dir", str(tmp_path / "out"), source, "another"])
+    assert "unrecognized arguments: another" in capsys.readouterr().err
+
+
 def test_sets_are_written_each_by_its_name_and_one_by_another(tmp_path, capsys):
     for name in ("training", "evaluation"):
         write(tmp_path / f"data/{name}/{name}1.json", TOLD)

