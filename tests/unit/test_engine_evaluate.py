@@ -197,6 +197,17 @@ def test_one_batch(data, trained, tmp_path, capsys):
     assert problems(found, puzzles(data)) == [] and "no prediction" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "held", ["[]", "{}", '{"a": null}', '{"a": {"test": [{}]}}', '{"a": {"test": [{"input": [[99]]}]}}']
+)
+def test_a_dataset_whose_test_puzzles_are_none_is_refused_by_name(data, tmp_path, capsys, held):
+    saved, other = perfect(data, tmp_path), tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "test_puzzles.json").write_text(held)
+    assert call("--predictions", saved, "--dataset", other, "--output-dir", tmp_path / "out") == 4
+    assert "test_puzzles.json" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def puzzles(data):
     return json.loads((data / "test_puzzles.json").read_text())
 

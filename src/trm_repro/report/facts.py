@@ -14,9 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import Score, Share
 from trm_repro.arc.submission import findings, score_submission
-from trm_repro.arc.versions import which, with_answers_known
+from trm_repro.arc.versions import which
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
@@ -177,7 +178,7 @@ def gather(
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
-    puzzles = with_answers_known(_read(next(iter(found.get("test-puzzles", [])), None)))
+    puzzles = _puzzles(found.get("test-puzzles", []))
     unknown, inputs = (sum(map(count, puzzles.values())) for count in (_unknown, lambda puzzle: len(puzzle["test"])))
     engine = manifest["run"]["engine"]
     evaluations = [credible(entry, (unknown, inputs), engine=engine) for entry in evaluations]
@@ -262,6 +263,14 @@ def _quoted(value: str) -> str:
     import shlex
 
     return shlex.quote(value)
+
+
+def _puzzles(paths: Sequence[Path]) -> dict[str, Any]:
+    """The evaluation tasks; none where they cannot be read."""
+    try:
+        return read_test_puzzles(paths[0].parent) if paths else {}
+    except ReproError:
+        return {}
 
 
 def _read(path: Path | None) -> dict[str, Any]:

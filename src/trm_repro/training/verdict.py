@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from trm_repro.arc import versions
 from trm_repro.arc.augment import SEPARATOR
+from trm_repro.arc.reader import read_answers, read_test_puzzles
 from trm_repro.arc.score import LOGGED as PASS
 from trm_repro.arc.score import NOTHING, Score, Share, left_out, lines, title
 from trm_repro.arc.submission import findings, flat, score_submission, with_solutions
@@ -191,12 +192,12 @@ def solved_puzzles(place: Place) -> dict[str, Any]:
 
     A dataset carries its own answers; those of the task files, whose digests step 4 checked, come before them.
     """
-    puzzles: dict[str, Any] = versions.with_answers_known(read_json(place.dataset / "test_puzzles.json"))
+    puzzles: dict[str, Any] = read_test_puzzles(place.dataset)
     words = place.recipe.dataset.arguments
     options = dict(itertools.pairwise(words))
     prefix, subset = options.get("--input-file-prefix", ""), options.get("--test-set-name", "")
     path = place.work / place.recipe.work / f"{prefix}_{subset}_solutions.json"
-    return with_solutions(puzzles, read_json(path)) if path.is_file() else puzzles
+    return with_solutions(puzzles, read_answers(path)) if path.is_file() else puzzles
 
 
 def scored(place: Place, puzzles: Mapping[str, Any]) -> list[Evaluation]:

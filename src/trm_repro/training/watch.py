@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from trm_repro.arc.versions import unknown_answers
+from trm_repro.arc.reader import unknown_answers
 from trm_repro.files import utc_now
 from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
@@ -61,7 +61,7 @@ def lines(place: Place) -> Iterator[str]:
 
 def evaluations(place: Place, progress: Progress) -> list[dict[str, object]]:
     """The last ten, without scores where no answer is known."""
-    unknown = _unknown(place.dataset / "test_puzzles.json")
+    unknown = _unknown(place.dataset)
     return [credible(entry, unknown, engine=place.recipe.engine) for entry in progress.evaluations[-10:]]
 
 
