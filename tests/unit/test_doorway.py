@@ -77,6 +77,7 @@ LIGHT = [
     ["step", "begin", "03-venv", "--dry-run"],
     ["step", "fresh"],
     ["step", "preflight"],
+    ["step", "doctor"],
     ["step", "estimate"],
     ["status"],
     ["watch", "--once"],

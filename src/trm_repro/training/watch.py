@@ -118,7 +118,7 @@ def scores(entry: dict[str, object]) -> str:
 
 def gpu(found: Gpu) -> str:
     """The memory and the use of a GPU."""
-    total, used = (f"{(size or 0) / 2**30:.1f}" for size in (found.memory, found.used))
+    total, used = ("unknown" if size is None else f"{size / 2**30:.1f}" for size in (found.memory, found.used))
     return f"{found.name}: {used} of {total} GiB, {found.busy} % busy"
 
 
