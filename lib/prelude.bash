@@ -51,5 +51,6 @@ help_text() { sed -n '2,/^$/{s/^# \{0,1\}//;/^$/q;p}' "$0"; }
 
 source "$REPRO_ROOT/lib/step.bash"
 source "$REPRO_ROOT/lib/run.bash"
+source "$REPRO_ROOT/lib/shared.bash"
 source "$REPRO_ROOT/lib/guard.bash"
 source "$REPRO_ROOT/lib/environment.bash"

@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 STEP='' DRY_RUN=0 FORCE=0 FINISHED=0
+VOUCHER=''      # what vouches for the folder that this step makes, whatever the run; VOUCHED: it does
 KEEP_FINISHED=0 # 1: a finished step that used GPUs runs again only with --force
 
 # Whether nothing is to be done, only shown.
@@ -54,7 +55,7 @@ take_over() {
     flock 9
     take_words
   fi
-  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp ]]; then
+  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp || -f $VOUCHER ]] && ! vouched; then
     problem="$STEP of this run is finished, and something it depends on has changed since (above)"
     ways="go on with it: make step-6; train beside it: RUN_NAME=another"
     ways+="; train again, and set it aside: make step-${STEP:1:1} FORCE=1"
@@ -82,7 +83,9 @@ end_orphans() {
 open_log() {
   local folder=logs/$RUN_NAME
   mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
-  LOG=$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ).log
+  ATTEMPT=$(basename "$(free_name "$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ)" .log)")
+  LOG=$folder/$ATTEMPT.log
+  : >"$LOG"
   if [[ -t 2 ]]; then
     TRM_REPRO_TERMINAL=$(tty <&2)
     export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
@@ -100,10 +103,18 @@ step_failed() {
   wait # for tee to write the last lines
 }
 
-# step_done SENTENCE OUTPUT…: writes the stamp, last; one line of result on stdout.
+# Whether what this step makes is there already, for every run that means the same: its voucher holds.
+vouched() { [[ -n $VOUCHER && -n $VOUCHED ]]; }
+
+# step_done SENTENCE OUTPUT…: writes the voucher, if this step has one, and the stamp, last; one line of result on
+# stdout.
 step_done() {
   ! dry || exit 0
-  repro step end "$STEP" --started "$STARTED" --said "$1" --log "$LOG" --outputs "${@:2}"
+  local voucher=()
+  [[ -z $VOUCHER ]] || voucher=(--voucher "$VOUCHER" --means "$MEANS")
+  ! vouched || voucher+=(--vouched)
+  repro step end "$STEP" --started "$STARTED" --said "$1" --log "$LOG" --attempt "$ATTEMPT" "${voucher[@]}" \
+    --outputs "${@:2}"
   printf '%s: %s\n' "$STEP" "$1"
   FINISHED=1
 }

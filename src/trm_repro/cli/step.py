@@ -36,6 +36,10 @@ def _register_begin_and_end(step: Verbs) -> None:
     end.add_argument("--started", required=True)
     end.add_argument("--said", required=True)
     end.add_argument("--log", required=True)
+    end.add_argument("--attempt", default="", help="the name of this attempt in the records")
+    end.add_argument("--voucher", type=Path, help="write it for what was made here")
+    end.add_argument("--means", default="", help="what was meant to be made")
+    end.add_argument("--vouched", action="store_true", help="nothing was made: the voucher says how it was")
     end.add_argument("--outputs", nargs="*", type=Path, required=True, help="files and folders")
     end.set_defaults(handler=_end)
 
@@ -96,16 +100,25 @@ def _fresh(arguments: argparse.Namespace) -> None:
 
 
 def _end(arguments: argparse.Namespace) -> None:
-    from trm_repro.runs.stamps import write_stamp
+    from trm_repro.files import utc_now
+    from trm_repro.runs import vouchers
+    from trm_repro.runs.stamps import hashed, output_files, write_stamp
 
-    write_stamp(
-        this_run(),
-        arguments.step,
-        started=arguments.started,
-        log=arguments.log,
-        said=arguments.said,
-        outputs=arguments.outputs,
-    )
+    run, step, path = this_run(), arguments.step, arguments.voucher
+    files = output_files(step, arguments.outputs)
+    if step == vouchers.TRAINING:
+        files = [file for file in files if file.name not in vouchers.LATER]
+    digests = hashed(run, files)
+    started, finished = arguments.started, utc_now()
+    if path:
+        made = vouchers.vouched_digests(step, digests)
+        if arguments.vouched:
+            voucher = vouchers.take_over(run, path, arguments.attempt, made)
+            if step == vouchers.TRAINING:
+                started, finished = voucher.started, voucher.finished
+        else:
+            vouchers.vouch(run, path, step, means=arguments.means, started=started, finished=finished, digests=made)
+    write_stamp(run, step, started=started, finished=finished, log=arguments.log, said=arguments.said, digests=digests)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
