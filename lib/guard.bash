@@ -141,6 +141,7 @@ g_upstream_unmodified() {
 
 no_clone() {
   local why
+  needs git
   why=$(git -C "$TRM_DIR" rev-parse --show-toplevel 2>&1 | head -n 1) || true
   [[ $why == *[Dd]ubious* ]] || why='there is none'
   broken "$TRM_DIR holds no clone of upstream that git can read: $why" "make step-2"

@@ -31,6 +31,9 @@ take_words() {
   local words options=()
   [[ -x $TOOL/trm-repro ]] ||
     die "$EXIT_PREREQUISITE" "the tool environment .venv is not there" "run: make .venv/ready"
+  [[ -x $TOOL/python ]] ||
+    die "$EXIT_PREREQUISITE" "the tool environment .venv has lost its Python ($(readlink "$TOOL/python"))" \
+      "rm -r .venv; make .venv/ready"
   ! dry || options+=(--dry-run)
   ((! FORCE)) || options+=(--force)
   words=$(repro step begin "$STEP" "${options[@]}") || exit
@@ -46,8 +49,6 @@ take_words() {
 # step's stamp, so that nothing half-done looks finished.
 take_over() {
   local problem ways
-  flock --version >/dev/null 2>&1 ||
-    die "$EXIT_PREREQUISITE" "flock is missing" "install util-linux with the system's package manager"
   mkdir -p "$RUN_STATE"
   exec 9>>"$RUN_STATE/lock"
   if ! flock --nonblock 9; then
@@ -96,11 +97,26 @@ open_log() {
   trap 'step_failed $?' EXIT
 }
 
-# The exit trap: a step that ends before step_done has failed; say where to look.
+# The exit trap: a step that ends before step_done has failed; say where to look, and whether the disk is why.
 step_failed() {
-  ((FINISHED)) || printf 'hint: the log of this step is %s\n' "$LOG" >&2
+  ((FINISHED)) || {
+    disk_full
+    printf 'hint: the log of this step is %s\n' "$LOG" >&2
+  }
   exec >&- 2>&- 9>&-
   wait # for tee to write the last lines
+}
+
+# Says so, where there is hardly room left to write to: programs that fail for that say it in many ways, or not at all.
+disk_full() {
+  local place left
+  for place in . "$TRM_DIR" "${TMPDIR:-/tmp}"; do
+    left=$(df -B1 --output=avail "$place" 2>/dev/null | tail -n 1) || continue
+    [[ -z $left ]] || ((left >= 4 << 20)) ||
+      printf 'error: the disk of %s is full (%s bytes left)\nhint: free some space, and give the same command again\n' \
+        "$(short "$(realpath "$place")")" "$left" >&2
+  done
+  return 0
 }
 
 # Whether what this step makes is there already, for every run that means the same: its voucher holds.

@@ -14,11 +14,13 @@ main() {
   step_begin "$@"
   if [[ -z $UPSTREAM_COMMIT ]]; then
     # the reference engine is this repository's own: its commit is the one that counts
-    dry || git rev-parse --short HEAD >.repro/trm_commit.txt
-    step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" \
+    [[ -n $NO_GIT ]] || OUR_COMMIT=${OUR_COMMIT:0:7}
+    dry || printf '%s\n' "$OUR_COMMIT" >.repro/trm_commit.txt
+    step_done "engine $ENGINE: nothing to fetch; this repository is at $OUR_COMMIT" \
       .repro/trm_commit.txt
     return
   fi
+  needs git
   [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
   if upstream_is_cloned; then told_by_clone; else fetch_upstream; fi
   complete_upstream "$TRM_DIR"

@@ -103,7 +103,12 @@ def test_what_is_not_a_whole_stamp_is_none(run, text):
 
 def test_a_steps_last_attempt_counts_all_of_it_and_nothing_else(run):
     guards = run.folder / "guards.jsonl"
-    noted = [("06-six", "6.a", "broken"), ("05-five", "5.a", "holds"), ("05-five", "5.b", "broken"), ("05-five", "5.b", "holds")]
+    noted = [
+        ("06-six", "6.a", "broken"),
+        ("05-five", "5.a", "holds"),
+        ("05-five", "5.b", "broken"),
+        ("05-five", "5.b", "holds"),
+    ]
     for step, attempt, outcome in noted:
         append(guards, {"step": step, "outcome": outcome, "started": "2026-01-01T00:00:00Z", "attempt": attempt})
     # set back, a clock orders nothing
@@ -111,7 +116,11 @@ def test_a_steps_last_attempt_counts_all_of_it_and_nothing_else(run):
     with guards.open("a") as file:
         file.write('{"step": "cut o')
     found = last_attempts(run, "guards.jsonl")
-    assert [(e["step"], e["outcome"]) for e in found] == [("05-five", "broken"), ("05-five", "holds"), ("06-six", "holds")]
+    assert [(e["step"], e["outcome"]) for e in found] == [
+        ("05-five", "broken"),
+        ("05-five", "holds"),
+        ("06-six", "holds"),
+    ]
     assert not any("attempt" in entry for entry in found)
 
 

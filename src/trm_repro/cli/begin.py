@@ -105,6 +105,8 @@ def _names_problem(run: Run) -> str:
 def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
     """What one step needs beside the recipe."""
     trm_dir = Path(os.environ["TRM_DIR"])
+    if step in ("01-sanity", "02-clone"):
+        return _our_commit()
     if step == "03-venv" and recipe.environment.name == "training":
         from trm_repro.provenance import inventory
 
@@ -125,8 +127,16 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
         from trm_repro.runs.checkpoints import checkpoints
 
         found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
-        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
+        return {"FINAL_CHECKPOINT": found[-1].name if found else "", **_our_commit()}
     return {}
+
+
+def _our_commit() -> Mapping[str, Any]:
+    """This tool's commit, or what stands for it, and why git does not tell it."""
+    from trm_repro.provenance.tool import tool
+
+    ours = tool(Path.cwd())
+    return {"OUR_COMMIT": ours.commit, "NO_GIT": ours.why}
 
 
 def _lock_words(recipe: Recipe) -> Mapping[str, Any]:

@@ -192,9 +192,9 @@ def _warm_start(arguments: argparse.Namespace) -> None:
 def _prove(arguments: argparse.Namespace) -> int:
     import shlex
 
-    from trm_repro.files import read_json, write_bytes, write_json, write_text
+    from trm_repro.files import write_bytes, write_json, write_text
     from trm_repro.provenance import signature
-    from trm_repro.provenance.manifest import build_manifest
+    from trm_repro.provenance.manifest import build_manifest, changed_since
     from trm_repro.provenance.statement import FILE, make_statement
     from trm_repro.runs.stamps import last_attempts
     from trm_repro.training.state import Place
@@ -205,15 +205,21 @@ def _prove(arguments: argparse.Namespace) -> int:
     ran = last_attempts(run, "commands.jsonl")
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
-    write_json(folder / "manifest.json", build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults()))
-    write_bytes(folder / FILE, make_statement((folder / "manifest.json").read_bytes()))
-    if arguments.key:
-        print(signature.sign(folder / FILE, arguments.key), file=sys.stderr)
-    verdict = judge(Place.of(run, recipe, trm_dir), read_json(folder / "manifest.json"), run.name)
+    manifest = build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults())
+    verdict = judge(Place.of(run, recipe, trm_dir), manifest, run.name, changed_since(run, manifest, locate))
     write_json(folder / "verdict.json", verdict.as_json())
     print(as_text(verdict), file=sys.stderr)
     print(verdict.verdict)
-    return 0 if verdict.sound else 4
+    papers = [folder / "manifest.json", folder / FILE]
+    if not verdict.sound:  # nothing is left that would vouch for it
+        for path in papers:
+            path.unlink(missing_ok=True)
+        return 4
+    write_json(papers[0], manifest)
+    write_bytes(papers[1], make_statement(papers[0].read_bytes()))
+    if arguments.key:
+        print(signature.sign(papers[1], arguments.key), file=sys.stderr)
+    return 0
 
 
 def _handoff(arguments: argparse.Namespace) -> None:
