@@ -3,9 +3,9 @@
 # shellcheck shell=bash
 
 # A closed stdin, stdout or stderr would be the next file that is opened: what is said would go there, or wait for ever.
-{ : <&0; } 2>/dev/null || exec </dev/null
-{ : >&1; } 2>/dev/null || exec >/dev/null
-{ : >&2; } 2>/dev/null || exec 2>/dev/null
+[[ -e /dev/fd/0 ]] || exec </dev/null
+[[ -e /dev/fd/1 ]] || exec >/dev/null
+[[ -e /dev/fd/2 ]] || exec 2>/dev/null
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
   printf 'error: bash %s is too old\nhint: install bash 4.4 or newer\n' "$BASH_VERSION" >&2

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """A stream that the caller has closed is nobody's: what is said there is lost, and no file that is opened takes its place."""
+    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
