@@ -2,7 +2,8 @@
 # Usage: steps/04-dataset.sh [--help] [--dry-run] [--force]
 # Summary: Build the dataset with the recipe's exact command, and check what comes out.
 # Reads: the ARC task files, by digest.
-# Writes: the recipe's dataset folder, below TRM_DIR, and its voucher; the checkpoint that the training starts from, if there is one.
+# Writes: the recipe's dataset folder, below TRM_DIR, and its voucher; the checkpoint that the training starts
+#   from, if there is one.
 # Guarantees: a folder that nothing vouches for is set aside, never trusted; the files are those the recipe's digests
 #   name. A dataset that its voucher vouches for, byte for byte, is taken as it is, whatever run made it; what another
 #   run uses is never moved.
