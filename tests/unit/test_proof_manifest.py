@@ -241,7 +241,7 @@ def test_rows(tmp_path: Path) -> None:
 @pytest.fixture
 def faithful_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     changed = copy.deepcopy(manifest)
-    changed["tool"]["clean"] = True
+    changed["tool"] |= {"commit": "0" * 40, "clean": True}
     changed["recipe"]["resolved"]["faithful"] = True
     return changed
 

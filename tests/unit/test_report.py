@@ -242,7 +242,8 @@ def test_what_a_run_says_cannot_become_markup(root: Path, manifest: dict[str, An
 
 def test_a_faithful_run_says_so(root: Path, manifest: dict[str, Any]) -> None:
     good = copy.deepcopy(manifest)
-    good["tool"]["clean"] = good["recipe"]["resolved"]["faithful"] = True
+    good["tool"] |= {"commit": "0" * 40, "clean": True}
+    good["recipe"]["resolved"]["faithful"] = True
     good["reasons"] = reasons(good)
     good["faithful"] = not good["reasons"]
     text = page(gather(good, lambda path: root / path))

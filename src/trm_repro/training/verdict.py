@@ -108,17 +108,21 @@ class Verdict:
         return {"format": FORMAT, **asdict(self)}
 
 
-def judge(place: Place, manifest: Mapping[str, Any], run: str) -> Verdict:
+def judge(place: Place, manifest: Mapping[str, Any], run: str, changed: Sequence[str] | None = None) -> Verdict:
     """Judges a finished training.
 
     Args:
         place: where it trained.
         manifest: its manifest.
         run: its name.
+        changed: which files are not what they were when the training was given them, or left them; None if nobody looked.
     """
     expected = place.recipe.expected
     puzzles = solved_puzzles(place) if expected.submission else {}
     made = checks(place, manifest, puzzles)
+    if changed is not None:
+        same = ("what the training was given and what it left, byte for byte",)
+        made.insert(0, Check("bytes", "broken", tuple(changed)) if changed else Check("bytes", "holds", same))
     evaluations = scored(place, puzzles) if expected.metric.startswith(PASS) else logged(place)
     last = final_score(place, puzzles) if puzzles else None
     made.append(agreement(evaluations, last.unknown if last else 0))
