@@ -157,10 +157,13 @@ def _check_weights(arguments: argparse.Namespace) -> None:
 
 def _check_dataset(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.arc import print_facts, verify_dataset
+    from trm_repro.cli.tasks import print_leaks
     from trm_repro.digests import Cache
 
     verify_dataset(arguments.folder, arguments.digests, Cache(Path(".repro/digests.json")), sys.stderr)
-    print_facts(arguments.folder, this_recipe())
+    recipe = this_recipe()
+    print_facts(arguments.folder, recipe)
+    print_leaks(recipe, Path(os.environ["TRM_DIR"], recipe.work))
 
 
 def _train(arguments: argparse.Namespace) -> int:
