@@ -24,8 +24,9 @@ from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.checks import truth
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Answer, verify
+from trm_repro.weights.stored import read_content
+from trm_repro.weights.twin import PIECE, different_values
 
 
 @pytest.fixture(scope="module")
@@ -269,9 +270,9 @@ def output(manifest: dict[str, Any], role: str) -> dict[str, Any]:
         ("config", "lr: expected 0.001", lambda b: replace(b / "all_config.yaml", "\nlr: 0.001", "\nlr: 0.002")),
         ("config", "ema_rate: missing", lambda b: replace(b / "all_config.yaml", "ema_rate: 0.999\n", "")),
         ("twin", "has other values than", lambda b: flip(b / "model.safetensors", -1)),
-        ("twin", "not a safetensors", lambda b: write_text(b / "model.safetensors", "hello")),
+        ("twin", "not a checkpoint", lambda b: write_text(b / "model.safetensors", "hello")),
         ("tensors", "puzzle_emb.weights", lambda b: write_json(b / "identifiers.json", ["<blank>"])),
-        ("tensors", "not a PyTorch checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
+        ("tensors", "not a checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
     ],
 )
 def test_a_consistent_forgery_is_found_by_what_it_contradicts(
@@ -336,7 +337,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(bundle: Path, tmp_path: Pat
 def test_the_checkpoint_is_read_as_torch_reads_it(pristine: Path) -> None:
     import torch
 
-    found = read_checkpoint(pristine / "model.ckpt")
+    found = read_content(pristine / "model.ckpt")
     state = torch.load(pristine / "model.ckpt", weights_only=True)
     assert {name: tensor.shape for name, tensor in found.items()} == {n: tuple(t.shape) for n, t in state.items()}
     data = (pristine / "model.ckpt").read_bytes()
@@ -352,7 +353,7 @@ def test_the_last_byte_of_a_tensor_larger_than_a_piece_counts(tmp_path: Path) ->
     torch.save(state, tmp_path / "model.ckpt")
     save_file(state, tmp_path / "model.safetensors")
     assert different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors") == []
-    large = read_safetensors(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
+    large = read_content(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
     assert large.bytes > PIECE
     flip(tmp_path / "model.safetensors", large.begin + large.bytes - 1)
     (line,) = different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors")

@@ -18,10 +18,10 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
 from trm_repro.provenance.names import kaggle_license, names
-from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
+from trm_repro.weights.twin import write_safetensors
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -300,7 +300,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     content = read_json(manifest)
     content["outputs"][0]["sha256"] = digest_file(checkpoint).sha256
     write_json(manifest, content)
-    with pytest.raises(InvariantBroken, match="not a PyTorch checkpoint"):
+    with pytest.raises(InvariantBroken, match="not a checkpoint"):
         package(manifest, tmp_path / "out", repository=tmp_path)
 
 

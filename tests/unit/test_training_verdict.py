@@ -12,11 +12,11 @@ import pytest
 from training_support import RUN, finished, manifest
 
 from trm_repro.arc import versions
-from trm_repro.provenance.tensors import Tensor, read_checkpoint
 from trm_repro.training.inspection import infinite
 from trm_repro.training.state import Place
 from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge, strange
 from trm_repro.training.watch import lines as watch_lines
+from trm_repro.weights.stored import Tensor, read_content
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_without_a_published_number_nothing_is_compared(original: Place) -> None
 
 
 def first_tensor(path: Path, name: str) -> Tensor:
-    return next(tensor for key, tensor in read_checkpoint(path).items() if key.endswith(name))
+    return next(tensor for key, tensor in read_content(path).items() if key.endswith(name))
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
@@ -231,7 +231,7 @@ def lose_submissions(place: Place) -> None:
     [
         (put_nan, "step_723914", "puzzle_emb.weights: 1 numbers are not finite"),
         (put_infinity_in_bfloat16, "step_723914", "H_init: 1 numbers are not finite"),
-        (cut_off, "step_361957", "not a PyTorch checkpoint"),
+        (cut_off, "step_361957", "cut off: a zip without its end"),
         (lose_the_last, "steps", "step_723914: the last one is missing"),
         (add_a_step, "steps", "step_723915: the recipe's run writes none of that number"),
         (change_config("L_cycles: 4", "L_cycles: 6"), "configuration", "arch.L_cycles: expected 4, found 6"),
@@ -276,7 +276,7 @@ def test_the_keys_of_an_uncompiled_model_are_as_good(place: Place) -> None:
 
 def test_two_kinds_of_keys_in_one_checkpoint_are_not(place: Place) -> None:
     found = with_keys(place, lambda i, key: key if i else key.removeprefix("_orig_mod."))
-    assert "keys begin with _orig_mod.model.inner., model.inner." in found["step_723914"]
+    assert "its keys begin with '_orig_mod.model.inner.', 'model.inner.', not all alike" in found["step_723914"]
 
 
 def test_a_table_for_another_dataset_is_found(place: Place, tmp_path: Path) -> None:

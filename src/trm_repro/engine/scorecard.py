@@ -37,6 +37,8 @@ from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
 from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.weights.find import find_in
+from trm_repro.weights.state import split_part
 
 HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
 
@@ -76,14 +78,15 @@ def locate(name: str, *, configured: bool = False) -> Path:
     """A checkpoint on this machine: ``name`` if there is such a file, else fetched from the Hugging Face hub.
 
     Args:
-        name: a path, or ``[hf://]USER/REPO/FILE[@REVISION]``; what lies beside FILE and tells of it is fetched too.
+        name: a path (of a file, ``FILE:PART``, or a folder with weights), or ``[hf://]USER/REPO/FILE[@REVISION]``; what
+            lies beside FILE and tells of it is fetched too.
         configured: the configuration is known, and need not lie there.
 
     Raises:
         MissingPrerequisite: there is no such file, here or there.
     """
-    if Path(name).is_file():
-        return Path(name)
+    if split_part(name)[0].exists():
+        return find_in(Path(name))[0]
     match = HUB_ID.fullmatch(name)
     if not match or (not name.startswith("hf://") and Path(name).parent.exists()):
         raise MissingPrerequisite(f"{name}: no such file", hint="a checkpoint on the hub is hf://USER/REPO/FILE")
@@ -175,7 +178,7 @@ def run(
     evaluations = []
     for name in checkpoints:
         path = locate(name, configured=config is not None)
-        trained = read_arch(config or path.parent / CONFIG)
+        trained = read_arch(config or find_in(path)[1] or path.with_name(CONFIG))
         check_arch(trained, arch)
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
         if model.config.vocab_size != split.metadata.vocab_size:

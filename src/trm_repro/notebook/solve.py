@@ -134,17 +134,18 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     Returns:
         The model on the CPU, and how many of the dataset's puzzles the weights were trained on.
     """
-    from trm_repro.engine.checkpoint import TABLE, load_weights, read_weights
+    from trm_repro.engine.checkpoint import load_weights, read_weights
     from trm_repro.engine.config import read_arch
     from trm_repro.engine.data import Split
+    from trm_repro.weights.state import TABLE
 
     weights = read_weights(bundle / "model.ckpt")
     wanted: list[str] = read_json(dataset / "identifiers.json")
     rows = {name: row for row, name in enumerate(read_json(bundle / "identifiers.json"))}
-    trained = weights[TABLE]
+    trained = weights[TABLE].float()  # some publish the table in half precision
     if len(rows) != len(trained):
         raise InvariantBroken(f"{bundle}: {len(rows)} identifiers, but {len(trained)} puzzle vectors")
-    table = trained.float().mean(0, keepdim=True).repeat(len(wanted), 1)
+    table = trained.mean(0, keepdim=True).repeat(len(wanted), 1)
     known = [(place, rows[name]) for place, name in enumerate(wanted) if name in rows]
     table[[place for place, _ in known]] = trained[[row for _, row in known]]
     weights[TABLE] = table

@@ -24,8 +24,9 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import different_values, read_checkpoint
 from trm_repro.runs.checkpoints import checkpoint_name, step_of
+from trm_repro.weights.state import read_state
+from trm_repro.weights.twin import different_values
 
 Outcome = tuple[str, list[str]]
 
@@ -179,9 +180,10 @@ def tensors(context: Context) -> Outcome:
     if not promises.is_trm(arch):
         return "skipped", [f"the tensors of {arch['name']} are not known here"]
     count = len(read_json(context.folder / "identifiers.json")) if context.has("identifiers.json") else 1
-    found = read_checkpoint(context.folder / "model.ckpt")
-    wrong = promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, found)
-    seen = f"{len(found)} tensors as the configuration has them, {count} puzzle vectors"
+    state = read_state(context.folder / "model.ckpt")
+    wrong = state.oddities()
+    wrong += promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, state.tensors)
+    seen = f"{len(state.tensors)} tensors as the configuration has them, {count} puzzle vectors"
     return _answer([f"model.ckpt: {line}" for line in wrong], seen)
 
 
@@ -284,9 +286,20 @@ def attested(context: Context) -> Outcome:
     path = context.attestation / STATEMENT
     if not path.is_file():
         raise MissingPrerequisite(f"{context.attestation}: no {STATEMENT} in it")
-    same = path.read_bytes() == (context.folder / STATEMENT).read_bytes()
-    wrong = [] if same else [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
-    return _answer(wrong, f"the run that {context.attestation.name} attests")
+    if path.read_bytes() == (context.folder / STATEMENT).read_bytes():
+        return "ok", [f"the run that {context.attestation.name} attests"]
+    ours, theirs = (_invocation(file) for file in (context.folder / STATEMENT, path))
+    if ours != theirs:
+        return "unknown", [
+            f"{context.attestation.name} attests another run ({theirs}, this one is {ours}): it says nothing of this one; "
+            "`trm-repro compare` lays the two side by side"
+        ]
+    return "wrong", [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
+
+
+def _invocation(statement: Path) -> str:
+    """Which run a statement is about: its name and its beginning."""
+    return str(read_json(statement)["predicate"]["runDetails"]["metadata"]["invocationId"])
 
 
 CHECKS: dict[str, Callable[[Context], Outcome]] = {

@@ -34,11 +34,11 @@ from trm_repro.provenance.names import Names, kaggle_license, names
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import locate
 from trm_repro.provenance.statement import SIGNED
-from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card, subtitle
 from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
 from trm_repro.runs.checkpoints import step_of
+from trm_repro.weights.twin import write_safetensors
 
 
 def package(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite, ReproError
-from trm_repro.provenance.tensors import read_checkpoint
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints
 from trm_repro.runs.inputs import changed
@@ -21,6 +20,7 @@ from trm_repro.training.causes import ALARMS, Alarm
 from trm_repro.training.printed import listener
 from trm_repro.training.state import Place, disk_plan, last_step, read_progress
 from trm_repro.training.supervise import Ending, Supervisor
+from trm_repro.weights.state import read_state
 
 LOOK = 60.0  # seconds between two looks at the disk
 REMIND = 3600.0  # seconds between two warnings
@@ -122,7 +122,7 @@ def last_whole_checkpoint(folder: Path) -> Path:
     attempts = [folder, *sorted(folder.parent.glob(f"{folder.name}.set-aside-*"), reverse=True)]
     for path in (path for attempt in attempts for path in reversed(checkpoints(attempt))):
         try:
-            read_checkpoint(path)
+            read_state(path)
         except ReproError as error:
             print(f"warning: {error}", file=sys.stderr)
             continue
