@@ -117,10 +117,10 @@ upstream_is_cloned() {
 
 # Upstream is at the recipe's commit, and that commit has the recipe's tree. (`git replace` could make it another's.)
 g_upstream_pin() {
-  local head=nothing
+  local head
   [[ -n $UPSTREAM_COMMIT ]] || return 0
-  ! upstream_is_cloned ||
-    head=$(git -C "$TRM_DIR" --no-replace-objects rev-parse HEAD 'HEAD^{tree}' 2>/dev/null) || head=nothing
+  upstream_is_cloned || { no_clone && return; }
+  head=$(git -C "$TRM_DIR" --no-replace-objects rev-parse HEAD 'HEAD^{tree}' 2>/dev/null) || head=nothing
   head=${head/$'\n'/, tree }
   [[ $head == "$UPSTREAM_COMMIT, tree $UPSTREAM_TREE" ]] ||
     broken "$TRM_DIR is at $head, the pin is $UPSTREAM_COMMIT, tree $UPSTREAM_TREE" \
@@ -131,10 +131,19 @@ g_upstream_pin() {
 g_upstream_unmodified() {
   local changed
   [[ -n $UPSTREAM_COMMIT ]] || return 0
-  changed=$(upstream_is_cloned && upstream_changes) || changed='the commit is not there'
+  upstream_is_cloned || { no_clone && return; }
+  changed=$(upstream_changes) || changed='the commit is not there'
   [[ -z $changed ]] ||
     broken "tracked files of upstream differ from the pin: ${changed//$'\n'/, }" \
       "git -C $(shell_words "$TRM_DIR") checkout $UPSTREAM_COMMIT -- ."
+}
+
+no_clone() {
+  local why
+  needs git
+  why=$(git -C "$TRM_DIR" rev-parse --show-toplevel 2>&1 | head -n 1) || true
+  [[ $why == *[Dd]ubious* ]] || why='there is none'
+  broken "$TRM_DIR holds no clone of upstream that git can read: $why" "make step-2"
 }
 
 # upstream_changes [FOLDER COMMIT]: the paths in the pinned tree whose file is missing or another blob, a line each;
@@ -230,6 +239,11 @@ g_no_arc1() {
         ;;
     esac
   done
+}
+
+# What the training is given is, byte for byte, what step 4 put out: as it starts and when it ended (INPUTS_PROBLEM).
+g_dataset() {
+  [[ -z $INPUTS_PROBLEM ]] || broken "$INPUTS_PROBLEM" "make step-4: what is there is checked, or made anew"
 }
 
 # No variable that changes what the training computes is set from outside.

@@ -2,6 +2,11 @@
 # It defines and checks; it builds nothing.
 # shellcheck shell=bash
 
+# A closed stdin, stdout or stderr would be the next file that is opened: what is said would go there, or wait for ever.
+[[ -e /dev/fd/0 ]] || exec </dev/null
+[[ -e /dev/fd/1 ]] || exec >/dev/null
+[[ -e /dev/fd/2 ]] || exec 2>/dev/null
+
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
   printf 'error: bash %s is too old\nhint: install bash 4.4 or newer\n' "$BASH_VERSION" >&2
   exit 3
@@ -22,6 +27,18 @@ die() {
   [[ -z ${3-} ]] || printf 'hint: %s\n' "$3" >&2
   exit "$1"
 }
+
+# needs PROGRAM…: stops if one of them is not there, and names all that are not.
+needs() {
+  local name missing=''
+  for name; do type -P "$name" >/dev/null || missing+="$name "; done
+  [[ -z $missing ]] ||
+    die "$EXIT_PREREQUISITE" "missing: ${missing% }" \
+      "install them with the system's package manager (Debian: coreutils findutils grep procps sed util-linux git)"
+}
+
+# Nothing can be said, logged or locked without these.
+needs basename cat cut date df dirname env find flock grep head ls mkdir mktemp mv ps rm sed sleep tail tee
 
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 export "${KNOBS[@]}"
@@ -51,5 +68,6 @@ help_text() { sed -n '2,/^$/{s/^# \{0,1\}//;/^$/q;p}' "$0"; }
 
 source "$REPRO_ROOT/lib/step.bash"
 source "$REPRO_ROOT/lib/run.bash"
+source "$REPRO_ROOT/lib/shared.bash"
 source "$REPRO_ROOT/lib/guard.bash"
 source "$REPRO_ROOT/lib/environment.bash"

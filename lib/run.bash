@@ -5,6 +5,7 @@
 # shellcheck shell=bash
 
 RUN_UNDER=()
+ATTEMPT='' # the name of this attempt at the step: records bear it
 
 # run COMMAND…: prints the command, runs it, records it. In a dry run it is printed only.
 # Its working folder is RUN_CWD, relative to the repository, if that is set; RUN_UNDER is a program that runs it for us.
@@ -39,14 +40,14 @@ record_command() {
     json "${!name}" && env+=", \"$name\": $REPLY"
   done
   line+=", \"env\": {${env:2}}, \"started\": \"$2\", \"finished\": \"$(date -u +%FT%TZ)\", \"exit_code\": $3"
-  printf '%s, "host": %s}\n' "$line" "$HOST" >>"$RUN_STATE/commands.jsonl"
+  printf '%s, "host": %s, "attempt": "%s"}\n' "$line" "$HOST" "$ATTEMPT" >>"$RUN_STATE/commands.jsonl"
 }
 
 # record_guard GUARD OUTCOME DETAIL
 record_guard() {
   json "$3"
-  printf '{"step": "%s", "guard": "%s", "outcome": "%s", "detail": %s, "started": "%s"}\n' \
-    "$STEP" "$1" "$2" "$REPLY" "$(date -u +%FT%TZ)" >>"$RUN_STATE/guards.jsonl"
+  printf '{"step": "%s", "guard": "%s", "outcome": "%s", "detail": %s, "started": "%s", "attempt": "%s"}\n' \
+    "$STEP" "$1" "$2" "$REPLY" "$(date -u +%FT%TZ)" "$ATTEMPT" >>"$RUN_STATE/guards.jsonl"
 }
 
 # json WORD…: sets REPLY to the words as JSON strings, a comma between them.
@@ -68,13 +69,13 @@ json() {
   REPLY=${REPLY:2}
 }
 
-# set_aside PATH: moves something that is not trusted out of the way, under a name that says so.
+# set_aside PATH: moves something that is not trusted out of the way, with its voucher, under a name that says so.
 # Files that upstream tracks there stay. In a dry run nothing is moved.
 set_aside() {
   local place entry entries=()
   if dry || [[ ! -e $1 ]]; then return 0; fi
-  place=$1.set-aside-$(date -u +%Y%m%dT%H%M%SZ)
-  if [[ -z $(git -C "$1" ls-files 2>/dev/null) ]]; then
+  place=$(free_name "$1.set-aside-$(date -u +%Y%m%dT%H%M%SZ)")
+  if ! upstream_is_cloned || [[ -z $(git -C "$1" ls-files 2>/dev/null) ]]; then
     mv -- "$1" "$place"
   else
     mapfile -t entries < <(git -C "$1" ls-files --others --directory)
@@ -82,5 +83,14 @@ set_aside() {
     mkdir -- "$place"
     for entry in "${entries[@]}"; do mv -- "$1/$entry" "$place"; done
   fi
-  warn "$1 was left by an attempt that did not finish (no stamp vouches for it): set aside as $place"
+  [[ ! -f $1.voucher.json ]] || mv -- "$1.voucher.json" "$place.voucher.json"
+  warn "$1 was left by an attempt that did not finish, or made for something else (no stamp vouches for it):" \
+    "set aside as $place"
+}
+
+# free_name NAME [SUFFIX]: that name, or with a number behind it if NAMESUFFIX is there already.
+free_name() {
+  local name=$1 count=1
+  while [[ -e $name${2-} ]]; do name=$1_$((count++)); done
+  printf '%s\n' "$name"
 }

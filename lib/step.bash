@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 STEP='' DRY_RUN=0 FORCE=0 FINISHED=0
+VOUCHER=''      # what vouches for the folder that this step makes, whatever the run; VOUCHED: it does
 KEEP_FINISHED=0 # 1: a finished step that used GPUs runs again only with --force
 
 # Whether nothing is to be done, only shown.
@@ -30,6 +31,9 @@ take_words() {
   local words options=()
   [[ -x $TOOL/trm-repro ]] ||
     die "$EXIT_PREREQUISITE" "the tool environment .venv is not there" "run: make .venv/ready"
+  [[ -x $TOOL/python ]] ||
+    die "$EXIT_PREREQUISITE" "the tool environment .venv has lost its Python ($(readlink "$TOOL/python"))" \
+      "rm -r .venv; make .venv/ready"
   ! dry || options+=(--dry-run)
   ((! FORCE)) || options+=(--force)
   words=$(repro step begin "$STEP" "${options[@]}") || exit
@@ -45,8 +49,6 @@ take_words() {
 # step's stamp, so that nothing half-done looks finished.
 take_over() {
   local problem ways
-  flock --version >/dev/null 2>&1 ||
-    die "$EXIT_PREREQUISITE" "flock is missing" "install util-linux with the system's package manager"
   mkdir -p "$RUN_STATE"
   exec 9>>"$RUN_STATE/lock"
   if ! flock --nonblock 9; then
@@ -54,7 +56,7 @@ take_over() {
     flock 9
     take_words
   fi
-  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp ]]; then
+  if ((KEEP_FINISHED && NEEDS_GPU && ! FORCE)) && [[ -f $RUN_STATE/$STEP.stamp || -f $VOUCHER ]] && ! vouched; then
     problem="$STEP of this run is finished, and something it depends on has changed since (above)"
     ways="go on with it: make step-6; train beside it: RUN_NAME=another"
     ways+="; train again, and set it aside: make step-${STEP:1:1} FORCE=1"
@@ -82,7 +84,9 @@ end_orphans() {
 open_log() {
   local folder=logs/$RUN_NAME
   mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
-  LOG=$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ).log
+  ATTEMPT=$(basename "$(free_name "$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ)" .log)")
+  LOG=$folder/$ATTEMPT.log
+  : >"$LOG"
   if [[ -t 2 ]]; then
     TRM_REPRO_TERMINAL=$(tty <&2)
     export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
@@ -93,17 +97,40 @@ open_log() {
   trap 'step_failed $?' EXIT
 }
 
-# The exit trap: a step that ends before step_done has failed; say where to look.
+# The exit trap: a step that ends before step_done has failed; say where to look, and whether the disk is why.
 step_failed() {
-  ((FINISHED)) || printf 'hint: the log of this step is %s\n' "$LOG" >&2
+  ((FINISHED)) || {
+    disk_full
+    printf 'hint: the log of this step is %s\n' "$LOG" >&2
+  }
   exec >&- 2>&- 9>&-
   wait # for tee to write the last lines
 }
 
-# step_done SENTENCE OUTPUT…: writes the stamp, last; one line of result on stdout.
+# Says so, where there is hardly room left to write to: programs that fail for that say it in many ways, or not at all.
+disk_full() {
+  local place left
+  for place in . "$TRM_DIR" "${TMPDIR:-/tmp}"; do
+    left=$(df -B1 --output=avail "$place" 2>/dev/null | tail -n 1) || continue
+    [[ -z $left ]] || ((left >= 4 << 20)) ||
+      printf 'error: the disk of %s is full (%s bytes left)\nhint: free some space, and give the same command again\n' \
+        "$(short "$(realpath "$place")")" "$left" >&2
+  done
+  return 0
+}
+
+# Whether what this step makes is there already, for every run that means the same: its voucher holds.
+vouched() { [[ -n $VOUCHER && -n $VOUCHED ]]; }
+
+# step_done SENTENCE OUTPUT…: writes the voucher, if this step has one, and the stamp, last; one line of result on
+# stdout.
 step_done() {
   ! dry || exit 0
-  repro step end "$STEP" --started "$STARTED" --said "$1" --log "$LOG" --outputs "${@:2}"
+  local voucher=()
+  [[ -z $VOUCHER ]] || voucher=(--voucher "$VOUCHER" --means "$MEANS")
+  ! vouched || voucher+=(--vouched)
+  repro step end "$STEP" --started "$STARTED" --said "$1" --log "$LOG" --attempt "$ATTEMPT" "${voucher[@]}" \
+    --outputs "${@:2}"
   printf '%s: %s\n' "$STEP" "$1"
   FINISHED=1
 }

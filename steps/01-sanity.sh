@@ -19,6 +19,7 @@ main() {
   # one that hangs was waited for just now
   [[ $GPUS_PROBLEM != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
   note "recipe $RECIPE ($RECIPE_TITLE), engine $ENGINE, run $RUN_NAME, $PROCESSES process(es), batch $BATCH"
+  [[ -z $NO_GIT ]] || no_git
   MEASURED=$(repro step preflight "${options[@]}") || (($? == EXIT_PREREQUISITE)) ||
     die "$EXIT_COMMAND" "this machine could not be measured"
   printf '%s\n' "$MEASURED" >&2
@@ -26,6 +27,15 @@ main() {
     G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   guards_settle "$EXIT_PREREQUISITE"
   step_done "nothing that can be known now stands in the way"
+}
+
+# An archive, a copy in somebody's repository, a clone of another owner: everything works, and nothing says what ran.
+no_git() {
+  local cure="for a faithful run: git clone this repository, and run it there"
+  [[ $NO_GIT != *[Dd]ubious* ]] || cure="git config --global --add safe.directory $(shell_words "$REPRO_ROOT")"
+  warn "git tells no commit of this copy of the tool ($NO_GIT): the run goes on and is not called faithful, because" \
+    "no commit says what ran; its files are recorded by digest instead"
+  printf 'hint: %s\n' "$cure" >&2
 }
 
 main "$@"

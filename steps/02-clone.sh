@@ -14,23 +14,29 @@ main() {
   step_begin "$@"
   if [[ -z $UPSTREAM_COMMIT ]]; then
     # the reference engine is this repository's own: its commit is the one that counts
-    dry || git rev-parse --short HEAD >.repro/trm_commit.txt
-    step_done "engine $ENGINE: nothing to fetch; this repository is at $(git rev-parse --short HEAD)" \
+    [[ -n $NO_GIT ]] || OUR_COMMIT=${OUR_COMMIT:0:7}
+    dry || printf '%s\n' "$OUR_COMMIT" >.repro/trm_commit.txt
+    step_done "engine $ENGINE: nothing to fetch; this repository is at $OUR_COMMIT" \
       .repro/trm_commit.txt
     return
   fi
+  needs git
   [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
-  upstream_is_cloned || fetch_upstream
-  complete_upstream
+  if upstream_is_cloned; then told_by_clone; else fetch_upstream; fi
+  complete_upstream "$TRM_DIR"
+  make_links
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
   dry || git -C "$TRM_DIR" rev-parse --short HEAD >.repro/trm_commit.txt
   step_done "upstream at $UPSTREAM_COMMIT, unmodified" .repro/trm_commit.txt
 }
 
-# Fetches the one commit into a folder beside TRM_DIR and renames it, so that TRM_DIR is whole or not there.
+# Fetches the one commit into a folder beside TRM_DIR and renames it, so that TRM_DIR is whole or not there. How it was
+# made goes with it, for the runs that find it.
 fetch_upstream() {
   local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL}
+  make_shared "$TRM_DIR"
+  ! upstream_is_cloned || { told_by_clone && return; } # another run has made it in the meantime
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
     die "$EXIT_INVARIANT" \
       "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
@@ -43,18 +49,33 @@ fetch_upstream() {
       "check the network, or set TRM_REMOTE to a local copy; what was fetched before works without"
   run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false \
     checkout --quiet --detach "$UPSTREAM_COMMIT"
-  dry || mv -T "$staging" "$TRM_DIR"
+  complete_upstream "$staging"
+  ! dry || return 0
+  grep -F "\"attempt\": \"$ATTEMPT\"" "$RUN_STATE/commands.jsonl" >"$staging/.git/$MADE"
+  mv -T "$staging" "$TRM_DIR"
 }
 
-# Upstream's own submodules, at the commits that its tree names, and the links that its documentation asks for.
+# The commands that made a clone that is there are this run's, too, where another run or a killed attempt made it.
+MADE=trm-repro.commands.jsonl
+told_by_clone() {
+  ! dry && [[ -f $TRM_DIR/.git/$MADE ]] || return 0
+  sed "s/\"attempt\": \"[^\"]*\"}\$/\"attempt\": \"$ATTEMPT\"}/" "$TRM_DIR/.git/$MADE" >>"$RUN_STATE/commands.jsonl"
+}
+
+# complete_upstream CLONE: upstream's own submodules, at the commits that its tree names.
 complete_upstream() {
-  local path link cure="check the network, or let git take it from a local copy (git config url.COPY.insteadOf URL)"
+  local path cure="check the network, or let git take it from a local copy (git config url.COPY.insteadOf URL)"
   cure+="; what was fetched before works without"
   for path in "${UPSTREAM_SUBMODULES[@]}"; do
-    [[ -e $TRM_DIR/$path/.git ]] ||
-      patiently git -C "$TRM_DIR" submodule --quiet update --init --depth 1 -- "$path" ||
+    [[ -e $1/$path/.git ]] ||
+      patiently git -C "$1" submodule --quiet update --init --depth 1 -- "$path" ||
       die "$EXIT_COMMAND" "upstream's submodule $path could not be fetched" "$cure"
   done
+}
+
+# The links that upstream's documentation asks for.
+make_links() {
+  local link
   for link in "${UPSTREAM_LINKS[@]}"; do
     run ln -sfnT "${link#*=}" "$TRM_DIR/${link%%=*}"
   done

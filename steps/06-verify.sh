@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 main() {
   step_begin "$@"
   ! dry || return 0
-  local run_dir checkpoint verdict source=. summary=.repro/summary_$RUN_NAME.txt
+  local run_dir checkpoint verdict summary=.repro/summary_$RUN_NAME.txt
   run_dir=$(short "$TRM_DIR/$CHECKPOINT_FOLDER")
   checkpoint=${FINAL_CHECKPOINT:+$run_dir/$FINAL_CHECKPOINT}
   [[ $EXPECTS_CHECKPOINTS == 0 || -n $checkpoint ]] ||
@@ -22,8 +22,8 @@ main() {
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
   guards_settle
 
-  [[ -z $UPSTREAM_COMMIT ]] || source=$TRM_DIR
-  git -C "$source" rev-parse HEAD >"$run_dir/TRM_COMMIT.txt"
+  [[ -z $UPSTREAM_COMMIT ]] || OUR_COMMIT=$(git -C "$TRM_DIR" rev-parse HEAD)
+  printf '%s\n' "$OUR_COMMIT" >"$run_dir/TRM_COMMIT.txt"
   printf '%s\n' "RUN_NAME=$RUN_NAME" "CKPT=$checkpoint" "TRM_COMMIT=$(<"$run_dir/TRM_COMMIT.txt")" |
     tee "$summary" >&2
   printf '%s\n' "RUN_DIR=$run_dir" "CKPT=$checkpoint" "ENV_LOG=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt" \

@@ -103,18 +103,75 @@ would_train_with() {
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_361957
 }
 
-@test "step 5 does not repeat a finished training unasked, whatever changed since (D-38)" {
+@test "step 5 does not repeat a finished training: it takes it up again, or says what is another (D-38)" {
+  local kept
   in_runbook steps/05-train.sh --force
   assert_success
+  kept=$(ls -l --time-style=full-iso "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro)
   echo '# edited' >>steps/05-train.sh
   in_runbook steps/05-train.sh
-  assert_failure 4
+  git checkout --quiet steps
+  assert_success
   assert_output --partial 'changed since: script'
+  assert_output --partial 'taken up again'
+  in_runbook MAX_GPUS_TO_USE=2 steps/05-train.sh
+  assert_failure 4
+  assert_output --partial 'it was made for something else: command'
   assert_output --partial 'not repeated unasked'
   assert_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
   refute_output 'set aside as'
+  assert_equal "$(ls -l --time-style=full-iso "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro)" "$kept"
   in_runbook steps/05-train.sh --force
-  git checkout --quiet steps
   assert_success
   assert_output --partial 'set aside as'
+}
+
+@test "a training is not repeated where only its stamp is gone, and not taken up where a byte of it changed" {
+  local folder
+  in_runbook steps/05-train.sh --force
+  assert_success
+  folder=$(echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro)
+  rm .repro/runs/trm_arc2_paper_repro/05-train.stamp
+  cp -a "$folder/step_723914" "$BATS_TEST_TMPDIR/kept"
+  printf X | dd of="$folder/step_723914" conv=notrunc bs=1 seek=60 status=none
+  touch -r "$BATS_TEST_TMPDIR/kept" "$folder/step_723914"
+  in_runbook steps/05-train.sh
+  assert_failure 4
+  assert_output --partial 'does not vouch for what is there: different: trm_arc2_paper_repro/step_723914'
+  assert_output --partial 'not repeated unasked'
+  cp -a "$BATS_TEST_TMPDIR/kept" "$folder/step_723914"
+  touch "$folder/step_999999" # it would be the final checkpoint
+  in_runbook steps/05-train.sh
+  assert_failure 4
+  assert_output --partial 'extra: trm_arc2_paper_repro/step_999999'
+  rm "$folder/step_999999"
+  in_runbook steps/05-train.sh
+  assert_success
+  assert_output --partial 'taken up again'
+}
+
+# A byte changed behind size and time, before the training and while it goes on.
+@test "what a training is given is what step 4 put out, byte for byte, from its start to its end (G-DATASET)" {
+  local data=$UPSTREAM/data/arc2concept-aug-1000/train/all__inputs.npy swap
+  cp -a "$data" "$BATS_TEST_TMPDIR/kept"
+  swap="printf X 1<>'$data'; touch -r '$BATS_TEST_TMPDIR/kept' '$data'"
+  answer "real_torchrun \"\$@\"; $swap" 'torchrun *'
+  in_runbook steps/05-train.sh --force
+  assert_broken G-DATASET
+  assert_output --partial "all__inputs.npy was changed or replaced"
+  refute_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
+  in_runbook steps/05-train.sh --force
+  assert_broken G-DATASET
+  assert_output --partial 'all__inputs.npy: not what the recipe names'
+  cp -a "$BATS_TEST_TMPDIR/kept" "$data"
+}
+
+@test "without step 2, and inside another repository, step 5 says make step-2" {
+  mv "$UPSTREAM" "$BATS_TEST_TMPDIR/kept" && mkdir "$UPSTREAM"
+  in_runbook steps/05-train.sh --force
+  rmdir "$UPSTREAM" && mv "$BATS_TEST_TMPDIR/kept" "$UPSTREAM"
+  assert_broken G-UPSTREAM-PIN
+  assert_output --partial 'hint: make step-2'
+  assert_output --partial 'there is no dataset in'
+  refute_output 'checkout'
 }

@@ -87,6 +87,7 @@ LIGHT = [
     ["verify", "BUNDLE"],
     ["compare", "BUNDLE", "BUNDLE"],
     ["submission", "check", "BUNDLE/submission.json", "--tasks", "tasks.json"],
+    ["tasks", "info", "tasks.json"],
     ["attestations"],
     ["report", "--manifest", "BUNDLE/manifest.json", "--output", "report"],
     ["publish", "names", "--run-name", "a_run"],

@@ -81,7 +81,7 @@ def test_the_packages_code_counts_where_the_engine_is_ours(run, monkeypatch, tmp
     (run.repository / "recipes" / "r.yaml").write_text("engine: reference\n")
     done(run, "01-one")
     (package / "engine.py").write_text("x = 3")
-    stamps._code.cache_clear()  # another process
+    stamps.sources.cache_clear()  # another process
     assert "code" in why_stale(run, "01-one")
 
 
@@ -92,21 +92,42 @@ def test_an_empty_folder_is_no_output(run):
     assert why_stale(run, "01-one") == "not done yet"
 
 
-@pytest.mark.parametrize("text", ["", "another format\n", f"{stamps.FORMAT}\nstep 01-one\n"])
+@pytest.mark.parametrize(
+    "text", ["", "another format\n", f"{stamps.FORMAT}\nstep 01-one\n", f"{stamps.FORMAT}\nout x\n", "\udcff"]
+)
 def test_what_is_not_a_whole_stamp_is_none(run, text):
     run.path("01-one").parent.mkdir(parents=True)
-    run.path("01-one").write_text(text)
+    run.path("01-one").write_bytes(text.encode(errors="surrogateescape"))
     assert why_stale(run, "01-one") == "not done yet"
 
 
-def test_records_of_earlier_attempts_are_left_out(run):
-    for time in ("2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"):
-        append(run.folder / "commands.jsonl", {"step": "01-one", "started": time})
-    with (run.folder / "commands.jsonl").open("a") as file:
+def test_a_steps_last_attempt_counts_all_of_it_and_nothing_else(run):
+    guards = run.folder / "guards.jsonl"
+    noted = [
+        ("06-six", "6.a", "broken"),
+        ("05-five", "5.a", "holds"),
+        ("05-five", "5.b", "broken"),
+        ("05-five", "5.b", "holds"),
+    ]
+    for step, attempt, outcome in noted:
+        append(guards, {"step": step, "outcome": outcome, "started": "2026-01-01T00:00:00Z", "attempt": attempt})
+    # set back, a clock orders nothing
+    append(guards, {"step": "06-six", "outcome": "holds", "started": "2025-01-01T00:00:00Z", "attempt": "6.b"})
+    with guards.open("a") as file:
         file.write('{"step": "cut o')
-    assert len(last_attempts(run, "commands.jsonl")) == 2
-    done(run, "01-one")
-    assert [entry["started"] for entry in last_attempts(run, "commands.jsonl")] == ["2026-01-01T00:00:01Z"]
+    found = last_attempts(run, "guards.jsonl")
+    assert [(e["step"], e["outcome"]) for e in found] == [
+        ("05-five", "broken"),
+        ("05-five", "holds"),
+        ("06-six", "holds"),
+    ]
+    assert not any("attempt" in entry for entry in found)
+
+
+def test_every_attempt_counts_whose_weights_a_warm_start_goes_on_with(run):
+    for attempt, outcome in (("a", "overridden"), ("b", "holds"), ("c+", "holds")):
+        append(run.folder / "guards.jsonl", {"step": "05-five", "outcome": outcome, "attempt": attempt})
+    assert [entry["outcome"] for entry in last_attempts(run, "guards.jsonl")] == ["overridden", "holds", "holds"]
 
 
 def test_status_says_what_is_done_running_stopped_and_next(run, capsys):

@@ -8,6 +8,7 @@ starts in a few hundredths of a second. The answer goes to stdout, everything el
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,14 @@ from collections.abc import Sequence
 from trm_repro import __version__
 from trm_repro.errors import ReproError
 
+# What a machine may refuse, and what to do then.
+MACHINE = {
+    errno.ENOSPC: "the disk is full: free some space; what was begun is not trusted, and the same command does it again",
+    errno.EDQUOT: "the disk quota is used up: free some space, and give the same command again",
+    errno.EROFS: "the disk is read-only: use another folder (TRM_DIR, VENV_DIR), or mount it for writing",
+    errno.EACCES: "this user may not do that there: change the owner or the mode, or use another folder",
+    errno.EPERM: "this user may not do that there: change the owner or the mode, or use another folder",
+}
 # The verbs as a person looks for them.
 GROUPS = {
     "this run": ("status", "watch", "report"),
@@ -30,7 +39,7 @@ GROUPS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step
+    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step, submission, tasks
 
     root = argparse.ArgumentParser(
         prog="trm-repro",
@@ -39,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
-    for room in (run, recipes, arc, engine, proof, publish, step):
+    for room in (run, recipes, tasks, arc, submission, engine, proof, publish, step):
         room.register(verbs)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
     verbs._choices_actions.clear()  # argparse would list them all in one row, in order of registration
@@ -50,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the process's exit code."""
+    _open_streams()
     arguments = parser().parse_args(argv)
     try:
         return arguments.handler(arguments) or 0
@@ -65,3 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}\nhint: {MACHINE[error.errno]}", file=sys.stderr)
+        return 3
+
+
+def _open_streams() -> None:
+    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))

@@ -50,8 +50,46 @@ def begin(arguments: argparse.Namespace) -> None:
         "SECRET": SECRET,
         "KAGGLE_NAMES_PROBLEM": _names_problem(run),
         **_words_of(step, run, recipe, dry_run=arguments.dry_run),
+        "VOUCHER": "",
     }
+    if step in ("03-venv", "04-dataset", "05-train"):
+        values |= _vouched(step, run, recipe, values, look=not arguments.dry_run, believe=not arguments.force)
     sys.stdout.write(assignments(values))
+
+
+def _vouched(
+    step: str, run: Run, recipe: Recipe, values: Mapping[str, Any], *, look: bool, believe: bool
+) -> dict[str, Any]:
+    """What a voucher beside the step's folder says: VOUCHED is set where it holds; of a training, what it is given as well."""
+    from trm_repro.runs import inputs, vouchers
+    from trm_repro.runs.stamps import hashed
+
+    work, found = Path(os.environ["TRM_DIR"]), {"VOUCHED": "", "MEANS": "", "INPUTS": "{}", "INPUTS_PROBLEM": ""}
+    given = inputs.input_files(recipe, work)
+    if step == vouchers.ENVIRONMENT:
+        folder, files = Path(os.environ["VENV_DIR"]), []
+        if recipe.environment.name == "tool" or os.environ.get("USE_VENV") != "1":
+            return {**found, "VOUCHER": ""}
+        found["MEANS"] = vouchers.environment_means(recipe, os.environ, values, work / recipe.work)
+    elif step == vouchers.DATASET:
+        folder, files = work / recipe.dataset.folder, [*given, *inputs.task_files(recipe, work)]
+        found["MEANS"] = vouchers.dataset_means(run, recipe, values["BUILDER"])
+    else:
+        folder = work / recipe.checkpoint_folder(run.name)
+        files = vouchers.training_files(folder)
+        if look:
+            digests = hashed(run, [path for path in given if path.is_file()])
+            found["INPUTS"], found["INPUTS_PROBLEM"] = inputs.held(digests), inputs.problem(run, recipe, work, digests)
+            found["MEANS"] = vouchers.training_means(run, recipe, values["TRAIN"], digests, work)
+    path = vouchers.voucher_of(folder)
+    if look and believe and path.is_file():
+        cache = run.cache()
+        why = vouchers.refusal(path, step, found["MEANS"], [path for path in files if path.is_file()], cache)
+        cache.save()
+        found["VOUCHED"] = "" if why else vouchers.inventory_of(path) or "1"
+        if why:
+            print(f"==> {step}: {path.name} does not vouch for what is there: {why}", file=sys.stderr)
+    return {**found, "VOUCHER": str(path)}
 
 
 def _names_problem(run: Run) -> str:
@@ -80,6 +118,8 @@ def _why_no_gpus(*, found: int) -> Mapping[str, str]:
 def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
     """What one step needs beside the recipe."""
     trm_dir = Path(os.environ["TRM_DIR"])
+    if step in ("01-sanity", "02-clone"):
+        return _our_commit()
     if step == "03-venv" and recipe.environment.name == "training":
         from trm_repro.provenance import inventory
 
@@ -100,8 +140,16 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
         from trm_repro.runs.checkpoints import checkpoints
 
         found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
-        return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
+        return {"FINAL_CHECKPOINT": found[-1].name if found else "", **_our_commit()}
     return {}
+
+
+def _our_commit() -> Mapping[str, Any]:
+    """This tool's commit, or what stands for it, and why git does not tell it."""
+    from trm_repro.provenance.tool import tool
+
+    ours = tool(Path.cwd())
+    return {"OUR_COMMIT": ours.commit, "NO_GIT": ours.why}
 
 
 def _lock_words(recipe: Recipe) -> Mapping[str, Any]:

@@ -37,6 +37,10 @@ def _register_begin_and_end(step: Verbs) -> None:
     end.add_argument("--started", required=True)
     end.add_argument("--said", required=True)
     end.add_argument("--log", required=True)
+    end.add_argument("--attempt", default="", help="the name of this attempt in the records")
+    end.add_argument("--voucher", type=Path, help="write it for what was made here")
+    end.add_argument("--means", default="", help="what was meant to be made")
+    end.add_argument("--vouched", action="store_true", help="nothing was made: the voucher says how it was")
     end.add_argument("--outputs", nargs="*", type=Path, required=True, help="files and folders")
     end.set_defaults(handler=_end)
 
@@ -102,16 +106,25 @@ def _fresh(arguments: argparse.Namespace) -> None:
 
 
 def _end(arguments: argparse.Namespace) -> None:
-    from trm_repro.runs.stamps import write_stamp
+    from trm_repro.files import utc_now
+    from trm_repro.runs import vouchers
+    from trm_repro.runs.stamps import hashed, output_files, write_stamp
 
-    write_stamp(
-        this_run(),
-        arguments.step,
-        started=arguments.started,
-        log=arguments.log,
-        said=arguments.said,
-        outputs=arguments.outputs,
-    )
+    run, step, path = this_run(), arguments.step, arguments.voucher
+    files = output_files(step, arguments.outputs)
+    if step == vouchers.TRAINING:
+        files = [file for file in files if file.name not in vouchers.LATER]
+    digests = hashed(run, files)
+    started, finished = arguments.started, utc_now()
+    if path:
+        made = vouchers.vouched_digests(step, digests)
+        if arguments.vouched:
+            voucher = vouchers.take_over(run, path, arguments.attempt, made)
+            if step == vouchers.TRAINING:
+                started, finished = voucher.started, voucher.finished
+        else:
+            vouchers.vouch(run, path, step, means=arguments.means, started=started, finished=finished, digests=made)
+    write_stamp(run, step, started=started, finished=finished, log=arguments.log, said=arguments.said, digests=digests)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
@@ -157,10 +170,13 @@ def _check_weights(arguments: argparse.Namespace) -> None:
 
 def _check_dataset(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.arc import print_facts, verify_dataset
+    from trm_repro.cli.tasks import print_leaks
     from trm_repro.digests import Cache
 
     verify_dataset(arguments.folder, arguments.digests, Cache(Path(".repro/digests.json")), sys.stderr)
-    print_facts(arguments.folder, this_recipe())
+    recipe = this_recipe()
+    print_facts(arguments.folder, recipe)
+    print_leaks(recipe, Path(os.environ["TRM_DIR"], recipe.work))
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -185,9 +201,9 @@ def _warm_start(arguments: argparse.Namespace) -> None:
 def _prove(arguments: argparse.Namespace) -> int:
     import shlex
 
-    from trm_repro.files import read_json, write_bytes, write_json, write_text
+    from trm_repro.files import write_bytes, write_json, write_text
     from trm_repro.provenance import signature
-    from trm_repro.provenance.manifest import build_manifest
+    from trm_repro.provenance.manifest import build_manifest, changed_since
     from trm_repro.provenance.statement import FILE, make_statement
     from trm_repro.runs.stamps import last_attempts
     from trm_repro.training.state import Place
@@ -198,15 +214,21 @@ def _prove(arguments: argparse.Namespace) -> int:
     ran = last_attempts(run, "commands.jsonl")
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
-    write_json(folder / "manifest.json", build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults()))
-    write_bytes(folder / FILE, make_statement((folder / "manifest.json").read_bytes()))
-    if arguments.key:
-        print(signature.sign(folder / FILE, arguments.key), file=sys.stderr)
-    verdict = judge(Place.of(run, recipe, trm_dir), read_json(folder / "manifest.json"), run.name)
+    manifest = build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults())
+    verdict = judge(Place.of(run, recipe, trm_dir), manifest, run.name, changed_since(run, manifest, locate))
     write_json(folder / "verdict.json", verdict.as_json())
     print(as_text(verdict), file=sys.stderr)
     print(verdict.verdict)
-    return 0 if verdict.sound else 4
+    papers = [folder / "manifest.json", folder / FILE]
+    if not verdict.sound:  # nothing is left that would vouch for it
+        for path in papers:
+            path.unlink(missing_ok=True)
+        return 4
+    write_json(papers[0], manifest)
+    write_bytes(papers[1], make_statement(papers[0].read_bytes()))
+    if arguments.key:
+        print(signature.sign(papers[1], arguments.key), file=sys.stderr)
+    return 0
 
 
 def _handoff(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.arc.submission import wilson
+from trm_repro.arc.score import title, wilson
 from trm_repro.errors import MissingPrerequisite, UsageError
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
@@ -115,7 +115,7 @@ def compare(*manifests: Mapping[str, Any]) -> Comparison:
     ]
     runs = tuple(
         f"{m['run']['name']}, {m['recipe']['name']}: "
-        + ("no " + metric if value is None else _number(metric, value, task))
+        + ("no " + title(metric) if value is None else _number(metric, value, task))
         for m, value, task in zip(manifests, values, tasks, strict=True)
     )
     known = [value for value in values if value is not None]
@@ -125,9 +125,9 @@ def compare(*manifests: Mapping[str, Any]) -> Comparison:
 
 def _number(metric: str, value: float, task: Mapping[str, Any]) -> str:
     if not (of := task.get("rows")):
-        return f"{metric} {100 * value:.2f} %"
+        return f"{title(metric)} {100 * value:.2f} %"
     low, high = wilson(value * of, of)
-    return f"{metric} {100 * value:.2f} % ({100 * low:.1f} to {100 * high:.1f} %) of {of} tasks"
+    return f"{title(metric)} {100 * value:.2f} % ({100 * low:.1f} to {100 * high:.1f} %) of {of} tasks"
 
 
 def _verdict(
@@ -143,7 +143,7 @@ def _verdict(
     if not all(tasks) or len({task["sha256"] for task in tasks}) > 1:
         return NOT_COMPARABLE, "they were not evaluated on the same tasks"
     if any(value is None for value in values):
-        return NOT_COMPARABLE, f"{metric} is missing"
+        return NOT_COMPARABLE, f"{title(metric)} is missing"
     if not (of := tasks[0].get("rows")):
         return NOT_COMPARABLE, "how many tasks they were evaluated on is not on record"
     named = list(zip(letters(len(values)), [value for value in values if value is not None], strict=True))
@@ -153,7 +153,7 @@ def _verdict(
         for (one, x), (other, y) in itertools.combinations(named, 2)
         if not (bounds[one][0] <= y <= bounds[one][1] and bounds[other][0] <= x <= bounds[other][1])
     ]
-    said = f"{metric} " + ", ".join(f"{100 * value:.2f} %" for _, value in named) + f" of {of} tasks"
+    said = f"{title(metric)} " + ", ".join(f"{100 * value:.2f} %" for _, value in named) + f" of {of} tasks"
     if apart:
         return DIFFERENT, f"{said}; outside each other's 95 % interval: {', '.join(apart)}"
     return WITHIN, f"{said}: each lies in {'the' if len(named) == 2 else 'every'} other's 95 % interval"
@@ -174,7 +174,7 @@ def _together(metric: str, values: Sequence[float]) -> tuple[str, ...]:
         reach = _t(len(rest) - 1) * statistics.stdev(rest) * math.sqrt(1 + 1 / len(rest))
         if abs(value - statistics.fmean(rest)) > reach:
             lines.append(
-                f"outlier: {letter}, {metric} {100 * value:.2f} %: the others let one expect "
+                f"outlier: {letter}, {title(metric)} {100 * value:.2f} %: the others let one expect "
                 f"{100 * (statistics.fmean(rest) - reach):.2f} to {100 * (statistics.fmean(rest) + reach):.2f} % (95 %)"
             )
     return tuple(lines)

@@ -41,7 +41,9 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
         )
         if lines
     ]
-    if not tool["clean"]:
+    if tool["commit"].startswith("no git"):
+        found.append("the tool is no git checkout of its own that could be read, so no commit says what ran")
+    elif not tool["clean"]:
         found.append("the tool's own tree had uncommitted changes, so its commit does not say what ran")
     return found
 

@@ -10,12 +10,12 @@ disk, and lacks what is not there yet.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from trm_repro import __version__
-from trm_repro.digests import digest_files
+from trm_repro.arc.reader import unknown_answers
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance.deviations import applying
@@ -24,14 +24,15 @@ from trm_repro.provenance.host import host
 from trm_repro.provenance.inventory import inventory
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
+from trm_repro.provenance.tool import tool
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
+from trm_repro.runs.inputs import digests_held
 from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
-from trm_repro.runs.metrics import read_evaluations
-from trm_repro.runs.stamps import Stamp, last_attempts, read_stamp
+from trm_repro.runs.metrics import credible, read_evaluations
+from trm_repro.runs.stamps import Stamp, hashed, last_attempts, read_stamp
 
-COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
@@ -55,7 +56,9 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     done = {stamp.step for stamp in stamps}
     folder = work / recipe.checkpoint_folder(run.name)
     commands, machine = _commands(run, scrubber)
-    last = (read_evaluations(folder / METRICS) or [{}])[-1]
+    last, ours = (read_evaluations(folder / METRICS) or [{}])[-1], tool(run.repository)
+    unknown = unknown_answers(work / recipe.dataset.folder)
+    metrics = credible(last, unknown, engine=recipe.engine)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "run": {
@@ -68,7 +71,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         },
         "faithful": False,
         "reasons": [],
-        "tool": {"version": __version__, **_git_state(run.repository)},
+        "tool": {"version": __version__, "commit": ours.commit, "clean": ours.clean},
         "recipe": {"name": recipe.name, "sha256": recipe.sha256, "resolved": recipe.model_dump(exclude={"name"})},
         "knobs": {
             name: {"value": value, "default": default}
@@ -88,7 +91,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         "deviations": applying(recipe),
         "host": machine,
         "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
-        "metrics": {key: value for key, value in last.items() if key != "time"},
+        "metrics": {key: value for key, value in metrics.items() if key != "time"},
     }
     clean: dict[str, Any] = scrubber.value(manifest)
     why = reasons(clean)
@@ -174,10 +177,26 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     return [(role, path) for role, path in files if path.exists()]
 
 
+def changed_since(run: Run, manifest: Mapping[str, Any], locate: Callable[[str], Path]) -> list[str]:
+    """Which files of a manifest are not, byte for byte, what the training was given or what a step put out, a line each.
+
+    A manifest says what is there now; that it is what was there then is to be seen here.
+    """
+    then = {path: ("the training was given it", digest) for path, digest in digests_held(run.folder).items()}
+    for stamp in _stamps(run):
+        for name, digest in stamp.outputs.items():
+            then.setdefault((run.repository / name).resolve(), (f"step {stamp.step[1:2]} put it out", digest))
+    lines = []
+    for entry in [*manifest["inputs"], *manifest["outputs"]]:
+        known = then.get(locate(entry["path"]).resolve())
+        if known and known[1].sha256 != entry["sha256"]:
+            when, digest = known
+            lines.append(f"{entry['path']}: changed since {when}: sha256 was {digest.sha256}, is {entry['sha256']}")
+    return lines
+
+
 def _files(run: Run, scrubber: Scrubber, files: list[tuple[str, Path]]) -> list[dict[str, Any]]:
-    cache = run.cache()
-    digests = digest_files([path for _, path in files], cache)
-    cache.save()
+    digests = hashed(run, [path for _, path in files])  # what is vouched for was read, every byte, and not remembered
     entries: list[dict[str, Any]] = []
     for role, path in files:
         entry = {
@@ -204,12 +223,6 @@ def count_rows(path: Path) -> int | None:
         with path.open("rb") as lines:
             return sum(1 for _ in lines)
     return None
-
-
-def _git_state(repository: Path) -> dict[str, Any]:
-    changed = _git(repository, "status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
-    commit = _git(repository, "rev-parse", "HEAD").stdout.strip()
-    return {"commit": commit, "clean": changed.returncode == 0 and not changed.stdout}
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -44,9 +44,9 @@ class Run:
         """The names of all steps, in order."""
         return sorted(path.stem for path in (self.repository / "steps").glob("[0-9][0-9]-*.sh"))
 
-    def cache(self) -> Cache:
-        """The digests of files already hashed in this repository."""
-        return Cache(self.repository / ".repro" / "digests.json")
+    def cache(self, *, believed: bool = True) -> Cache:
+        """The digests of files already hashed in this repository; not believed, it only learns."""
+        return Cache(self.repository / ".repro" / "digests.json", believed=believed)
 
     def logs(self, step: str) -> list[Path]:
         """The logs of a step's attempts, the last one last."""

@@ -15,8 +15,9 @@ A stamp is a small text file, written last and atomically when a step is done::
     in  SHA256  previous      what the step before it had put out, and the ones before that
     out SHA256  BYTES  PATH   each output, folders file by file
 
-A step is *fresh* while all of these still match. Outputs are re-hashed only where size, modification time or inode
-changed; ``VERIFY=full`` reads every byte. Running a step again with the same result leaves the steps after it fresh.
+A step is *fresh* while all of these still match. To find that, outputs are re-hashed only where their identity changed
+(:func:`trm_repro.digests.identity`); ``VERIFY=full`` reads every byte. A stamp is written from the bytes themselves. Running a
+step again with the same result leaves the steps after it fresh.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def inputs(run: Run, step: str) -> dict[str, str]:
     files = recipe_files(run.repository / "recipes", run.recipe)
     recipe = b"".join(path.read_bytes() for path in files)
     ours = top_level(files[-1], "engine") == "reference"
-    code = _code() if ours else b""
+    code = sources() if ours else b""
     knobs = "\n".join(f"{name}={run.environ.get(name, '')}" for name in knobs_of(script.decode()))
     index = run.steps.index(step)
     previous = read_stamp(run.path(run.steps[index - 1])) if index else None
@@ -90,24 +91,57 @@ def why_stale(run: Run, step: str) -> str:
     cache = run.cache()
     present = [path for path in stamp.outputs if (run.repository / path).is_file()]
     digests = digest_files([run.repository / path for path in present], cache)
+    cache.save()
     found = {path: digests[run.repository / path] for path in present}
     problems = difference(stamp.outputs, found)
     more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
     return f"outputs changed: {problems[0]}{more}" if problems else ""
 
 
-def write_stamp(run: Run, step: str, *, started: str, log: str, said: str, outputs: Sequence[Path]) -> None:
-    """Stamps a step as done: digests its outputs (files, or folders with all that is in them) and records them."""
+def output_files(step: str, outputs: Sequence[Path]) -> list[Path]:
+    """The files that a step put out: files as they are, folders with all that is in them.
+
+    Raises:
+        InvariantBroken: one of them is empty.
+    """
     files: list[Path] = []
     for path in outputs:
         inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         if not inside:
             raise InvariantBroken(f"{path}: {step} promised this output, and it is empty")
         files += inside
-    cache = run.cache()
+    return list(dict.fromkeys(files))
+
+
+def hashed(run: Run, files: Sequence[Path]) -> dict[Path, Digest]:
+    """The digests of files, every byte read; the run's cache learns them."""
+    cache = run.cache(believed=False)
     digests = digest_files(files, cache)
     cache.save()
-    lines = [FORMAT, f"step {step}", f"started {started}", f"finished {utc_now()}", f"log {log}", f"said {said}"]
+    return digests
+
+
+def write_stamp(
+    run: Run,
+    step: str,
+    *,
+    started: str,
+    log: str,
+    said: str,
+    outputs: Sequence[Path] = (),
+    finished: str = "",
+    digests: Mapping[Path, Digest] | None = None,
+) -> None:
+    """Stamps a step as done, ``finished`` now or then: its outputs (files, or folders with all in them), by digest."""
+    digests = hashed(run, output_files(step, outputs)) if digests is None else digests
+    lines = [
+        FORMAT,
+        f"step {step}",
+        f"started {started}",
+        f"finished {finished or utc_now()}",
+        f"log {log}",
+        f"said {said}",
+    ]
     lines += [f"in  {digest}  {name}" for name, digest in inputs(run, step).items()]
     for path, digest in digests.items():
         name = os.path.relpath(path, run.repository)
@@ -116,7 +150,7 @@ def write_stamp(run: Run, step: str, *, started: str, log: str, said: str, outpu
 
 
 @functools.cache
-def _code() -> bytes:
+def sources() -> bytes:
     """The sources of this package."""
     return b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
 
@@ -130,9 +164,12 @@ def knobs_of(script: str) -> list[str]:
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
     try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
+        return _parsed(path.read_text().splitlines())
+    except (FileNotFoundError, ValueError):
         return None
+
+
+def _parsed(lines: list[str]) -> Stamp | None:
     if not lines or lines[0] != FORMAT:
         return None
     fields, inputs, outputs = {}, {}, {}
@@ -156,14 +193,17 @@ def read_stamp(path: Path) -> Stamp | None:
 
 
 def last_attempts(run: Run, records: str) -> list[dict[str, Any]]:
-    """The entries of a record file that belong to each step's last attempt.
+    """The entries of a record file that belong to each step's last attempt, all of them and no others, in the steps' order.
 
-    A finished step's entries are those since its stamp's start; a step at work has no stamp, and all of its entries
-    since the end of the log count.
+    Each entry names its ``attempt``; the last attempt is the one that noted last, whatever the clock said. The name of one
+    that goes on with what earlier ones left (a warm start) ends in ``+``: all attempts at that step count then, because what
+    they were let do is in the weights.
     """
+    entries = read(run.folder / records)
+    last = {entry["step"]: str(entry.get("attempt", "")) for entry in entries}
     kept = []
-    for entry in read(run.folder / records):
-        stamp = read_stamp(run.path(entry["step"]))
-        if stamp is None or entry["started"] >= stamp.started:
+    for entry in sorted(entries, key=lambda entry: str(entry["step"])):
+        attempt = str(entry.pop("attempt", ""))
+        if last[entry["step"]] in (attempt, "") or last[entry["step"]].endswith("+"):
             kept.append(entry)
     return kept

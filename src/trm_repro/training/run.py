@@ -12,6 +12,7 @@ from pathlib import Path
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints
+from trm_repro.runs.inputs import changed
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
@@ -28,12 +29,16 @@ REMIND = 3600.0  # seconds between two warnings
 def train(place: Place, argv: Sequence[str]) -> Ending:
     """Runs a training command in the present folder and says on stderr how it ended, and how to go on."""
     attempt = begin()
+    if changed(place.state):  # between its check and its use
+        tell("error: the dataset was changed while this step began", "hint: make step-4, then this step again")
+        return Ending(4)
     write_attempt(place.state, attempt)
     watcher = DiskWatch(place)
     supervisor = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look)
     if place.recipe.expected.metrics == "stdout":
         supervisor.hear = listener(place.folder / METRICS)
     ending = supervisor.run()
+    changed(place.state)
     if ending.exit_code == 0:
         write_attempt(place.state, attempt.ended("finished", 0, "it finished"))
         return ending
