@@ -272,6 +272,8 @@ def test_what_nobody_knows_is_in_no_number(root: Path, manifest: dict[str, Any],
     none["metrics"] = {"step": 70}  # as the manifest of such a run has it
     facts = hidden(root, none, tmp_path, 0)
     said = twin(facts)
+    for what in {result.what for result in RESULTS.values()}:  # of others' numbers
+        said = said.replace(what, "").replace(html.escape(what), "")
     assert "No answers are known: nothing to score." in said and "per task" not in said
     assert not any(name.startswith(("ARC/", "all.exact")) for entry in facts.evaluations for name in entry)
     said = twin(hidden(root, manifest, tmp_path, 1))

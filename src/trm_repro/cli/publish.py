@@ -216,6 +216,11 @@ def _add_huggingface(actions: Verbs) -> None:
     parser = actions.add_parser("hf", help="publish a bundle as a model on the Hugging Face hub")
     _add_upload(parser)
     parser.add_argument("--repo-id", default=knob("HF_REPO_ID"), help="owner/name; default: $HF_REPO_ID")
+    parser.add_argument(
+        "--benchmark",
+        default=knob("HF_BENCHMARK"),
+        help="owner/dataset:task_id on the hub, whose leaderboard is told the number; default: $HF_BENCHMARK",
+    )
     parser.set_defaults(handler=_huggingface)
 
 
@@ -226,7 +231,7 @@ def _huggingface(arguments: argparse.Namespace) -> None:
         raise UsageError("there is no repository", hint="set HF_REPO_ID to owner/name, or say --repo-id")
     public = _switch("HF_PUBLIC")
     bundle = _read_for_upload(arguments)
-    _tell(publish(bundle, arguments.repo_id, public=public), bundle, arguments.receipt)
+    _tell(publish(bundle, arguments.repo_id, public=public, benchmark=arguments.benchmark), bundle, arguments.receipt)
 
 
 def _add_notebook(actions: Verbs) -> None:

@@ -24,7 +24,8 @@ KAGGLE_SUMS = "kaggle.sha256"
 METADATA = "dataset-metadata.json"
 COVER = "dataset-cover-image.png"
 SETTINGS = (METADATA, COVER)  # for Kaggle's eyes; never files of the published dataset
-FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
+EVALUATIONS = ".eval_results"  # the hub's folder of results, of which others may propose some
+FURNITURE = (".git", ".gitattributes", ".cache", EVALUATIONS)  # what the hub and its client add to a folder of theirs
 FAITHFUL = "**A faithful reproduction**"
 UNFAITHFUL = "**NOT A FAITHFUL REPRODUCTION**"
 

@@ -68,7 +68,9 @@ def sign(folder: Path, key: Path | None, instance: Path | None = None) -> Path:
             hint="make one with: ssh-keygen -t ecdsa -m PEM -N '' -f FILE",
         )
     path = folder / FILE
-    config = signing.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=OUTSIDE))
+    config = signing.Config()  # type: ignore[no-untyped-call]
+    files = hashing.Config()  # type: ignore[no-untyped-call]
+    config.set_hashing_config(files.set_ignored_paths(paths=OUTSIDE))
     try:
         if key:
             config.use_elliptic_key_signer(private_key=key)
@@ -112,7 +114,7 @@ def check(
     from model_signing import verifying
 
     with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary, contextlib.redirect_stdout(io.StringIO()):
-        config, file = verifying.Config(), Path(temporary, "trust")
+        config, file = verifying.Config(), Path(temporary, "trust")  # type: ignore[no-untyped-call]
         if public:
             file.write_bytes(public)
             config.use_elliptic_key_verifier(public_key=file)
