@@ -62,9 +62,9 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${PUBLISH_LICENSE:=cc-by-4.0}" # of the weights
 : "${PUBLISH_TO_HF:=0}"           # 1: the same bundle goes to Hugging Face, as HF_REPO_ID (owner/name)
 : "${HF_REPO_ID:=}"
-: "${HF_PUBLIC:=0}"    # 1: the repository there is public at once
+: "${HF_PUBLIC:=0}"   # 1: the repository there is public at once
 : "${HF_BENCHMARK:=}" # owner/dataset:task_id there: its leaderboard is told the number
-: "${SIGNING_KEY:=}" # an SSH key: the statement is signed with it; with an ECDSA one in PEM the bundle, too
+: "${SIGNING_KEY:=}"  # an SSH key: the statement is signed with it; with an ECDSA one in PEM the bundle, too
 
 : "${DATASET_BUILDER:=exact}" # fast: our builder, proven by the recipe's digests; exact: the recipe's command
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays

@@ -128,8 +128,11 @@ def _add_kaggle(actions: Verbs) -> None:
     )
     parser.add_argument("--remote", action="store_true", help="sign in, too")
     parser.set_defaults(handler=_credentials)
-    parser = actions.add_parser("kaggle", help="publish a bundle as a Kaggle dataset")
+    parser = actions.add_parser("kaggle", help="publish a bundle as a Kaggle dataset or model")
     _add_upload(parser)
+    parser.add_argument(
+        "--model", action="store_true", help="as a model (owner/slug/pyTorch/default), not as a dataset"
+    )
     parser.set_defaults(handler=_kaggle)
 
 
@@ -177,6 +180,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.credentials import check_owner, find_credentials
     from trm_repro.publish.kaggle import publish
     from trm_repro.publish.kaggle_client import sign_in
+    from trm_repro.publish.kaggle_model import KaggleModels
 
     public = _switch("KAGGLE_PUBLIC")
     verify = knob("PUBLISH_VERIFY", "sizes")
@@ -192,7 +196,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
             hint="package the run again",
         )
     published = publish(
-        sign_in(credentials, owner),
+        sign_in(credentials, owner, KaggleModels if arguments.model else None),
         bundle,
         public=public,
         download=verify == "download",
