@@ -29,7 +29,7 @@ choose_variables() {
   for name in $(compgen -e); do
     if [[ $name =~ $PASSING || " ${GIVEN[*]} $INSISTED_ON " == *" $name "* ]]; then
       PASSED+=("$name")
-    elif [[ " ${KNOBS[*]} SHLVL PWD OLDPWD _ CGROUP_ROOT " != *" $name "* && $name != TRM_REPRO_* ]]; then
+    elif [[ " ${KNOBS[*]} SHLVL PWD OLDPWD _ GIT_TERMINAL_PROMPT " != *" $name "* && ! $name =~ ^(TRM_REPRO|GIT_CONFIG)_ ]]; then
       held+=("$name")
     fi
   done
@@ -137,3 +137,18 @@ describe_environment() {
   [[ $ENVIRONMENT != training ]] || printf 'lock: %s\n' "$ENV_LOCK"
   ((! ${#LOCKS[@]})) || sha256sum "${LOCKS[@]}"
 }
+
+# ---- clones ----
+
+# overrule_clones: no program that a clone's own configuration names is run by git, and git is led nowhere else
+# (runs/clone.py does the same for what Python asks). G-UPSTREAM-CONFIG refuses what cannot be overruled.
+overrule_clones() {
+  local setting count=${GIT_CONFIG_COUNT:-0}
+  unset GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_NAMESPACE GIT_CONFIG_PARAMETERS GIT_EXTERNAL_DIFF
+  for setting in core.fsmonitor=false core.hooksPath=/dev/null core.pager=cat protocol.ext.allow=never; do
+    export "GIT_CONFIG_KEY_$count=${setting%%=*}" "GIT_CONFIG_VALUE_$count=${setting#*=}"
+    count=$((count + 1))
+  done
+  export GIT_CONFIG_COUNT=$count GIT_TERMINAL_PROMPT=0
+}
+overrule_clones

@@ -116,6 +116,38 @@ upstream_is_cloned() {
   [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]
 }
 
+# The clone's own configuration holds nothing but what git itself and its users' everyday commands write there: no program
+# to run, no other file to read. Those of its submodules, too, and no hooks of theirs.
+readonly HARMLESS_CONFIG="^(core\\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode\
+|symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|longpaths|quotepath|abbrev|worktree)\
+|remote\\..+\\.(url|pushurl|fetch|tagopt|prune|promisor|partialclonefilter)|branch\\..+|url\\..+\\.(pushinsteadof|insteadof)\
+|submodule\\.(.+\\.)?(url|active)|extensions\\.(objectformat|worktreeconfig|partialclone)|lfs\\.repositoryformatversion\
+|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
+g_upstream_config() {
+  local found='' folder
+  [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
+  for folder in . "${UPSTREAM_SUBMODULES[@]}"; do
+    [[ ! -e $TRM_DIR/$folder/.git ]] || found+=$(unknown_config '(local|worktree)\t' -C "$TRM_DIR/$folder" config --show-scope)
+  done
+  # git would go on with what lies here, where a submodule's own folder is not there yet
+  folder=$(git -C "$TRM_DIR" rev-parse --absolute-git-dir)/modules
+  while IFS= read -r -d '' folder; do
+    found+=$(unknown_config '' config --file "$folder/config")
+    found+=$(find "$folder/hooks" -mindepth 1 ! -name '*.sample' -printf 'hooks/%P ' 2>/dev/null || true)
+  done < <(find "$folder" -name config -type f -printf '%h\0' 2>/dev/null)
+  [[ -z $found ]] ||
+    broken "the configuration of $TRM_DIR has what git could run, or read from elsewhere: ${found% }" \
+      "remove it (git -C $(shell_words "$TRM_DIR") config --unset NAME), or set TRM_DIR to another folder"
+}
+
+# unknown_config BEFORE WORDS OF GIT…: the names in a clone's own configuration that are not among the harmless; each has
+# BEFORE in front of it.
+unknown_config() {
+  local listed
+  listed=$(git "${@:2}" --list --name-only 2>/dev/null) || { printf '(which git cannot read) ' && return; }
+  sed -nE "s/^$1//p" <<<"$listed" | grep -vE "$HARMLESS_CONFIG" | tr '\n' ' ' || true
+}
+
 # Upstream is at the recipe's commit, and that commit has the recipe's tree. (`git replace` could make it another's.)
 g_upstream_pin() {
   local head=nothing

@@ -21,6 +21,8 @@ main() {
   fi
   [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
   upstream_is_cloned || fetch_upstream
+  guard G-UPSTREAM-CONFIG
+  guards_settle
   complete_upstream
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   guards_settle
@@ -33,7 +35,7 @@ fetch_upstream() {
   local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL}
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
     die "$EXIT_INVARIANT" \
-      "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
+      "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" rev-parse HEAD 2>&1 | head -1)" \
       "move it away, or set TRM_DIR to another folder"
   dry || rm -rf "$staging"
   run git init --quiet "$staging"

@@ -19,7 +19,7 @@ main() {
   local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER code=0
   [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
-  guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
+  guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
     G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES
   guards_settle
   use_environment
@@ -40,7 +40,7 @@ main() {
   rm -rf -- "$RUN_STATE/caches"
   unset PYTHONPATH
   ENVIRONMENT_FOUND=$(<"$RUN_STATE/environment.txt")
-  guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-ENVIRONMENT-FILES
+  guard G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-ENVIRONMENT-FILES
   guards_settle
   [[ $EXPECTS_CHECKPOINTS == 0 || -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
     die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $(short "$checkpoints")" \

@@ -147,12 +147,10 @@ def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
 
 def _imported(checkout: Path) -> list[str]:
     """The modules that an upstream's checkout imports."""
-    import subprocess
-
     from trm_repro.machine.locks import imported_modules
+    from trm_repro.runs.clone import git
 
-    listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
-    done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
+    done = git(checkout, "ls-files", "-z", "*.py")
     if done.returncode:
         raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
     return imported_modules(checkout, done.stdout.split("\0")[:-1])

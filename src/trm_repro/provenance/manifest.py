@@ -9,7 +9,6 @@ disk, and lacks what is not there yet.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
+from trm_repro.runs.clone import git
 from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
@@ -120,7 +120,7 @@ def _upstream(recipe: Recipe, work: Path) -> dict[str, str] | None:
     """What is checked out in TRM_DIR, which is the recipe's pin unless that guard was overridden; before step 2, the pin."""
     if recipe.upstream is None:
         return None
-    found = _git(work, "rev-parse", "HEAD", "HEAD^{tree}").stdout.split() if (work / ".git").exists() else []
+    found = git(work, "rev-parse", "HEAD", "HEAD^{tree}").stdout.split() if (work / ".git").exists() else []
     pin = recipe.upstream.model_dump(include={"url", "commit", "tree"})
     return {**pin, **dict(zip(("commit", "tree"), found, strict=False))}
 
@@ -207,10 +207,6 @@ def count_rows(path: Path) -> int | None:
 
 
 def _git_state(repository: Path) -> dict[str, Any]:
-    changed = _git(repository, "status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
-    commit = _git(repository, "rev-parse", "HEAD").stdout.strip()
+    changed = git(repository, "status", "--porcelain", "--ignore-submodules=all", "--", *COMPUTES)
+    commit = git(repository, "rev-parse", "HEAD").stdout.strip()
     return {"commit": commit, "clean": changed.returncode == 0 and not changed.stdout}
-
-
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)

@@ -6,7 +6,6 @@ Each check returns lines, one a finding; none where all is well. Everything is r
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from trm_repro.provenance import promises
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
 from trm_repro.provenance.tensors import PREFIX, Tensor, read_checkpoint
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
+from trm_repro.runs.clone import git
 from trm_repro.training.state import Place, configuration
 
 CHUNK = 1 << 26  # bytes of a tensor that are looked at together
@@ -144,9 +144,7 @@ def source_problems(place: Place) -> Iterator[str]:
 
 def pinned_blobs(clone: Path, commit: str, submodules: Sequence[str] = ()) -> set[str]:
     """The names git has for the contents of all files of a commit; those in submodules, at the commits it names, too."""
-    listed = subprocess.run(
-        ["git", "-C", str(clone), "ls-tree", "-r", "-z", commit], capture_output=True, text=True, check=False
-    ).stdout
+    listed = git(clone, "ls-tree", "-r", "-z", "--full-tree", commit).stdout
     found: set[str] = set()
     for mode, _, name, path in (re.split(r"[ \t]", line, maxsplit=3) for line in listed.split("\0")[:-1]):
         if mode != "160000":
