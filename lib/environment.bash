@@ -36,6 +36,20 @@ choose_variables() {
   ((! ${#held[@]})) || note "set, and held back from the command: ${held[*]}"
 }
 
+# supervised: sets RUN_UNDER to what runs the training and stays beside it. It sees to it that PASSED reaches the training;
+# of those, what Python itself heeds does not reach the supervisor, which is Python, too.
+supervised() {
+  local name hidden=() passed=()
+  for name in "${PASSED[@]}"; do
+    if [[ $name == PYTHON* ]]; then
+      hidden+=(-u "$name") passed+=(--variable "$name=${!name}")
+    else
+      passed+=(--variable "$name")
+    fi
+  done
+  RUN_UNDER=(env "${hidden[@]}" "$TOOL/trm-repro" step train --repository "$REPRO_ROOT" "${passed[@]}" --)
+}
+
 # keep_variables NAME…: in a subshell: nothing else is exported any more.
 keep_variables() {
   local name

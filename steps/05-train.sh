@@ -30,7 +30,7 @@ main() {
   give PYTHONHASHSEED=0 PYTHONUNBUFFERED=1
   fresh_caches "$ENVIRONMENT"
   choose_variables
-  RUN_UNDER=("$TOOL/trm-repro" step train --repository "$REPRO_ROOT" --variables "${PASSED[*]}" --)
+  supervised
   RUN_PASSED=1 RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${TRAIN[@]}" || code=$?
   RUN_UNDER=()
   ! dry || return 0

@@ -114,7 +114,7 @@ def _state_of_environment(run: Run) -> str:
     """``new``: there is none, or it is not ours alone; ``known``: byte for byte one that step 3 of some run has written
     down; ``unknown``: anything else."""
     from trm_repro.files import read_json
-    from trm_repro.provenance.inventory import cache_of, differences, look_and_save, training_environment
+    from trm_repro.provenance.inventory import differences, look_at, notes_of, training_environment
 
     if run.environ.get("USE_VENV") != "1":
         return "new"
@@ -123,7 +123,7 @@ def _state_of_environment(run: Run) -> str:
     except MissingPrerequisite:
         return "new"
     written = sorted((run.repository / ".repro").glob("env_*.json"))
-    seen = look_and_save(environment, cache_of(run)) if written else None
+    seen = look_at(environment, notes_of(run)) if written else None
     known = seen and any(not differences(read_json(path), seen.inventory) for path in written)
     return "known" if known else "unknown"
 

@@ -60,7 +60,9 @@ def _register_acts(step: Verbs) -> None:
     dataset.set_defaults(handler=_check_dataset)
     train = step.add_parser("train", help="5: run a training command and stay beside it")
     train.add_argument("--repository", type=Path, required=True, help="this repository; the command runs where we are")
-    train.add_argument("--variables", required=True, help="the names of those that reach it")
+    train.add_argument(
+        "--variable", action="append", default=[], metavar="NAME[=VALUE]", help="one that reaches it; no other does"
+    )
     train.add_argument("words", nargs="+")
     train.set_defaults(handler=_train)
     warm = step.add_parser("warm-start", help="5: the last whole checkpoint of an unfinished training")
@@ -125,10 +127,10 @@ def _preflight(arguments: argparse.Namespace) -> int:
 def _check_environment(arguments: argparse.Namespace) -> None:
     from trm_repro.files import write_json
     from trm_repro.machine.locks import canonical, check_installed, read_versions
-    from trm_repro.provenance.inventory import cache_of, look_and_save, shown, training_environment
+    from trm_repro.provenance.inventory import look_at, notes_of, shown, training_environment
 
     run = this_run()
-    seen = look_and_save(training_environment(run), cache_of(run))
+    seen = look_at(training_environment(run), notes_of(run))
     said = f"{seen.files:,} files, {seen.bytes / 1e9:.1f} GB"
     if arguments.locks:
         locked: dict[str, str] = {}
@@ -182,7 +184,8 @@ def _train(arguments: argparse.Namespace) -> int:
     repository = arguments.repository
     run = replace(this_run(), repository=repository)
     recipe = read_recipe(repository / RECIPES, run.recipe)
-    environment = {name: os.environ[name] for name in arguments.variables.split() if name in os.environ}
+    named = (word.partition("=") for word in arguments.variable)
+    environment = {name: value if said else os.environ[name] for name, said, value in named}
     place = Place.of(run, recipe, repository / os.environ["TRM_DIR"])
     code = train(place, arguments.words, environment).exit_code
     if code == 0:

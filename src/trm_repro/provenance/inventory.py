@@ -26,25 +26,27 @@ import binascii
 import csv
 import hashlib
 import itertools
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trm_repro.digests import Cache, Digest
 from trm_repro.errors import MissingPrerequisite
-from trm_repro.files import read_json
+from trm_repro.files import read_json, write_json
 from trm_repro.runs.layout import Run
 
 # What `python -m venv` and its like write without a RECORD. None of it is run or read by Python, but for pyvenv.cfg,
 # which is looked into.
+NOTES = ".trm-repro"
 SCRIPTS = {"activate", "activate.csh", "activate.fish", "activate.nu", "activate.bat", "Activate.ps1", "deactivate.bat"}
-MARKS = {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "ready", "trm-repro-digests.json"}
+MARKS = {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "ready"}
 INTERPRETER = re.compile(r"python(3(\.\d+)?)?")
 METADATA = (".dist-info/METADATA", ".egg-info/PKG-INFO")
 # What pip writes in place of a RECORD where it runs a setup.py: paths without digests. Such a distribution (antlr4, the one
@@ -90,6 +92,11 @@ class Environment:
         return ".".join(self.version.split(".")[:2])
 
     @property
+    def interpreter(self) -> Path:
+        """The program that runs as its Python."""
+        return (self.prefix / "bin" / "python3").resolve()
+
+    @property
     def is_virtual(self) -> bool:
         """Whether it is a virtual environment, all of whose files are its own."""
         return (self.prefix / "pyvenv.cfg").is_file()
@@ -125,11 +132,6 @@ def training_environment(run: Run) -> Environment:
     return found
 
 
-def cache_of(run: Run) -> Cache:
-    """The digests of environments' files: tens of thousands, so not among those that every step reads."""
-    return Cache(run.repository / ".repro" / "environments.json")
-
-
 def changed_since(run: Run, target_dataset: str) -> list[str]:
     """What in the training environment no RECORD accounts for, or is not what step 3 of the run found; empty if nothing."""
     path = run.environment_file(target_dataset, ".json")
@@ -139,15 +141,64 @@ def changed_since(run: Run, target_dataset: str) -> list[str]:
         environment = training_environment(run)
     except MissingPrerequisite as error:
         return [str(error)]
-    seen = look_and_save(environment, cache_of(run))
+    seen = look_at(environment, notes_of(run))
     return [*seen.strays, *differences(read_json(path), seen.inventory)]
 
 
-def look_and_save(environment: Environment, cache: Cache) -> Look:
-    """Looks at an environment, and keeps the digests."""
+def notes_of(run: Run) -> Path:
+    """Where a run's repository keeps what it knows of training environments."""
+    return run.repository / ".repro" / "environments"
+
+
+def look_at(environment: Environment, notes: Path) -> Look:
+    """Looks at an environment; what was seen is believed again as long as nothing in it changed.
+
+    Args:
+        environment: the environment.
+        notes: a folder for what is remembered: the digests of files, and what was seen last, under the identity of all files
+            (path, device, inode, size, times of change: the last of them nobody sets but the system).
+    """
+    key = hashlib.sha256(str(environment.prefix).encode()).hexdigest()[:16]
+    path, identity = notes / f"{key}.json", _identity(environment)
+    if os.environ.get("VERIFY") != "full":
+        try:
+            held = json.loads(path.read_bytes())
+            if held["identity"] == identity:
+                return Look(**held["seen"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # nothing is known
+    cache = Cache(notes / "digests.json")
     seen = look(environment, cache)
-    cache.save()
+    # what changed while it was looked at is not remembered
+    if os.access(notes if notes.exists() else notes.parent, os.W_OK) and _identity(environment) == identity:
+        cache.save()
+        write_json(path, {"identity": identity, "seen": asdict(seen)})
     return seen
+
+
+def _identity(environment: Environment) -> str:
+    """A digest of the names and identities of all files that an inventory covers."""
+    digest = hashlib.sha256()
+
+    def add(path: str, stat: os.stat_result) -> None:
+        facts = (stat.st_mode, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        digest.update(f"{path} {facts}\n".encode(errors="surrogateescape"))
+
+    def walk(folder: str) -> None:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name != NOTES:
+                        walk(entry.path)
+                elif not (entry.name.endswith(".pyc") and folder.endswith("/__pycache__")):
+                    add(entry.path, entry.stat(follow_symlinks=False))
+
+    walk(str(environment.prefix if environment.is_virtual else environment.site))
+    walk(str(environment.base / "lib" / f"python{environment.series}"))
+    for path in (environment.interpreter, _library(environment), _archive(environment)):
+        if path and path.is_file():
+            add(str(path), path.stat())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -166,27 +217,25 @@ class Look:
     strays: list[str]
     files: int
     bytes: int
-    editable: frozenset[str]
+    editable: list[str]
 
 
 def own_inventory() -> dict[str, Any]:
     """The inventory of the environment of the Python at work.
 
-    Its cache lies in its own folder, for all repositories that use it: whoever can write there can change this tool.
+    What is remembered of it lies in its own folder, for all repositories that use it: whoever can write there can change this
+    tool.
     """
     environment = Environment.at(Path(sys.prefix))
     assert environment is not None
-    cache = Cache(environment.prefix / "trm-repro-digests.json")
-    if os.access(environment.prefix, os.W_OK):
-        return look_and_save(environment, cache).inventory
-    return look(environment, cache).inventory
+    return look_at(environment, environment.prefix / NOTES).inventory
 
 
 def look(environment: Environment, cache: Cache) -> Look:
     """Looks at every file of an environment."""
     found = _Files(environment)
     library, standard = _library(environment), list(_standard_library(environment))
-    interpreter = (environment.prefix / "bin" / "python3").resolve()
+    interpreter = environment.interpreter
     single = [path for path in (interpreter, library) if path and path.is_file()]
     digests = _digests([*found.paths.values(), *standard, *single], cache)
     held = {name: digests[path] for name, path in found.paths.items()}
@@ -201,7 +250,7 @@ def look(environment: Environment, cache: Cache) -> Look:
         "distributions": found.distributions(held),
     }
     size = sum(digest.bytes for digest in digests.values())
-    return Look(inventory, strays, len(digests), size, frozenset(found.editable()))
+    return Look(inventory, strays, len(digests), size, sorted(found.editable()))
 
 
 def _digests(paths: list[Path], cache: Cache) -> dict[Path, Digest]:
@@ -279,6 +328,8 @@ class _Files:
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = f"{name}/{entry.name}" if name else entry.name
+                if path == NOTES:
+                    continue
                 if entry.is_symlink() and not self._is_known_link(path, Path(entry.path)):
                     self.wrong.append(f"{path}: a link that no installer made, to {Path(entry.path).readlink()}")
                 elif entry.is_symlink():
@@ -295,7 +346,7 @@ class _Files:
         if path == "lib64":
             return target == "lib"
         if path.startswith("bin/") and INTERPRETER.fullmatch(link.name):
-            return link.resolve() == (environment.prefix / "bin" / "python3").resolve()
+            return link.resolve() == environment.interpreter
         inside = path.removeprefix(f"{environment.site.relative_to(environment.prefix).as_posix()}/")
         return LINKS.get(inside) == target
 
@@ -393,12 +444,17 @@ def _hexadecimal(field: str) -> str:
 
 def _standard_library(environment: Environment) -> Iterator[Path]:
     """The files of the standard library, extension modules included, without what is installed beside them."""
-    archive = environment.base / "lib" / f"python{environment.series.replace('.', '')}.zip"  # Python looks there first
+    archive = _archive(environment)
     if archive.is_file():
         yield archive
     for folder, folders, names in os.walk(environment.base / "lib" / f"python{environment.series}"):
         folders[:] = [name for name in folders if name not in ("__pycache__", "site-packages", "dist-packages")]
         yield from (path for name in names if (path := Path(folder, name)).is_file())
+
+
+def _archive(environment: Environment) -> Path:
+    """Where Python looks for its standard library first; usually there is none."""
+    return environment.base / "lib" / f"python{environment.series.replace('.', '')}.zip"
 
 
 def _library(environment: Environment) -> Path | None:
