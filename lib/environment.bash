@@ -13,7 +13,7 @@ use_environment() {
 
 # ---- the variables that reach the builder and the training ----
 
-GIVEN=() PASSED=()
+GIVEN=(PYTHONPATH) PASSED=() # a PYTHONPATH that is there then is a step's own: G-ENVIRONMENT refuses another
 
 # give NAME=VALUE…: what the step itself sets for them.
 give() {

@@ -71,10 +71,12 @@ wandb_without_questions() {
   give WANDB_DIR="$REPRO_ROOT/logs/$RUN_NAME"
 }
 
-# The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it.
+# The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it. What torch
+# says of the machine, in the process that trains, lies beside it.
 tap_metrics() {
-  give TRM_REPRO_METRICS="$1"
-  [[ $ENGINE != upstream || $METRICS_SOURCE != tap || $WANDB_TAP != 1 ]] || give PYTHONPATH="$TAP"
+  give TRM_REPRO_TORCH="${1%/*}/torch.json"
+  [[ $ENGINE == upstream && $METRICS_SOURCE != tap ]] || give TRM_REPRO_METRICS="$1"
+  [[ $ENGINE != upstream || $WANDB_TAP != 1 ]] || give PYTHONPATH="$TAP"
 }
 
 main "$@"

@@ -19,7 +19,7 @@ from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
-from trm_repro.provenance.host import host
+from trm_repro.provenance.host import TORCH, host, with_torch
 from trm_repro.provenance.inventory import own_inventory
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
@@ -86,7 +86,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         "commands": commands,
         "guards": _records(run, "guards.jsonl"),
         "deviations": applying(recipe),
-        "host": machine,
+        "host": with_torch(machine, folder),
         "versions": {"tool": own_inventory(), "training": _training_inventory(run, recipe)},
         "metrics": {key: value for key, value in last.items() if key != "time"},
     }
@@ -168,7 +168,7 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     files += [("source", path) for path in sorted(folder.glob("*.py"))]
     for role in ("submission", "votes"):
         files += [(role, path) for path in evaluated(folder, f"{role}.json")]
-    files.append(("metrics", folder / METRICS))
+    files += [("metrics", folder / METRICS), ("torch", folder / TORCH)]
     files += [("command", folder / name) for name in ("COMMANDS.txt", "TRM_COMMIT.txt")]
     files += [("log", run.repository / stamp.log) for stamp in _stamps(run)]
     return [(role, path) for role, path in files if path.exists()]

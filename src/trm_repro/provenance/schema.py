@@ -128,8 +128,31 @@ class GpuV1(_Part):
     driver: str
 
 
+class TorchDeviceV1(_Part):
+    """A GPU as torch describes it."""
+
+    name: str
+    capability: str
+    memory_bytes: int
+    uuid: str | None
+
+
+class TorchV1(_Part):
+    """``host.torch``: what torch said in the training process."""
+
+    torch: str | None
+    cuda: str | None
+    cudnn: int | None
+    driver: str | None
+    driver_cuda: str | None
+    devices: list[TorchDeviceV1]
+    processes: int
+    compile_disabled_by: list[str]
+    compiled_frames: int
+
+
 class HostV1(_Part):
-    """``host``."""
+    """``host``; in manifests that say it, what torch said, and what nvidia-smi did."""
 
     system: str
     os: str
@@ -140,6 +163,8 @@ class HostV1(_Part):
     memory_bytes: int
     gpus: list[GpuV1]
     cuda: str | None
+    torch: TorchV1 | None = None
+    nvidia_smi: list[GpuV1] | None = None
 
 
 class FileDigestV1(_Part):

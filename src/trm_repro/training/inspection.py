@@ -18,6 +18,7 @@ from trm_repro.digests import git_blob
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.provenance import promises
+from trm_repro.provenance.host import disagreements
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
 from trm_repro.provenance.tensors import PREFIX, Tensor, read_checkpoint
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
@@ -46,6 +47,8 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
         puzzles: the tasks that a submission must answer; none where it makes no submission.
     """
     recipe, made = place.recipe, []
+    if lines := disagreements(manifest.get("host", {})):
+        made.append(Check("GPUs", "skipped", (*lines, "the manifest has torch's")))
     if recipe.expected.checkpoints:
         found, config = checkpoints(place.folder), configuration(place.folder)
         shapes = "tensors as the configuration has them"
