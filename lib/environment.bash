@@ -21,23 +21,24 @@ give() {
   GIVEN+=("${@%%=*}")
 }
 
-# choose_variables: sets PASSED to the names of all that reach them: those that are known (runs/records.py), those given,
-# and where the user insists (OVERRIDE=G-ENVIRONMENT) those that the guard found. What else is set is told by name.
+# choose_variables: sets PASSED to the names of all that reach them: those that are known (runs/records.py), those
+# given, and where the user insists (OVERRIDE=G-ENVIRONMENT) those that the guard found. What else is set is told by
+# name.
 choose_variables() {
-  local name held=()
+  local name held=() ours=" ${KNOBS[*]} SHLVL PWD OLDPWD _ GIT_TERMINAL_PROMPT "
   PASSED=()
   for name in $(compgen -e); do
     if [[ $name =~ $PASSING || " ${GIVEN[*]} $INSISTED_ON " == *" $name "* ]]; then
       PASSED+=("$name")
-    elif [[ " ${KNOBS[*]} SHLVL PWD OLDPWD _ GIT_TERMINAL_PROMPT " != *" $name "* && ! $name =~ ^(TRM_REPRO|GIT_CONFIG)_ ]]; then
+    elif [[ $ours != *" $name "* && ! $name =~ ^(TRM_REPRO|GIT_CONFIG)_ ]]; then
       held+=("$name")
     fi
   done
   ((! ${#held[@]})) || note "set, and held back from the command: ${held[*]}"
 }
 
-# supervised: sets RUN_UNDER to what runs the training and stays beside it. It sees to it that PASSED reaches the training;
-# of those, what Python itself heeds does not reach the supervisor, which is Python, too.
+# supervised: sets RUN_UNDER to what runs the training and stays beside it. It sees to it that PASSED reaches the
+# training; of those, what Python itself heeds does not reach the supervisor, which is Python, too.
 supervised() {
   local name hidden=() passed=()
   for name in "${PASSED[@]}"; do
@@ -47,6 +48,7 @@ supervised() {
       passed+=(--variable "$name")
     fi
   done
+  # shellcheck disable=SC2034 # run uses it
   RUN_UNDER=(env "${hidden[@]}" "$TOOL/trm-repro" step train --repository "$REPRO_ROOT" "${passed[@]}" --)
 }
 

@@ -116,18 +116,19 @@ upstream_is_cloned() {
   [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]
 }
 
-# The clone's own configuration holds nothing but what git itself and its users' everyday commands write there: no program
-# to run, no other file to read. Those of its submodules, too, and no hooks of theirs.
+# The clone's own configuration holds nothing but what git itself and its users' everyday commands write there: no
+# program to run, no other file to read. Those of its submodules, too, and no hooks of theirs.
 readonly HARMLESS_CONFIG="^(core\\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode\
 |symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|longpaths|quotepath|abbrev|worktree)\
-|remote\\..+\\.(url|pushurl|fetch|tagopt|prune|promisor|partialclonefilter)|branch\\..+|url\\..+\\.(pushinsteadof|insteadof)\
-|submodule\\.(.+\\.)?(url|active)|extensions\\.(objectformat|worktreeconfig|partialclone)|lfs\\.repositoryformatversion\
-|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
+|remote\\..+\\.(url|pushurl|fetch|tagopt|prune|promisor|partialclonefilter)|branch\\..+\
+|url\\..+\\.(pushinsteadof|insteadof)|submodule\\.(.+\\.)?(url|active)|extensions\\.(objectformat|worktreeconfig|partialclone)\
+|lfs\\.repositoryformatversion|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
 g_upstream_config() {
-  local found='' folder
+  local found='' folder own='(local|worktree)\t'
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
   for folder in . "${UPSTREAM_SUBMODULES[@]}"; do
-    [[ ! -e $TRM_DIR/$folder/.git ]] || found+=$(unknown_config '(local|worktree)\t' -C "$TRM_DIR/$folder" config --show-scope)
+    [[ ! -e $TRM_DIR/$folder/.git ]] ||
+      found+=$(unknown_config "$own" -C "$TRM_DIR/$folder" config --show-scope)
   done
   # git would go on with what lies here, where a submodule's own folder is not there yet
   folder=$(git -C "$TRM_DIR" rev-parse --absolute-git-dir)/modules
@@ -140,8 +141,8 @@ g_upstream_config() {
       "remove it (git -C $(shell_words "$TRM_DIR") config --unset NAME), or set TRM_DIR to another folder"
 }
 
-# unknown_config BEFORE WORDS OF GIT…: the names in a clone's own configuration that are not among the harmless; each has
-# BEFORE in front of it.
+# unknown_config BEFORE WORDS OF GIT…: the names in a clone's own configuration that are not among the harmless; each
+# has BEFORE in front of it.
 unknown_config() {
   local listed
   listed=$(git "${@:2}" --list --name-only 2>/dev/null) || { printf '(which git cannot read) ' && return; }
@@ -273,8 +274,8 @@ g_environment_files() {
       "delete it, and make step-3 FORCE=1; nothing but step 3 may write there"
 }
 
-# No variable is set from outside that is known to change what is computed or which code is loaded. It would not reach the
-# training in any case (choose_variables); but who sets it means something by it, and is told.
+# No variable is set from outside that is known to change what is computed or which code is loaded. It would not reach
+# the training in any case (choose_variables); but who sets it means something by it, and is told.
 g_environment() {
   local name found=''
   INSISTED_ON=''

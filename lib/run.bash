@@ -8,7 +8,7 @@ RUN_UNDER=()
 
 # run COMMAND…: prints the command, runs it, records it. In a dry run it is printed only.
 # Its working folder is RUN_CWD, relative to the repository, if that is set; RUN_UNDER is a program that runs it for us.
-# With RUN_PASSED, the variables of that array reach it and no others; a program that runs it for us sees to that itself.
+# With RUN_PASSED=1, the variables that PASSED names reach it and no others; what runs it for us sees to that itself.
 run() {
   local cwd=${RUN_CWD:-.} began code=0
   printf -- '-> %s%s\n' "$([[ $cwd == . ]] || printf '(cd %s) ' "${cwd@Q}")" "$(shell_words "$@")" >&2

@@ -70,7 +70,8 @@ setup() {
 }
 
 @test "what is compiled for the training is compiled anew, in a folder that is gone afterwards" {
-  answer 'env >"$STUBS/environment"; ls -A "$(dirname "$PYTHONPYCACHEPREFIX")" >"$STUBS/caches"; real_torchrun "$@"' 'torchrun *'
+  answer 'env >"$STUBS/environment"; ls -A "${PYTHONPYCACHEPREFIX%/*}" >"$STUBS/caches"; real_torchrun "$@"' \
+    'torchrun *'
   mkdir -p .repro/runs/trm_arc2_paper_repro/caches/python
   in_runbook steps/05-train.sh
   assert_success

@@ -106,7 +106,8 @@ make_standin_venv() {
   local name base=$BATS_SUITE_TMPDIR/base
   mkdir -p "$base/bin" "$base/lib/python3.10" "$STANDIN_VENV/bin"
   echo '# the standard library' >"$base/lib/python3.10/os.py"
-  printf '%s\n' "home = $base/bin" 'include-system-site-packages = false' 'version = 3.10.13' >"$STANDIN_VENV/pyvenv.cfg"
+  printf '%s\n' "home = $base/bin" 'include-system-site-packages = false' 'version = 3.10.13' \
+    >"$STANDIN_VENV/pyvenv.cfg"
   ln -s "$REPO/tests/bats/stub.bash" "$STANDIN_VENV/bin/python"
   ln -s python "$STANDIN_VENV/bin/python3"
   for name in pip torchrun; do

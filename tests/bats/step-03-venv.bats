@@ -25,7 +25,8 @@ nvcc_is() {
 @test "step 3 installs the lock by digest, adam-atan2 after it, tries it all, writes it down (D-04, D-29, D-30)" {
   plan 'make_venv "$3" && mkdir -p '"'$CU13/lib'" python3.10 -m venv "$VENV"
   plan 'pip_install_lock "$@"' "${LOCKED[@]}"
-  plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"; pip_install_lock "$@"' "${ADAM[@]}"
+  plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"; pip_install_lock "$@"' \
+    "${ADAM[@]}"
   plan : pip install --no-deps --no-index -r "$UPSTREAM/requirements.txt"
   in_runbook steps/03-venv.sh
   assert_success

@@ -32,6 +32,7 @@ from trm_repro.runs.metrics import read_evaluations
 from trm_repro.runs.stamps import Stamp, last_attempts, read_stamp
 
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
+TOOL_LOCKS = tuple(f"locks/tool{part}.txt" for part in ("", "-build", "-torch", "-cuda"))
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
@@ -153,7 +154,7 @@ def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:
         files.append(("weights", work / recipe.weights.path))
     installed = read_stamp(run.path(ENVIRONMENT))
     named = [name for name in (installed.outputs if installed else ()) if name.startswith("locks/")]
-    files += [("lock", run.repository / name) for name in dict.fromkeys(["locks/tool.txt", *named])]
+    files += [("lock", run.repository / name) for name in dict.fromkeys([*TOOL_LOCKS, *named])]
     files += [("environment", run.environment_file(recipe.target_dataset, suffix)) for suffix in (".txt", ".json")]
     return [(role, path) for role, path in files if path.exists()]
 
