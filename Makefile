@@ -33,9 +33,8 @@ LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 	$(PYTHON) -m venv .venv
 	$(LOCKED)/tool-build.txt >&2
 	$(LOCKED)/tool.txt >&2
-	$(LOCKED)/tool-torch.txt >&2
-	@! grep -qs '^Requires-Dist: nvidia-' .venv/lib/python3*/site-packages/torch-*.dist-info/METADATA || \
-	  { echo "$(LOCKED)/tool-cuda.txt" && $(LOCKED)/tool-cuda.txt; } >&2
+	@echo "$(LOCKED)/tool-torch-cpu.txt, or with CUDA" >&2
+	@$(LOCKED)/tool-torch-cpu.txt >/dev/null 2>&1 || $(LOCKED)/tool-torch.txt -r locks/tool-cuda.txt >&2
 	$(INSTALL) --no-index --no-build-isolation --editable . >&2
 	@touch .venv/ready
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: lib/locks.sh [NAME…]
 # Summary: Make locks/*.txt: every package of the training environments, and of the tool's own, with its digests.
-# Reads: locks/*.in, pyproject.toml, locks/torch-cpu.sha256, the package registry.
+# Reads: locks/*.in, pyproject.toml, the package registry.
 # Writes: locks/cu130.txt, locks/cu126.txt, those of the families that have their own, locks/adam-atan2.txt;
 #   locks/tool*.txt (NAME: tool); or those named.
 # Guarantees: the training's for Python 3.10 on Linux x86-64, the tool's for Python 3.11 on and every system; versions
@@ -30,12 +30,12 @@ main() {
   done
 }
 
-# The tool's own: what builds a source, torch, and what only its CUDA builds need, in files of their own. A registry
-# that has a CPU build of torch may give that: its digests are allowed, too.
+# The tool's own: what builds a source, torch, and what only its CUDA builds need, in files of their own. The CPU builds
+# (tool-torch-cpu.txt) are not in every registry, and are written down by hand.
 tool_locks() {
-  local all sums keep=()
+  local all keep=()
   all=$(mktemp)
-  sed -n 's/^\([^ ]*==[^ \\]*\).*/\1/p' tool*.txt >"$all.had"
+  sed -n '/+cpu/d; s/^\([^ ]*==[^ \\]*\).*/\1/p' tool*.txt >"$all.had"
   [[ -n ${UPGRADE-} ]] || keep=(--constraint "$all.had")
   ../.repro/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --extra dev \
     --custom-compile-command 'make locks' "${keep[@]}" --no-annotate \
@@ -45,9 +45,6 @@ tool_locks() {
   blocks '^torch==' <"$all" >tool-torch.txt
   blocks '^(nvidia-|cuda-|triton==)' <"$all" >tool-cuda.txt
   blocks '^(setuptools==|torch==|nvidia-|cuda-|triton==)' v <"$all" >tool.txt
-  sums=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' tool-torch.txt)
-  sums=$(sed -nE "s/^([0-9a-f]{64})  torch-$sums\+cpu-.*/--hash=sha256:\1/p" torch-cpu.sha256 | tr '\n' ' ')
-  sed -i "s/^torch==[0-9.]* /&$sums/" tool-torch.txt
   rm "$all" "$all.had"
 }
 

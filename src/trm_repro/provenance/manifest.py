@@ -32,7 +32,7 @@ from trm_repro.runs.metrics import read_evaluations
 from trm_repro.runs.stamps import Stamp, last_attempts, read_stamp
 
 COMPUTES = ("src", "steps", "lib", "recipes", "locks", "env.sh", "Makefile", "pyproject.toml")
-TOOL_LOCKS = tuple(f"locks/tool{part}.txt" for part in ("", "-build", "-torch", "-cuda"))
+TOOL_LOCKS = tuple(f"locks/tool{part}.txt" for part in ("", "-build", "-torch-cpu", "-torch", "-cuda"))
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
