@@ -121,8 +121,9 @@ upstream_is_cloned() {
 readonly HARMLESS_CONFIG="^(core\\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode\
 |symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|longpaths|quotepath|abbrev|worktree)\
 |remote\\..+\\.(url|pushurl|fetch|tagopt|prune|promisor|partialclonefilter)|branch\\..+\
-|url\\..+\\.(pushinsteadof|insteadof)|submodule\\.(.+\\.)?(url|active)|extensions\\.(objectformat|worktreeconfig|partialclone)\
-|lfs\\.repositoryformatversion|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
+|url\\..+\\.(pushinsteadof|insteadof)|submodule\\.(.+\\.)?(url|active)\
+|extensions\\.(objectformat|worktreeconfig|partialclone)|lfs\\.repositoryformatversion\
+|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
 g_upstream_config() {
   local found='' folder own='(local|worktree)\t'
   [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0

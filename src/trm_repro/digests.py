@@ -3,14 +3,15 @@
 A digest is (sha256, bytes). A folder's digests are a mapping from POSIX relative path, sorted, to digest; it depends on
 the content and the relative names only, so that moving or renaming the folder changes nothing.
 
-Hashing 9.6 GB takes a while, and the same files are asked for by stamps, manifest and verification. A :class:`Cache`
-remembers the digest of a file as long as its size, modification time and inode are the same; without one, or with
-``VERIFY=full`` in the environment, every byte is read. Files are hashed in parallel, one thread a core (``hashlib``
-releases the interpreter lock).
+Hashing 9.6 GB takes a while, and whether a step is fresh is asked often. A :class:`Cache` remembers the digest of a file as
+long as the file's identity is the same (:func:`identity`); without one, or with ``VERIFY=full`` in the environment, every
+byte is read. What is written down about a run (stamps, vouchers, manifest) never comes from a cache: whoever can write the
+files can write the cache as well. Files are hashed in parallel, one thread a core (``hashlib`` releases the interpreter lock).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -32,36 +33,42 @@ class Digest:
 
 
 class Cache:
-    """Digests already computed, kept in a JSON file, keyed by path, size, mtime and inode.
+    """Digests already computed, kept in a JSON file, by path and identity.
 
     Args:
         path: the file to keep them in; it is created by :meth:`save`. A damaged file is an empty cache.
+        believed: whether what it knows is believed; if not, every byte is read, and the cache learns from that.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, believed: bool = True) -> None:
+        self.path, self.believed = path, believed and os.environ.get("VERIFY") != "full"
         self._known: dict[str, list[int | str]] = {}
-        if os.environ.get("VERIFY") != "full":
-            try:
-                self._known = json.loads(path.read_bytes())
-            except (OSError, ValueError):
-                self._known = {}
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_bytes())
+            self._known = known if isinstance(known, dict) else {}
 
     def digest(self, file: Path) -> Digest:
-        """The digest of ``file``, from the cache where the file is unchanged since."""
-        key = str(file.resolve())
-        stat = file.stat()
-        identity: list[int | str] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        """The digest of ``file``, from the cache where it is believed and the file is unchanged since."""
+        key, now = str(file.resolve()), identity(file)
         known = self._known.get(key)
-        if known and known[:3] == identity:
-            return Digest(str(known[3]), stat.st_size)
+        if self.believed and isinstance(known, list) and known[:-1] == now:
+            return Digest(str(known[-1]), now[2])
         found = digest_file(file)
-        self._known[key] = [*identity, found.sha256]
+        self._known[key] = [*now, found.sha256]
         return found
 
     def save(self) -> None:
         """Writes the cache, without the entries of files that are gone."""
         write_json(self.path, {key: value for key, value in sorted(self._known.items()) if Path(key).exists()})
+
+
+def identity(file: Path) -> list[int]:
+    """What cannot stay the same when a file's bytes change: device, inode, bytes, mtime and ctime in ns.
+
+    The last is the kernel's, which sets it at each change: only who can set the clock or write to the raw disk forges it.
+    """
+    stat = file.stat()
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def digest_bytes(data: bytes) -> Digest:

@@ -1,9 +1,11 @@
 import hashlib
+import json
 import os
+from pathlib import Path
 
 import pytest
 
-from trm_repro.digests import Cache, Digest, difference, digest_file, digest_tree
+from trm_repro.digests import Cache, Digest, difference, digest_file, digest_tree, identity
 from trm_repro.errors import MissingPrerequisite
 
 
@@ -44,22 +46,26 @@ def test_missing_files_and_folders_are_errors(tmp_path):
         digest_tree(tmp_path / "nowhere")
 
 
-def test_the_cache_is_believed_only_while_size_mtime_and_inode_are_the_same(tree, tmp_path, monkeypatch):
+def test_the_cache_is_believed_only_while_the_identity_is_the_same(tree, tmp_path, monkeypatch):
     monkeypatch.delenv("VERIFY", raising=False)
-    cache = Cache(tmp_path / "cache.json")
+    path, changed = tmp_path / "cache.json", hashlib.sha256(b"ALPHA").hexdigest()
+    cache = Cache(path)
     first = digest_tree(tree, cache)
     cache.save()
     stat = (tree / "a").stat()
     (tree / "a").write_bytes(b"ALPHA")  # same size, same inode …
-    os.utime(tree / "a", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # … same time: only reading every byte can tell
-    assert digest_tree(tree, Cache(tmp_path / "cache.json")) == first
+    os.utime(tree / "a", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # … same time: ctime, which nobody sets, tells
+    assert digest_tree(tree, Cache(path))["a"].sha256 == changed
+    # whoever can write the file can write the cache: what is written down about a run is never from there
+    forged = {key: [*identity(Path(key)), value[-1]] for key, value in json.loads(path.read_bytes()).items()}
+    path.write_text(json.dumps(forged))
+    assert digest_tree(tree, Cache(path)) == first
+    assert digest_tree(tree, Cache(path, believed=False))["a"].sha256 == changed
     monkeypatch.setenv("VERIFY", "full")
-    assert digest_tree(tree, Cache(tmp_path / "cache.json")) != first
-    monkeypatch.delenv("VERIFY")
-    os.utime(tree / "a")
-    assert digest_tree(tree, Cache(tmp_path / "cache.json"))["a"].sha256 == hashlib.sha256(b"ALPHA").hexdigest()
+    assert digest_tree(tree, Cache(path))["a"].sha256 == changed
 
 
 def test_a_damaged_cache_is_an_empty_one(tree, tmp_path):
-    (tmp_path / "cache.json").write_text("{")
-    assert digest_tree(tree, Cache(tmp_path / "cache.json")) == digest_tree(tree)
+    for text in ("{", "[1]", json.dumps({str(tree / "a"): 7})):
+        (tmp_path / "cache.json").write_text(text)
+        assert digest_tree(tree, Cache(tmp_path / "cache.json")) == digest_tree(tree)
