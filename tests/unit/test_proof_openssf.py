@@ -78,10 +78,13 @@ def test_their_own_command_line_agrees(bundle: Path) -> None:
     done = their_own(*words, pem(bundle, "key"))
     assert done.returncode == 0 and "succeeded" in done.stdout + done.stderr, done.stderr
     assert their_own(*words, pem(bundle, "other")).returncode == 1
-    (bundle / ".cache").mkdir()  # as the hub's client leaves it
+    for name in (".cache/huggingface", ".eval_results"):  # as the hub and its client lay them there
+        (bundle / name).mkdir(parents=True)
+        write_text(bundle / name / "some.yaml", "of the hub\n")
     write_text(bundle / ".gitattributes", "* text\n")
     (bundle / "dataset-metadata.json").unlink()  # Kaggle does not serve it
     assert their_own(*words, pem(bundle, "key")).returncode == 0
+    assert said(verify(bundle, model_key=bundle.parent / "key.pub"))[0] == "ok"
     write_text(bundle / "README.md", "altered")
     assert their_own(*words, pem(bundle, "key")).returncode == 1
 

@@ -468,6 +468,7 @@ def test_planted_secrets_are_nowhere(box: Box, kind: str) -> None:
 
 # ---- as a model ----
 
+
 def test_a_model_is_made_once_and_then_left_alone(box: Box) -> None:
     done = box.publish_model(PUBLISH_VERIFY="download")
     assert done.returncode == 0, done.stderr
