@@ -277,9 +277,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps(answer).encode())
 
     def do_GET(self) -> None:
-        _, _, ref = urlsplit(self.path).path.split("/", 2)
-        ref, _, name = ref.rpartition("/")
-        dataset = self.kaggle.datasets[ref]
+        path = urlsplit(self.path).path.split("/", 2)[2]
+        ref = max((ref for ref in self.kaggle.datasets if path.startswith(f"{ref}/")), key=len)  # a model's is longer
+        name, dataset = path.removeprefix(f"{ref}/"), self.kaggle.datasets[ref]
         if name.endswith(".zip"):
             buffer = io.BytesIO()
             with zipfile.ZipFile(buffer, "w") as archive:
