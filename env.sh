@@ -74,11 +74,27 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; not faithful
 : "${OVERRIDE:=}"             # guards to override, by name; each is recorded, and the run is no longer faithful
 
+# masked TEXT: sets REPLY to the text with the user and password of every address in it masked; a user of ssh without
+# a password is no secret. `masked` in runs/records.py does the same for Python.
+masked() {
+  local LC_ALL=C rest=$1 scheme who after plain='://([^/?#[:space:]]*)@(.*)$'
+  local broken='://([^/?#[:space:]@:]*:[^[:space:]]*)@(.*)$' # a password with a raw '/' in it: no address any more
+  REPLY=''
+  while [[ $rest == *://*@* ]]; do
+    [[ $rest =~ ^(.*[A-Za-z0-9+.-])$plain || $rest =~ ^(.*[A-Za-z0-9+.-])$broken ]] || break
+    scheme=${BASH_REMATCH[1]} who=${BASH_REMATCH[2]} after=${BASH_REMATCH[3]}
+    # not masked: a user of ssh, and a host with its port and an @ behind it
+    [[ ($scheme == *ssh && $who != *:*) || $who =~ ^[^:]*:[0-9]*[/?#] ]] || who='********'
+    REPLY=://$who@$after$REPLY rest=$scheme
+  done
+  REPLY=$rest$REPLY
+}
+
 # print_knobs: every knob and its value, secrets masked.
 print_knobs() {
   local name value
   for name in "${KNOBS[@]}"; do
-    value=${!name}
+    masked "${!name}" && value=$REPLY
     [[ " ${SECRETS[*]} " != *" $name "* || -z $value ]] || value='********'
     printf '%s=%s\n' "$name" "${value@Q}"
   done

@@ -147,7 +147,9 @@ def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
     text = json.dumps(the_manifest(run, knobs))
     for private in (*SECRETS.values(), str(tmp_path), "ada9", "pw@"):
         assert private not in text
-    assert "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://host/x" in text
+    assert (
+        "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://********@host/x" in text
+    )
     for name in SECRETS:
         assert f'"{name}"' not in text
 

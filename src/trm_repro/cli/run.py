@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run, trm_dir
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -40,7 +39,7 @@ def _watch(arguments: argparse.Namespace) -> None:
     from trm_repro.training.state import Place
     from trm_repro.training.watch import watch
 
-    place = Place.of(this_run(), this_recipe(), Path(os.environ["TRM_DIR"]))
+    place = Place.of(this_run(), this_recipe(), trm_dir())
     watch(place, every=arguments.every, once=arguments.once)
 
 
@@ -56,7 +55,7 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.manifest or read_stamp(run.path("06-verify")):
         manifest = read_json(arguments.manifest or artifacts / "manifest.json")
     else:
-        work, knobs = Path(os.environ["TRM_DIR"]), knobs_and_defaults()
+        work, knobs = trm_dir(), knobs_and_defaults()
         manifest = build_manifest(run, this_recipe(), work=work, knobs=knobs)
         state = standing(run)
     verdict = (arguments.manifest.parent if arguments.manifest else artifacts) / "verdict.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin
-from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, this_recipe, this_run, trm_dir
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from trm_repro.training.state import Place
 
     repository = arguments.repository
-    run = replace(this_run(), repository=repository)
+    run = replace(this_run(check=False), repository=repository)  # not where env.sh is
     recipe = read_recipe(repository / RECIPES, run.recipe)
-    return train(Place.of(run, recipe, repository / os.environ["TRM_DIR"]), arguments.words).exit_code
+    return train(Place.of(run, recipe, repository / trm_dir()), arguments.words).exit_code
 
 
 def _warm_start(arguments: argparse.Namespace) -> None:
@@ -187,16 +187,16 @@ def _prove(arguments: argparse.Namespace) -> int:
     from trm_repro.training.state import Place
     from trm_repro.training.verdict import as_text, judge
 
-    run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
+    run, recipe, work = this_run(), this_recipe(), trm_dir()
     folder = run.artifacts
     ran = last_attempts(run, "commands.jsonl")
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
-    write_json(folder / "manifest.json", build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults()))
+    write_json(folder / "manifest.json", build_manifest(run, recipe, work=work, knobs=knobs_and_defaults()))
     write_bytes(folder / FILE, make_statement((folder / "manifest.json").read_bytes()))
     if arguments.key:
         print(signature.sign(folder / FILE, arguments.key), file=sys.stderr)
-    verdict = judge(Place.of(run, recipe, trm_dir), read_json(folder / "manifest.json"), run.name)
+    verdict = judge(Place.of(run, recipe, work), read_json(folder / "manifest.json"), run.name)
     write_json(folder / "verdict.json", verdict.as_json())
     print(as_text(verdict), file=sys.stderr)
     print(verdict.verdict)
@@ -232,8 +232,8 @@ def _estimate(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.estimate import estimate
     from trm_repro.machine.hardware import gpus
 
-    most = int(os.environ.get("MAX_GPUS_TO_USE", "4"))
-    print(estimate(this_recipe(), gpus(), most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    most = int(checked("MAX_GPUS_TO_USE", "4"))
+    print(estimate(this_recipe(), gpus(), most=most, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
 
 
 def _measure(arguments: argparse.Namespace) -> None:
@@ -241,7 +241,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.measure import measure
 
     seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)
-    print(report(this_recipe(), seen, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    print(report(this_recipe(), seen, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ the attempt that succeeded.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,24 @@ SECRET = "|".join(SECRET_WORDS)
 def is_secret(name: str) -> bool:
     """Whether a variable of this name may hold a secret."""
     return any(word in name.upper() for word in SECRET_WORDS)
+
+
+# The user information of an address; the second form is one whose password has a raw '/', which is no address any more.
+USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*|[^/?#\s@:]*:(?!\d*(?:[/?#\s]|$))\S*)@")
+MASK = "********"
+
+
+def masked(text: str) -> str:
+    """A text with the user and password of every address in it masked; a user of ssh without a password is no secret.
+
+    ``masked`` in env.sh does the same for the shell.
+    """
+
+    def mask(found: re.Match[str]) -> str:
+        plain = found[1].endswith("ssh") and ":" not in found[2]
+        return found[0] if plain else f"{found[1]}://{MASK}@"
+
+    return USER_INFO.sub(mask, text)
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
