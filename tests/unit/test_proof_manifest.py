@@ -333,5 +333,5 @@ def test_a_malformed_manifest_is_refused_by_key(manifest: dict[str, Any], change
 
 
 def test_what_is_not_json_is_refused() -> None:
-    with pytest.raises(InvariantBroken, match="not JSON"):
+    with pytest.raises(InvariantBroken, match="not valid JSON"):
         parse_manifest(b"{")

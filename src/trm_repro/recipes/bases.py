@@ -9,10 +9,8 @@ from trm_repro.errors import InvariantBroken, UsageError
 
 def top_level(path: Path, key: str) -> str:
     """The plain value of a key that stands at the start of a line; empty if there is none."""
-    prefix = f"{key}:"
-    return next(
-        (line.removeprefix(prefix).strip() for line in path.read_text().splitlines() if line.startswith(prefix)), ""
-    )
+    prefix, lines = f"{key}:", path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.removeprefix(prefix).strip() for line in lines if line.startswith(prefix)), "")
 
 
 def recipe_files(folder: Path, name: str) -> list[Path]:
