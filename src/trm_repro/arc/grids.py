@@ -76,7 +76,10 @@ def parse_grid(value: Any, where: str) -> Grid:
     height, width = len(value), len(value[0])
     if height > SIDE or width > SIDE:
         raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
-    cells = np.array(value)
+    try:
+        cells = np.array(value)
+    except (ValueError, OverflowError):  # a list in the place of a cell, or a number that no integer type holds
+        raise InvariantBroken(f"{where}: a cell that is not a whole number") from None
     if cells.shape != (height, width) or cells.dtype.kind != "i":
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
     if cells.min() < 0 or cells.max() >= COLOURS:

@@ -264,6 +264,10 @@ def _check_submission(arguments: argparse.Namespace) -> None:
     from trm_repro.files import read_json
 
     submission, puzzles = read_json(arguments.file), read_object(arguments.tasks)
+    for task, puzzle in puzzles.items():
+        pairs = puzzle.get("test") if isinstance(puzzle, dict) else None
+        if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, dict) for pair in pairs):
+            raise InvariantBroken(f"{arguments.tasks}: task {task}: no test examples")
     lines = problems(submission, puzzles)
     for line in lines:
         print(line)
@@ -292,7 +296,7 @@ def _solved(puzzles: Mapping[str, Any], tasks: Path, solutions: Path | None) -> 
     answers = read_object(solutions)
     solved = {}
     for task, puzzle in puzzles.items():
-        if len(answers.get(task, [])) != len(puzzle["test"]):
+        if not isinstance(answers.get(task), list) or len(answers[task]) != len(puzzle["test"]):
             raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {tasks}")
         pairs = zip(puzzle["test"], answers[task], strict=True)
         solved[task] = {"test": [{**pair, "output": output} for pair, output in pairs]}

@@ -44,8 +44,9 @@ def _watch(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from trm_repro.files import read_json
+    from trm_repro.files import read_bytes
     from trm_repro.provenance.manifest import build_manifest
+    from trm_repro.provenance.schema import parse_manifest
     from trm_repro.runs.stamps import read_stamp
     from trm_repro.runs.status import standing
 
@@ -53,7 +54,7 @@ def _report(arguments: argparse.Namespace) -> None:
     artifacts = run.artifacts
     state = ""
     if arguments.manifest or read_stamp(run.path("06-verify")):
-        manifest = read_json(arguments.manifest or artifacts / "manifest.json")
+        manifest = parse_manifest(read_bytes(arguments.manifest or artifacts / "manifest.json"))
     else:
         work, knobs = trm_dir(), knobs_and_defaults()
         manifest = build_manifest(run, this_recipe(), work=work, knobs=knobs)

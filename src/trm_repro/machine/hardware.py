@@ -95,13 +95,13 @@ def _gpu(row: Mapping[str, str]) -> Gpu:
 
 
 def _number(text: str) -> int | None:
-    found = re.match(r"\d+", text)
+    found = re.match(r"[0-9]{1,18}(?![0-9])", text)
     return int(found[0]) if found else None
 
 
 def version(text: str) -> tuple[int, ...]:
     """The numbers at the start of a version, such as (580, 65, 6) of ``580.65.06``; empty if there are none."""
-    found = re.match(r"\d+(\.\d+)*", text.strip())
+    found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*(?![0-9])", text.strip())
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
@@ -127,7 +127,7 @@ def compilers() -> list[Nvcc]:
 def memory() -> int:
     """The memory that processes here may use: the machine's, or less where a container is limited."""
     rows = [line.split() for line in output(["free", "-b"]).splitlines()]
-    sizes = [int(row[1]) for row in rows if row[:1] == ["Mem:"]]
+    sizes = [size for row in rows if row[:1] == ["Mem:"] and row[1:] and (size := _number(row[1])) is not None]
     groups = Path(os.environ.get("CGROUP_ROOT", "/sys/fs/cgroup"))
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
@@ -140,4 +140,4 @@ def free_space(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     words = output(["df", "-B1", "--output=avail", str(folder)]).split()
-    return int(words[-1]) if words[1:] else 0
+    return (_number(words[-1]) or 0) if words[1:] else 0

@@ -305,8 +305,8 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
         raise MissingPrerequisite(
             f"manifest: recipe.resolved is no recipe that this tool can read: {problems}"
         ) from None
-    if too_large := _beyond(value):
-        raise InvariantBroken(f"manifest: {too_large} is no number that every reader of JSON reads alike")
+    if odd := _beyond(value):
+        raise InvariantBroken(f"manifest: {odd} is nothing that every reader of JSON reads alike")
     return dict(value)
 
 
@@ -319,11 +319,13 @@ def _problems(error: ValidationError) -> str:
 
 
 def _beyond(value: Any) -> str:
-    """A number in a JSON value that a double does not hold, as it may be shown; empty if there is none."""
+    """What canonical JSON cannot hold: a number that is no double, a text that is no UTF-8; empty if there is none."""
     if isinstance(value, dict):
-        return next(filter(None, map(_beyond, value.values())), "")
+        return next(filter(None, map(_beyond, (*value, *value.values()))), "")
     if isinstance(value, list):
         return next(filter(None, map(_beyond, value)), "")
+    if isinstance(value, str):
+        return "" if value.isascii() or value.encode(errors="ignore").decode() == value else ascii(value)[:40]
     wrong = (isinstance(value, int) and abs(value) >= 1 << 53) or (
         isinstance(value, float) and not math.isfinite(value)
     )

@@ -21,6 +21,7 @@ from trm_repro.progress import clock
 from trm_repro.provenance.faithful import TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, published
 from trm_repro.runs.checkpoints import step_of
+from trm_repro.runs.metrics import is_entry
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
@@ -263,8 +264,10 @@ def _metrics(path: Path | None) -> tuple[dict[str, tuple[array[float], array[flo
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # the last one of a run that goes on
+            if not is_entry(entry):
+                continue
             if b'"ARC/' in line or b'"all.' in line:
                 evaluations.append(entry)
             if entry.get("train/count") == 0:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 FILE = "metrics.jsonl"
+MOST = 1 << 63  # of a number in it
 
 
 def series(entries: list[dict[str, Any]], name: str) -> Iterator[tuple[int, float]]:
     """(step, value) of one metric, in order."""
     for entry in entries:
-        if name in entry:
-            yield int(entry["step"]), float(entry[name])
+        if isinstance(value := entry.get(name), int | float):
+            yield int(entry["step"]), float(value)
 
 
 def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -45,13 +47,24 @@ def read_evaluations(path: Path) -> list[dict[str, Any]]:
 
 
 def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
-    """Lines as JSON; those cut off at one end are left out."""
+    """Lines as JSON; those that are none (cut off at one end, or without step and time) are left out."""
     found = []
     for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict):
+        if is_entry(entry):
             found.append(entry)
     return found
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether a line's value is an entry: a step, a time, and metrics that are numbers a float holds."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int) or not 0 <= entry["step"] < MOST:
+        return False
+    try:
+        datetime.fromisoformat(entry["time"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(not isinstance(value, int) or abs(value) < MOST for value in entry.values())

@@ -33,6 +33,7 @@ def is_secret(name: str) -> bool:
 # The user information of an address; the second form is one whose password has a raw '/', which is no address any more.
 USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*|[^/?#\s@:]*:(?!\d*(?:[/?#\s]|$))\S*)@")
 MASK = "********"
+STEP = re.compile(r"[0-9]{2}-[a-z-]{1,40}")
 
 
 def masked(text: str) -> str:
@@ -56,14 +57,16 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All entries of a record file, in order; a last line cut off by a kill is left out.
+    """All entries of a record file, in order; a line that is none (the last one, cut off by a kill) is left out.
 
     Bytes that are no UTF-8 are read as U+FFFD: what is made of the entries is UTF-8.
     """
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
-            entries.append(json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and STEP.fullmatch(str(entry.get("step"))) and isinstance(entry.get("started"), str):
+            entries.append(entry)
     return entries

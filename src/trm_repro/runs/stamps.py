@@ -130,7 +130,7 @@ def knobs_of(script: str) -> list[str]:
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return None
     if not lines or lines[0] != FORMAT:
@@ -142,7 +142,10 @@ def read_stamp(path: Path) -> Stamp | None:
             digest, _, name = rest.strip().partition("  ")
             inputs[name] = digest
         elif kind == "out":
-            digest, size, name = rest.strip().split("  ", 2)
+            digest, _, named = rest.strip().partition("  ")
+            size, _, name = named.partition("  ")
+            if not name or not re.fullmatch(r"[0-9]{1,18}", size):
+                return None
             outputs[name] = Digest(digest, int(size))
         else:
             fields[kind] = rest
