@@ -1,7 +1,8 @@
 # Every knob with its default. Every step sources this file; so can you.
 #
 # What wins: a value in the environment (make VAR=value included), then env.local.sh (git-ignored, beside this file,
-# plain assignments), then the default here. `make env` prints what is in force, secrets masked.
+# plain assignments), then the default here. `make env` prints what is in force, secrets masked. A switch is 1 or 0.
+# A value that cannot be, and a name that is nearly a knob's, stop every step (src/trm_repro/cli/knobs.py).
 # shellcheck shell=bash disable=SC2034
 
 REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)

@@ -7,6 +7,7 @@ A run that is still going on, or has failed, lacks some of it; nothing here insi
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from trm_repro.runs.metrics import is_entry
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
 PRICE = "GPU_HOUR_USD"  # the knob that says what a GPU costs an hour
+PLAIN = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")  # a price, as a manifest of ours has it
 
 Grid = list[list[int]]
 
@@ -110,6 +112,7 @@ class Facts:
         gallery: right ones first.
         judgement: what step 6 made of the number against the published one, in sentences; empty before it has run.
         solved: how many test inputs are right, of how many; None without a submission.
+        signatures: the files that sign its statement.
     """
 
     manifest: Mapping[str, Any]
@@ -124,6 +127,7 @@ class Facts:
     gallery: tuple[Shown, ...]
     judgement: str
     solved: tuple[int, int] | None
+    signatures: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -136,6 +140,13 @@ class Facts:
         if self.state:
             return f"Unfinished: {self.state}"
         return "A faithful reproduction" if self.manifest["faithful"] else "Not a faithful reproduction"
+
+    @property
+    def vouched(self) -> str:
+        """Who vouches for it, or that nobody does, in a sentence: what `trm-repro verify` says in its first line."""
+        if self.signatures:
+            return f"Signed ({', '.join(self.signatures)}); by whom is told by trm-repro verify, to whoever names the signer."
+        return "Vouched for by nobody: this is the run's own account, and nobody has signed it."
 
     @property
     def reproduce(self) -> str:
@@ -154,6 +165,7 @@ def gather(
     *,
     state: str = "",
     verdict: Mapping[str, Any] | None = None,
+    signatures: Sequence[str] = (),
 ) -> Facts:
     """The facts of a run.
 
@@ -162,6 +174,7 @@ def gather(
         locate: finds the file that a path of the manifest means.
         state: what the run is doing now, in words; empty for a finished one.
         verdict: step 6's ``verdict.json``, once there is one.
+        signatures: the names of the files that sign its statement.
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
@@ -180,10 +193,11 @@ def gather(
         evaluations=tuple(evaluations),
         times=tuple((step["step"], seconds[step["step"]], step["said"]) for step in manifest["steps"]),
         gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
-        price=float(price) if price else None,
+        price=float(price) if PLAIN.fullmatch(price or "") else None,
         gallery=gallery,
         judgement=_judgement(verdict, manifest["reasons"]) if verdict else "",
         solved=solved,
+        signatures=tuple(signatures),
     )
 
 
