@@ -474,7 +474,19 @@ def test_a_yaml_text_that_no_configuration_is(text: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"caf\xe9: 1\n", b"a: &a [*a]\n", b"base: \xff\n", b"a: 1\na: 2\n", b"7\n", b"", LAUGHS.encode()]
+    "text",
+    [
+        b"base: " + b"x" * 300,
+        b"base: a\0b\n",
+        b"base: ../../x\n",
+        b"caf\xe9: 1\n",
+        b"a: &a [*a]\n",
+        b"base: \xff\n",
+        b"a: 1\na: 2\n",
+        b"7\n",
+        b"",
+        LAUGHS.encode(),
+    ],
 )
 def test_a_recipe_that_is_none_is_told_so(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "mine.yaml").write_bytes(text)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, UsageError
+
+BASE = re.compile(r"(\.\./)?[A-Za-z0-9._-]{1,100}")  # of base/, or ../ of the recipes themselves
 
 
 def top_level(path: Path, key: str) -> str:
@@ -21,8 +24,8 @@ def recipe_files(folder: Path, name: str) -> list[Path]:
     files = [path]
     while base := top_level(files[0], "base"):
         below = folder / "base" / f"{base}.yaml"
-        if not below.is_file():
-            raise InvariantBroken(f"{files[0]}: there is no base '{base}' in {folder / 'base'}")
+        if not BASE.fullmatch(base) or not below.is_file():
+            raise InvariantBroken(f"{files[0]}: there is no base '{base[:100]}' in {folder / 'base'}")
         if any(below.samefile(known) for known in files):
             raise InvariantBroken(f"{files[0]}: its base '{base}' is based on it")
         files.insert(0, below)

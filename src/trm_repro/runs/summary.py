@@ -9,8 +9,7 @@ from typing import Any
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.runs.layout import Run
-from trm_repro.runs.metrics import series
-from trm_repro.runs.records import read
+from trm_repro.runs.metrics import read_all, series
 from trm_repro.runs.stamps import read_stamp
 from trm_repro.runs.status import seconds
 
@@ -50,7 +49,7 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
 
 def _losses(metrics: Path) -> str:
     """The training loss at both ends, as the mean of a tenth of the steps."""
-    losses = [value for _, value in series(read(metrics), "train/lm_loss")]
+    losses = [value for _, value in series(read_all(metrics), "train/lm_loss")]
     if not losses:
         return "training loss: not on record"
     tenth = max(1, len(losses) // 10)

@@ -93,7 +93,7 @@ def read_progress(place: Place) -> Progress:
 
 def speed(entries: Sequence[dict[str, Any]]) -> float | None:
     """Steps a second between the first and the last of some lines; None where that says nothing."""
-    trained = [entry for entry in entries if "train/lm_loss" in entry]
+    trained = [entry for entry in entries if "train/lm_loss" in entry and "time" in entry]
     if len(trained) < 2:
         return None
     seconds = (moment(trained[-1]) - moment(trained[0])).total_seconds()
