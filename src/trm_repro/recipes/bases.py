@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, UsageError
 
+NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 BASE = re.compile(r"(\.\./)?[A-Za-z0-9._-]{1,100}")  # of base/, or ../ of the recipes themselves
 
 
@@ -19,8 +20,8 @@ def top_level(path: Path, key: str) -> str:
 def recipe_files(folder: Path, name: str) -> list[Path]:
     """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
     path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise UsageError(f"no recipe '{name}'", hint="choose one of: " + " ".join(list_recipes(folder)))
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise UsageError(f"no recipe '{name[:100]}'", hint="choose one of: " + " ".join(list_recipes(folder)))
     files = [path]
     while base := top_level(files[0], "base"):
         below = folder / "base" / f"{base}.yaml"
