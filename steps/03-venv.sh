@@ -18,6 +18,7 @@ main() {
   guards_settle
   [[ $ENVIRONMENT == tool ]] || make_environment
   use_environment
+  [[ -z $UPSTREAM_COMMIT ]] || try_imports
   ! dry || return 0
   describe_environment >"$listing.part"
   mv "$listing.part" "$listing"
@@ -40,7 +41,6 @@ make_environment() {
     none) install_unlocked ;;
     *) die "$EXIT_USAGE" "ENV_LOCK is '$ENV_LOCK'" "use locks or none" ;;
   esac
-  try_imports
 }
 
 main "$@"

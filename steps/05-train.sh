@@ -20,7 +20,7 @@ main() {
   [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
   guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
-    G-NO-ARC1 G-ENVIRONMENT
+    G-NO-ARC1 G-ENVIRONMENT G-SUPPORT
   guards_settle
   use_environment
   ((! ENVIRONMENT_COMPILER)) || cuda_compiler
@@ -69,8 +69,10 @@ wandb_without_questions() {
 
 # The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it.
 tap_metrics() {
+  local tap=''
   export TRM_REPRO_METRICS=$1
-  [[ $ENGINE != upstream || $METRICS_SOURCE != tap || $WANDB_TAP != 1 ]] || export PYTHONPATH=$TAP
+  [[ $ENGINE != upstream || $METRICS_SOURCE != tap || $WANDB_TAP != 1 ]] || tap=$TAP
+  python_path "$SUPPORT" "$tap" # the support that the recipe puts under the training comes first
 }
 
 main "$@"

@@ -170,7 +170,7 @@ def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monke
     lock = Path("cu130.txt")
     lock.write_text("torch==1\n")
     Path("recipes").mkdir()
-    Path(f"recipes/{module.REHEARSAL}.yaml").write_text("run_name: the_rehearsal\n")
+    Path(f"recipes/{module.GPU}.yaml").write_text("run_name: the_rehearsal\n")
     run = Path(".repro/runs/the_rehearsal")
     run.mkdir(parents=True)
     stamp = "trm-repro stamp v1\nstep 08-handoff\nfinished 2026-01-31T12:00:00Z\n"

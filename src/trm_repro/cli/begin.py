@@ -67,11 +67,12 @@ def _names_problem(run: Run) -> str:
 def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
     """What one step needs beside the recipe."""
     trm_dir = Path(os.environ["TRM_DIR"])
-    if step == "03-venv" and recipe.environment.name == "training":
+    if step == "03-venv" and recipe.upstream:
         from trm_repro.provenance import inventory
 
         modules = [] if dry_run else _imported(trm_dir / recipe.work)
-        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
+        locks = _lock_words(recipe) if recipe.environment.name == "training" else {}
+        return {**locks, "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
     if step == "05-train":
         import trm_repro
         from trm_repro.training.state import Place, last_step, read_progress

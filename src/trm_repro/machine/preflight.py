@@ -16,6 +16,7 @@ from trm_repro.machine import budget
 from trm_repro.machine.budget import GB
 from trm_repro.machine.hardware import dotted
 from trm_repro.machine.locks import choose
+from trm_repro.machine.rehearsals import fitting
 from trm_repro.machine.survey import Survey
 from trm_repro.recipes.schema import Recipe
 
@@ -44,9 +45,10 @@ class Line:
 def lines(recipe: Recipe, survey: Survey) -> list[Line]:
     """What the recipe's run needs, compared with what was found."""
     found = [_memory(recipe, survey), _disk(recipe, survey), _files(survey), _clock(survey), _ports(survey)]
+    if recipe.environment.name == "training":
+        found = [*_build_lines(recipe, survey), *found]
     if recipe.train.gpu:
-        found = [*_gpu_lines(recipe, survey), *_build_lines(recipe, survey), *found]
-        found += [_shm(survey), _cores(recipe, survey)]
+        found = [*_gpu_lines(recipe, survey), *found, _shm(survey), _cores(recipe, survey)]
     if (refused := survey.wandb) is not None:
         why, remedy = (
             "upstream stops when it is refused",
@@ -84,7 +86,7 @@ def _gb(size: float) -> str:
 
 def _processes(recipe: Recipe, survey: Survey) -> int:
     most = int(survey.environ.get("MAX_GPUS_TO_USE") or recipe.max_gpus_to_use)
-    return recipe.process_count(min(len(survey.gpus), most)) or 1
+    return recipe.process_count(min(len(survey.gpus) or most, most))
 
 
 def _gpu_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
@@ -95,7 +97,7 @@ def _gpu_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
         found=f"{len(survey.gpus)} × {' and '.join(names)}" if survey.gpus else "none",
         needed="1 at least",
         why=f"{processes} process(es) share a batch of {batch}; the recipe is made for {recipe.needs.gpu or 'any'}",
-        remedy="run on a machine with GPUs of one kind; without any: make rehearse",
+        remedy="run on a machine with GPUs of one kind; without any: make rehearse, or make rehearse ENGINE=upstream",
         state="problem" if not survey.gpus else _state(len(names) == 1, "warning"),
     )
     if capability := min((gpu.capability for gpu in survey.gpus if gpu.capability), default=None):
@@ -252,7 +254,8 @@ def _ports(survey: Survey) -> Line:
 
 
 def _rehearsal(survey: Survey) -> Line:
-    why = "minutes on this machine, with this environment, instead of days until the first surprise"
+    why = "upstream itself through all steps, minutes on this machine, instead of days until the first surprise"
     found = f"succeeded {survey.rehearsed}" if survey.rehearsed else "none has succeeded here"
-    remedy, state = "make rehearse ENGINE=upstream", _state(bool(survey.rehearsed), "warning")
+    where = f"here it is {fitting('upstream', '', gpus=bool(survey.gpus))}"
+    remedy, state = f"make rehearse ENGINE=upstream ({where})", _state(bool(survey.rehearsed), "warning")
     return Line(what="dress rehearsal", found=found, why=why, remedy=remedy, state=state)

@@ -14,16 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm_repro.digests import digest_file
 from trm_repro.errors import ReproError
+from trm_repro.machine import rehearsals
 from trm_repro.machine.hardware import Gpu, Nvcc, compilers, free_space, gpus, memory, output
 from trm_repro.machine.locks import choose, lock_files
-from trm_repro.recipes.bases import top_level
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.layout import Run
-from trm_repro.runs.stamps import read_stamp
-
-REHEARSAL = "arc2-rehearsal-upstream"  # the recipe of the dress rehearsal
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,8 @@ class Survey:
 
     ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why
     Weights & Biases does not take the key (empty: it does); ``built`` says whether the dataset
-    is there, ``installed`` whether the environment is; ``rehearsed`` is when a dress rehearsal succeeded here.
+    is there, ``installed`` whether the environment is; ``rehearsed`` is which dress rehearsal succeeded here
+    and when.
     """
 
     gpus: Sequence[Gpu]
@@ -82,7 +78,7 @@ def survey(recipe: Recipe, environ: Mapping[str, str]) -> Survey:
         headers=_python_headers(environ.get("PY", "")),
         built=(trm_dir / recipe.dataset.folder / "identifiers.json").exists(),
         installed=(Path(environ["VENV_DIR"]) / "bin" / "torchrun").exists(),
-        rehearsed=_rehearsed(environ, locks),
+        rehearsed=rehearsals.succeeded(environ, locks),
         environ=environ,
     )
 
@@ -144,14 +140,3 @@ def _python_headers(python: str) -> bool | None:
         [python, "-c", "import sysconfig, os; print(os.path.exists(sysconfig.get_path('include') + '/Python.h'))"]
     )
     return answer.strip() == "True" if answer else None
-
-
-def _rehearsed(environ: Mapping[str, str], locks: Sequence[Path]) -> str:
-    """When the dress rehearsal succeeded with the environment that this run will have; empty if it did not."""
-    run = Run(Path(), top_level(Path("recipes", f"{REHEARSAL}.yaml"), "run_name"), REHEARSAL, environ)
-    stamp, listing = read_stamp(run.path("08-handoff")), run.environment_file(environ["TARGET_DATASET"], ".txt")
-    if stamp is None or not listing.exists():
-        return ""
-    text = listing.read_text()
-    same = [f"lock: {environ['ENV_LOCK']}", *(f"{digest_file(path).sha256}  {path}" for path in locks)]
-    return stamp.finished if all(line in text for line in same) else ""

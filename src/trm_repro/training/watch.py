@@ -12,7 +12,9 @@ from pathlib import Path
 from trm_repro.files import utc_now
 from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
+from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.training.disk import free, gigabytes
+from trm_repro.training.early import early, said
 from trm_repro.training.state import Place, Progress, disk_plan, read_progress
 
 
@@ -47,6 +49,7 @@ def lines(place: Place) -> Iterator[str]:
         ("state", condition(progress)),
         ("step", step(progress)),
         ("loss", loss(progress)),
+        ("beginning", beginning(place)),
         *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in progress.evaluations[-10:]),
         *((f"GPU {found.index}", gpu(found)) for found in gpus() if found.busy is not None),
         ("disk", disk(place, progress)),
@@ -90,6 +93,12 @@ def loss(progress: Progress) -> str:
         return ""
     last = next(entry for entry in reversed(progress.recent) if "train/lm_loss" in entry)
     return f"{mean:.4f} lately, lr {float(last['train/lr']):.2e}" if "train/lr" in last else f"{mean:.4f} lately"
+
+
+def beginning(place: Place) -> str:
+    """Whether it began as the recipe expects; empty where that expects nothing."""
+    bands = place.recipe.expected.early
+    return said(early(bands, place.folder / METRICS)) if bands and place.folder.exists() else ""
 
 
 def scores(entry: dict[str, object]) -> str:
