@@ -40,6 +40,9 @@ def _cause(name: str, pattern: str, means: str, remedy: str) -> Cause:
     return Cause(name, re.compile(pattern), means, remedy)
 
 
+# A progress bar ends without a newline: what is printed next stands on its line.
+BARS = re.compile(r"^(?:[^|]{0,40}?\d+%\|[^|]*\| *\S+/\S+ \[[^\]]*\]|\s*\d+it \[[^\]]*\])+")
+
 AGAIN = "then run the same command again: make all"
 
 CAUSES = (
@@ -166,7 +169,7 @@ def diagnose(lines: Iterable[str], exit_code: int) -> Diagnosis:
         lines: the end of its output.
         exit_code: as a shell reports it; 128 + n for signal n.
     """
-    lines = [line.rstrip() for line in lines]
+    lines = [BARS.sub("", line.rstrip(), count=1) for line in lines]
     for cause in (*ALARMS, *CAUSES):
         for line in lines:
             if cause.pattern.search(line):

@@ -83,6 +83,8 @@ def step(progress: Progress) -> str:
     if left is not None and progress.attempt and progress.attempt.alive:
         end = datetime.now(UTC) + timedelta(seconds=left)
         text += f", {clock(left)} left and the evaluations, until {end:%Y-%m-%d %H:%M} UTC"
+    if total and progress.planned and progress.planned != total:
+        text += f"; upstream's own bar counts to {progress.planned:,}, its plan"
     return text
 
 

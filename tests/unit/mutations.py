@@ -1,6 +1,6 @@
 """The reference engine with one thing wrong, for the crosscheck to catch.
 
-python tests/mutations.py NAME WORDS…     trains as ``python -m trm_repro.engine.pretrain WORDS…`` would, mutated
+python tests/unit/mutations.py NAME WORDS…     trains as ``python -m trm_repro.engine.pretrain WORDS…`` would, mutated
 """
 
 from __future__ import annotations
