@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from trm_repro.digests import digest_file
+from trm_repro.errors import UsageError
 from trm_repro.machine import hardware as machine
+from trm_repro.machine import rehearsals
 from trm_repro.machine import survey as module
 from trm_repro.machine.hardware import Gpu, Nvcc
 from trm_repro.machine.preflight import GB, Line, lines, table
@@ -122,12 +125,55 @@ def test_a_rehearsal_on_a_laptop_needs_no_gpu() -> None:
     assert "GPUs" not in [each.what for each in found]
 
 
+def test_a_plan_without_gpus_is_one_for_as_many_as_may_be_used() -> None:
+    """As what step 1 says in its first line, and what `make plan` prints."""
+    assert line("GPUs", gpus=[]).why.startswith("8 process(es) share a batch of 768")
+    assert line("cores", gpus=[]).needed == "16"
+    assert line("GPUs", gpus=[H100] * 2).why.startswith("2 process(es)")
+
+
+def test_the_packages_of_a_rehearsal_on_a_cpu_are_looked_at_where_it_installs_any() -> None:
+    light, locked = (read_recipe(Path("recipes"), name) for name in (rehearsals.CPU, rehearsals.LOCKED))
+    assert not {"CUDA", "C++ compiler", "GPUs", "cores"} & {found.what for found in lines(light, GOOD)}
+    assert {"CUDA", "C++ compiler"} <= {found.what for found in lines(locked, GOOD)}
+    assert line("C++ compiler", locked, cxx="").state == "problem"
+
+
+@pytest.mark.parametrize(
+    ("engine", "light", "gpus", "recipe"),
+    [
+        ("", "", True, rehearsals.OURS),
+        ("reference", "", False, rehearsals.OURS),
+        ("upstream", "", True, rehearsals.GPU),
+        ("upstream", "", False, rehearsals.CPU),
+        ("upstream", "1", False, rehearsals.CPU),
+        ("upstream", "0", False, rehearsals.LOCKED),
+        ("upstream", "0", True, rehearsals.GPU),
+    ],
+)
+def test_the_rehearsal_that_fits_the_machine(engine: str, light: str, gpus: bool, recipe: str) -> None:
+    assert rehearsals.fitting(engine, light, gpus=gpus) == recipe
+    found = read_recipe(Path("recipes"), recipe)
+    assert found.train.gpu == (recipe == rehearsals.GPU) and not found.faithful
+
+
+@pytest.mark.parametrize("asked", [{"engine": "upstrem"}, {"engine": "upstream", "light": "no"}])
+def test_another_word_is_refused(asked: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        rehearsals.fitting(**{"engine": "", "light": "", **asked}, gpus=False)
+
+
+def test_the_dress_rehearsal_that_fits_is_named() -> None:
+    assert "arc2-rehearsal-upstream-cpu" in line("dress rehearsal", rehearsed="", gpus=[]).remedy
+    assert line("dress rehearsal", rehearsed="").remedy.endswith("arc2-rehearsal-upstream)")
+
+
 def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environ = with_environ(
         TRM_DIR=str(tmp_path / "no" / "such"),
         VENV_DIR=str(tmp_path),
         PY=sys.executable,
-        TARGET_DATASET="arc2",
+        TARGET_DATASET="nothing",  # whose rehearsals did not succeed here
         WANDB_API_KEY="",
     )
     facts = module.survey(PAPER, environ)
@@ -164,24 +210,28 @@ def test_a_refused_wandb_key_is_noticed_and_not_shown(monkeypatch: pytest.Monkey
     assert module._wandb_problem("secret") == "key … refused"
 
 
-def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("recipe", rehearsals.DRESS)
+def test_a_rehearsal_counts_and_with_the_real_packages_only_with_these(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     environ = with_environ(TARGET_DATASET="arc2")
     lock = Path("cu130.txt")
     lock.write_text("torch==1\n")
     Path("recipes").mkdir()
-    Path(f"recipes/{module.GPU}.yaml").write_text("run_name: the_rehearsal\n")
+    Path(f"recipes/{recipe}.yaml").write_text("run_name: the_rehearsal\n")
     run = Path(".repro/runs/the_rehearsal")
     run.mkdir(parents=True)
     stamp = "trm-repro stamp v1\nstep 08-handoff\nfinished 2026-01-31T12:00:00Z\n"
     stamp += "".join(f"in  {0:064d}  {name}\n" for name in ("script", "recipe", "knobs", "code", "previous"))
     listing = Path(".repro/env_arc2_the_rehearsal.txt")
-    listing.write_text(f"Python 3.10.13\nlock: locks\n{module.digest_file(lock).sha256}  cu130.txt\n")
-    assert module._rehearsed(environ, [lock]) == ""
+    listing.write_text(f"Python 3.10.13\nlock: locks\n{digest_file(lock).sha256}  cu130.txt\n")
+    assert rehearsals.succeeded(environ, [lock]) == ""
     (run / "08-handoff.stamp").write_text(stamp)
-    assert module._rehearsed(environ, [lock]) == "2026-01-31T12:00:00Z"
+    found = rehearsals.succeeded(environ, [lock])
+    assert found.startswith("2026-01-31T12:00:00Z, on ") and found.endswith(f"({recipe})")
     lock.write_text("torch==2\n")
-    assert module._rehearsed(environ, [lock]) == ""
+    assert rehearsals.succeeded(environ, [lock]) == (found if recipe == rehearsals.CPU else "")
 
 
 def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,21 @@ def test_the_root_cause_comes_before_what_it_does_to_the_other_processes() -> No
     assert diagnose([SAID["killed"], SAID["/dev/shm too small"]], 1).name == "/dev/shm too small"
 
 
+@pytest.mark.parametrize(
+    "bar",
+    [
+        " 84%|████████▍ | 46/55 [02:01<00:23,  2.64s/it]",
+        "training: 100%|##########| 1.2k/1.2k [10:00<00:00, 1.9it/s, loss=0.3]",
+        "46it [00:10,  4.50it/s]",
+        "  2%|▏         | 1/55 [00:02<02:11,  2.4s/it]  4%|▎         | 2/55 [00:05<02:14,  2.5s/it]",
+    ],
+)
+@pytest.mark.parametrize("line", ["RuntimeError: something new", SAID["out of GPU memory"]])
+def test_a_progress_bar_that_stands_before_a_line_is_not_quoted(bar: str, line: str) -> None:
+    found = diagnose([bar + line, "torch.distributed.elastic.ChildFailedError: FAILED"], 1)
+    assert line[:40] in found.finding and "it]" not in found.finding and "it/s" not in found.finding
+
+
 def test_an_exit_code_alone_can_tell_a_kill() -> None:
     assert diagnose(["TRAIN"], 137).name == "killed"
 
