@@ -15,7 +15,7 @@ shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 : "${TRM_REMOTE:?the real upstream: a local clone of it, or its URL}"
 : "${PY:=python3.10}"
-work=$PWD/.repro/test-upstream
+here=$PWD work=$PWD/.repro/test-upstream
 
 main() {
   local name
@@ -56,16 +56,17 @@ rehearse() {
 
 # Both engines side by side; then ours with one thing wrong, which must be seen.
 crosscheck() {
-  local name rehearsed=$TRM_DIR/checkpoints/Arc2-rehearsal-aug-8-ACT-torch/arc2_upstream_cpu words
+  local name words rehearsed=$TRM_DIR/checkpoints/Arc2-rehearsal-aug-8-ACT-torch/arc2_upstream_cpu
   (cd "$work/runbook" && time lib/crosscheck.sh --keep) 2> >(tee "$work/said" >&2)
   words=$(sed -n 's/^-> python -m trm_repro.engine.pretrain //p' "$work/said")
+  eval "words=($words)"
   for name in eps label average; do
-    eval "set -- $words"
-    (cd "$TRM_DIR" && "$OLDPWD/.venv/bin/python" "$OLDPWD/tests/unit/mutations.py" "$name" "$@" \
+    (cd "$TRM_DIR" && "$here/.venv/bin/python" "$here/tests/unit/mutations.py" "$name" "${words[@]}" \
       "++checkpoint_path=$work/$name" >/dev/null)
     ! .venv/bin/trm-repro step crosscheck --rehearsed "$rehearsed" --upstream "${rehearsed}_crosscheck" \
-      --ours "$work/$name" --dataset "$TRM_DIR/data/arc2-rehearsal-aug-8" --built "$work/runbook/.repro/crosscheck/data" \
-      --output "$work/$name.json" || { echo "error: the mutation '$name' was not seen" >&2 && return 1; }
+      --ours "$work/$name" --dataset "$TRM_DIR/data/arc2-rehearsal-aug-8" --output "$work/$name.json" \
+      --built "$work/runbook/.repro/crosscheck/data" ||
+      { echo "error: the mutation '$name' was not seen" >&2 && return 1; }
   done
 }
 
