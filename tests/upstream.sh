@@ -20,11 +20,11 @@ here=$PWD work=$PWD/.repro/test-upstream
 main() {
   local name
   rm -rf "$work"
-  mkdir -p "$work/runbook/.venv"
+  mkdir -p "$work/runbook"
   trap 'rm -rf "$work"' EXIT
   trap 'exit 130' INT TERM
   cp -R Makefile env.sh lib steps recipes locks docs "$work/runbook"
-  ln -s "$PWD/.venv/bin" "$work/runbook/.venv/bin"
+  ln -s "$PWD/.venv" "$work/runbook/.venv"
   export TRM_REMOTE PY TRM_DIR=$work/trm VENV_DIR=$work/venv PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1
 
   write_recipe arc2 arc2_aug3 training2 evaluation2
