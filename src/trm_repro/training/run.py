@@ -16,7 +16,7 @@ from trm_repro.runs.checkpoints import checkpoints
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
-from trm_repro.training.diagnosis import ALARMS, Cause
+from trm_repro.training.causes import ALARMS, Alarm
 from trm_repro.training.printed import listener
 from trm_repro.training.state import Place, disk_plan, last_step, read_progress
 from trm_repro.training.supervise import Ending, Supervisor
@@ -69,7 +69,7 @@ def going_on() -> str:
     )
 
 
-def alarms(recipe: Recipe) -> list[Cause]:
+def alarms(recipe: Recipe) -> list[Alarm]:
     """The lines that may not appear in the output of a recipe's training.
 
     A run that adapts given weights to other puzzles replaces their table on purpose, and one without an evaluator has none.
