@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
-  local dataset=$TRM_DIR/$DATASET_FOLDER cwd
+  local dataset=$TRM_DIR/$DATASET_FOLDER cwd leaks
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND G-NO-ARC1 \
     G-ENVIRONMENT
   guards_settle
@@ -29,7 +29,8 @@ main() {
   repro step check-dataset "$dataset" ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"} >"$ARTIFACTS/dataset.txt" ||
     die "$EXIT_INVARIANT" "the dataset is not what it must be" "each difference stands above; nothing of it is trusted"
   cat "$ARTIFACTS/dataset.txt" >&2
-  step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}" \
+  leaks=$(sed -n 's/^leaks  */; leaks: /p' "$ARTIFACTS/dataset.txt")
+  step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}$leaks" \
     "$dataset" ${WEIGHTS_FILE:+"$TRM_DIR/$WEIGHTS_FILE"}
 }
 

@@ -21,6 +21,7 @@ from proof_support import HERE, make_bundle, make_run, the_manifest
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
+from trm_repro.provenance.checks import truth
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
@@ -61,7 +62,9 @@ def test_an_untouched_bundle_is_verified(pristine: Path, capsys: pytest.CaptureF
     assert main(["verify", str(pristine)]) == 0
     said = capsys.readouterr().out
     assert "VERIFIED: 11 checks, nothing found; nobody but the bundle itself vouches for it" in said
-    assert "pass@2 50.00 % of 4 tasks" in said
+    assert "scored again on 4 tasks of ARC-AGI-2 evaluation" in said
+    assert "pass@2 per task        50.000 %  2 of 4 tasks        95 % interval 15.00 to 85.00 %" in said
+    assert "pass@2 per test input  60.000 %  3 of 5 test inputs" in said
 
 
 def test_a_verdict_whose_reader_has_gone_is_no_success(bundle: Path) -> None:
@@ -595,3 +598,10 @@ def test_statement_names_upstream_by_commit_and_tree(pristine: Path) -> None:
 def test_two_manifests_of_one_run_agree_but_for_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert the_manifest(run) == the_manifest(run)
+
+
+@pytest.mark.parametrize(("subset", "tasks"), [("evaluation", 400), ("evaluation2", 120), ("test", None)])
+def test_the_answers_of_both_benchmarks_are_known(subset: str, tasks: int | None) -> None:
+    words = ["--test-set-name", subset]
+    found = truth({"recipe": {"resolved": {"dataset": {"arguments": words}, "tasks": {"select": {}}}}})
+    assert (found and len(found)) == tasks

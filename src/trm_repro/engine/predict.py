@@ -85,14 +85,20 @@ def predict(
         A submission in ARC's format: {name: [{"attempt_1": grid, …} for each test input]}.
 
     Raises:
-        UsageError: a task is none of the model's puzzles.
+        UsageError: a task is none of the model's puzzles, or the tasks are not {name: task}.
         InvariantBroken: the identifiers do not belong to the model.
     """
+    for name, task in tasks.items() if isinstance(tasks, Mapping) else [("", tasks)]:
+        pairs = task.get("test") if isinstance(task, Mapping) else None
+        if not isinstance(pairs, list) or not all(isinstance(pair, Mapping) and "input" in pair for pair in pairs):
+            raise UsageError(
+                f"no task: {name!r}", hint='tasks are {name: {"test": [{"input": grid}, …]}}, one of them too'
+            )
     if len(identifiers) != model.config.num_puzzle_identifiers:
         raise InvariantBroken(
             f"the model has {model.config.num_puzzle_identifiers} puzzle vectors, there are {len(identifiers)} identifiers"
         )
-    puzzles = {name: {"test": [{"output": [[0]], **pair} for pair in task["test"]]} for name, task in tasks.items()}
+    puzzles = {name: {"test": [{"input": pair["input"]} for pair in task["test"]]} for name, task in tasks.items()}
     known: dict[str, list[tuple[int, int]]] = {name: [] for name in tasks}
     for number, identifier in enumerate(identifiers):
         if identifier.split(augment.SEPARATOR, 1)[0] in known:

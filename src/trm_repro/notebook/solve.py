@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_repro.arc.layout import BLANK
+from trm_repro.arc.score import lines
 from trm_repro.arc.scoring import Votes
-from trm_repro.arc.submission import Submission, problems
+from trm_repro.arc.submission import Submission, findings, problems, score_submission, with_solutions
+from trm_repro.arc.versions import which
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
@@ -284,6 +286,14 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
     if wrong := problems(whole, tasks):
         raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
     return whole
+
+
+def scores(whole: Submission, tasks: Mapping[str, Any], solutions: Mapping[str, Any]) -> list[str]:
+    """Both metrics of the submission, a line each, which tasks they are of, and what is strange about the answers."""
+    puzzles = with_solutions(tasks, solutions)
+    found = score_submission(whole, puzzles)
+    notes = [f"note: {line}" for line in findings(whole, puzzles)]
+    return [f"scored on {which(puzzles)}:", *lines(found.shares, found.unknown), *notes]
 
 
 def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:

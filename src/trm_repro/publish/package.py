@@ -90,7 +90,10 @@ def package(
         write_wheel(staging)
         write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
         files = [*(path.name for path in published_files(staging)), "README.md", KAGGLE_SUMS, SUMS]
-        write_text(staging / "README.md", card(manifest, title=called.title, license=license, files=sorted(files)))
+        judged = manifest_path.with_name("verdict.json")
+        verdict = read_json(judged) if judged.is_file() else None
+        text = card(manifest, title=called.title, license=license, files=sorted(files), verdict=verdict)
+        write_text(staging / "README.md", text)
         write_json(staging / METADATA, _metadata(staging, manifest, called, license))
         write_sums(staging)
         bundle = read_bundle(staging)
