@@ -11,7 +11,8 @@ STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
   $(wildcard tests/bats/*.ba* tests/bats/hang/*) .ci/run
 
-.PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep clean
+.PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations
+.PHONY: sweep clean
 .PHONY: test test-deep lint unit bats bench
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
