@@ -20,10 +20,11 @@ main() {
   [[ -z $VOUCHER ]] || make_shared "$VENV_DIR"
   if vouched; then
     note "$(short "$VENV_DIR") is what its voucher vouches for, byte for byte: taken as it is"
-  elif [[ $ENVIRONMENT != tool ]]; then
-    make_environment
+    use_environment
+  else
+    if [[ $ENVIRONMENT == tool ]]; then use_environment; else make_environment; fi
+    [[ -z $UPSTREAM_COMMIT ]] || try_imports
   fi
-  use_environment
   ! dry || return 0
   describe_environment >"$listing.part"
   mv "$listing.part" "$listing"
@@ -47,12 +48,7 @@ make_environment() {
     run "$PY" -m venv "$VENV_DIR" || install_failed "the virtual environment could not be made"
   fi
   use_environment
-  case $ENV_LOCK in
-    locks) install_locked ;;
-    none) install_unlocked ;;
-    *) die "$EXIT_USAGE" "ENV_LOCK is '$ENV_LOCK'" "use locks or none" ;;
-  esac
-  try_imports
+  if [[ $ENV_LOCK == locks ]]; then install_locked; else install_unlocked; fi
 }
 
 main "$@"

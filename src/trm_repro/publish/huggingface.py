@@ -16,6 +16,7 @@ from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite
 from trm_repro.provenance.bundle import EVALUATIONS, SUMS, Bundle
 from trm_repro.publish.evaluations import FILE, evaluation_file
 from trm_repro.publish.receipt import Publication
+from trm_repro.runs.records import masked
 
 HOW = "create a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or: hf auth login"
 OWN_FILES = {".gitattributes"}  # the hub makes it
@@ -82,7 +83,7 @@ def publish(bundle: Bundle, repository: str, *, public: bool, benchmark: str = "
             )
     with _asking(f"asking for {repository}"):
         revision = str(api.repo_info(repository).sha)
-    url = f"{api.endpoint}/{repository}/tree/{revision}"
+    url = masked(f"{api.endpoint}/{repository}/tree/{revision}")
     return Publication("huggingface", repository, revision, url, changed, "digests")
 
 

@@ -11,7 +11,7 @@ A stamp is a small text file, written last and atomically when a step is done::
     in  SHA256  script        the step's script
     in  SHA256  recipe        the recipe's files
     in  SHA256  knobs         the knobs that the script's header names under Environment:
-    in  SHA256  code          the sources of this package, where the recipe's engine is ours (else of nothing)
+    in  SHA256  code          this package's sources, where the recipe's engine is ours; of its support, or of nothing
     in  SHA256  previous      what the step before it had put out, and the ones before that
     out SHA256  BYTES  PATH   each output, folders file by file
 
@@ -67,7 +67,8 @@ def inputs(run: Run, step: str) -> dict[str, str]:
     files = recipe_files(run.repository / "recipes", run.recipe)
     recipe = b"".join(path.read_bytes() for path in files)
     ours = top_level(files[-1], "engine") == "reference"
-    code = sources() if ours else b""
+    # what stands under upstream's code from outside is ours, too
+    code = sources() if ours else sources("support") if b"\n  support: " in recipe else b""
     knobs = "\n".join(f"{name}={run.environ.get(name, '')}" for name in knobs_of(script.decode()))
     index = run.steps.index(step)
     previous = read_stamp(run.path(run.steps[index - 1])) if index else None
@@ -150,9 +151,9 @@ def write_stamp(
 
 
 @functools.cache
-def sources() -> bytes:
-    """The sources of this package."""
-    return b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
+def sources(folder: str = "") -> bytes:
+    """The sources of this package, or of a folder of it."""
+    return b"".join(path.read_bytes() for path in sorted((PACKAGE / folder).rglob("*.py")))
 
 
 def knobs_of(script: str) -> list[str]:
@@ -164,7 +165,7 @@ def knobs_of(script: str) -> list[str]:
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
     try:
-        return _parsed(path.read_text().splitlines())
+        return _parsed(path.read_text(errors="replace").splitlines())
     except (FileNotFoundError, ValueError):
         return None
 
@@ -179,7 +180,10 @@ def _parsed(lines: list[str]) -> Stamp | None:
             digest, _, name = rest.strip().partition("  ")
             inputs[name] = digest
         elif kind == "out":
-            digest, size, name = rest.strip().split("  ", 2)
+            digest, _, named = rest.strip().partition("  ")
+            size, _, name = named.partition("  ")
+            if not name or not re.fullmatch(r"[0-9]{1,18}", size):
+                return None
             outputs[name] = Digest(digest, int(size))
         else:
             fields[kind] = rest

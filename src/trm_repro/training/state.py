@@ -12,10 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from trm_repro.errors import ReproError
-from trm_repro.files import read_json
+from trm_repro.errors import InvariantBroken, ReproError
+from trm_repro.files import read_json, read_yaml
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints
 from trm_repro.runs.layout import Run
@@ -52,6 +50,7 @@ class Progress:
         attempt: its record, if it was ever started.
         step: of the last line of its metrics.
         total: the last step there will be; None if unknown.
+        planned: what upstream's own progress bar counts to, its estimate of the last step; None if unknown, or ours trains.
         speed: steps a second, lately.
         recent: the last lines of its metrics.
         evaluations: the lines of its evaluations.
@@ -61,6 +60,7 @@ class Progress:
     attempt: Attempt | None
     step: int
     total: int | None
+    planned: int | None
     speed: float | None
     recent: Sequence[dict[str, Any]]
     evaluations: Sequence[dict[str, Any]]
@@ -86,6 +86,7 @@ def read_progress(place: Place) -> Progress:
         attempt=read_attempt(place.state),
         step=max((int(entry["step"]) for entry in recent), default=0),
         total=total_steps(place),
+        planned=planned_total(place) if place.recipe.engine == "upstream" else None,
         speed=speed(recent),
         recent=recent,
         evaluations=read_evaluations(place.folder / METRICS),
@@ -95,7 +96,7 @@ def read_progress(place: Place) -> Progress:
 
 def speed(entries: Sequence[dict[str, Any]]) -> float | None:
     """Steps a second between the first and the last of some lines; None where that says nothing."""
-    trained = [entry for entry in entries if "train/lm_loss" in entry]
+    trained = [entry for entry in entries if "train/lm_loss" in entry and "time" in entry]
     if len(trained) < 2:
         return None
     seconds = (moment(trained[-1]) - moment(trained[0])).total_seconds()
@@ -117,6 +118,13 @@ def total_steps(place: Place) -> int | None:
     return _last_step(place.dataset, _settings(config)) if config and metadata.exists() else None
 
 
+def planned_total(place: Place) -> int | None:
+    """Upstream's estimate of the last step; None before its configuration is there."""
+    config = configuration(place.folder)
+    there = (place.dataset / "train" / "dataset.json").exists()
+    return _planned(place.dataset, _settings(config)) if config and there else None
+
+
 @functools.lru_cache
 def _last_step(dataset: Path, settings: Settings) -> int:
     """The number of the last batch that upstream packs; its own estimate of it where the arrays do not tell."""
@@ -126,9 +134,13 @@ def _last_step(dataset: Path, settings: Settings) -> int:
     try:
         return checkpoint_steps(read_split(dataset, "train"), settings)[-1]
     except ReproError:
-        facts = read_json(dataset / "train" / "dataset.json")
-        groups, mean = facts["total_groups"], facts["mean_puzzle_examples"]
-        return planned_steps(settings.epochs, groups, mean, settings.global_batch_size)
+        return _planned(dataset, settings)
+
+
+def _planned(dataset: Path, settings: Settings) -> int:
+    facts = read_json(dataset / "train" / "dataset.json")
+    groups, mean = facts["total_groups"], facts["mean_puzzle_examples"]
+    return planned_steps(settings.epochs, groups, mean, settings.global_batch_size)
 
 
 def disk_plan(place: Place) -> CheckpointPlan | None:
@@ -145,7 +157,11 @@ def disk_plan(place: Place) -> CheckpointPlan | None:
 def configuration(folder: Path) -> dict[str, Any] | None:
     """The ``all_config.yaml`` that a training writes when it starts; None where there is none."""
     path = folder / CONFIG
-    return dict(yaml.safe_load(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    if not isinstance(found := read_yaml(path), dict):
+        raise InvariantBroken(f"{path}: not a training configuration")
+    return found
 
 
 def _settings(config: dict[str, Any]) -> Settings:
