@@ -104,7 +104,10 @@ memory() {
   mkdir -p "$STUBS/proc"
   printf '%s: %s kB\n' MemTotal $kib MemFree $kib MemAvailable $kib >"$STUBS/proc/meminfo"
 }
-disk() { answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail*'; }
+disk() {
+  answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail,*'
+  answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *'
+}
 
 # python_is VERSION: what python3.10 says it is.
 python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }
