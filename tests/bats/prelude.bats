@@ -120,7 +120,7 @@ hint: $step --help"
 
 @test "what the training environment lacks is not taken from the tool environment" {
   rm .venv/bin && mkdir .venv/bin
-  ln -s "$REPO/.venv/bin/trm-repro" .venv/bin
+  ln -s "$REPO"/.venv/bin/{python,trm-repro} .venv/bin
   ln -s "$REPO/tests/bats/stub.bash" .venv/bin/pip
   ln -s "$REPO/tests/bats/stub.bash" .venv/bin/torchrun
   clone_upstream
