@@ -128,7 +128,7 @@ hint: $step --help"
   assert_failure 5
   assert_output --partial 'pip: not found'
   mkdir "$UPSTREAM/.venv"
-  in_runbook steps/05-train.sh
+  in_runbook OVERRIDE='G-ENVIRONMENT-FILES G-DATASET' steps/05-train.sh
   assert_failure 5
   assert_output --partial 'torchrun'
   assert_plan_done
