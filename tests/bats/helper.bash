@@ -13,6 +13,7 @@ make_runbook() {
   cp -a "$TEMPLATE" "$RUNBOOK"
   mkdir -p "$HOME_OF_TEST" "$STUBS/bin"
   : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
+  : >"$HOME_OF_TEST/.stubs"
   echo 0 >"$STUBS/done"
   gpus 4
   memory 64

@@ -5,7 +5,9 @@ load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
 # listing: every file of the runbook and of HOME, with its time and content; what a look at them leaves is not there.
-listing() { find "$RUNBOOK" "$HOME_OF_TEST" -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort; }
+listing() {
+  find "$RUNBOOK" "$HOME_OF_TEST" ! -name .stubs -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort
+}
 
 @test "every step's --help is its header, up to the first blank line" {
   local step
