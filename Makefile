@@ -115,7 +115,7 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
 
-fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; a sample is part of test
+fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
 
 test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test

@@ -39,10 +39,9 @@ needs() {
       "install them with the system's package manager (Debian: coreutils findutils grep procps sed util-linux git)"
 }
 
+source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 # Nothing can be said, logged or locked without these.
 needs basename cat cut date df dirname env find flock grep head ls mkdir mktemp mv ps rm sed sleep tail tee
-
-source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 export "${KNOBS[@]}"
 cd "$REPRO_ROOT"
 

@@ -7,7 +7,7 @@
 # Guarantees: a folder that nothing vouches for is set aside, never trusted; the files are those the recipe's digests
 #   name. A dataset that its voucher vouches for, byte for byte, is taken as it is, whatever run made it; what another
 #   run uses is never moved.
-# Environment: TARGET_DATASET TRM_DIR VENV_DIR DATASET_BUILDER EXTRA_BUILDER_ARGS
+# Environment: TARGET_DATASET TRM_DIR USE_VENV VENV_DIR DATASET_BUILDER EXTRA_BUILDER_ARGS
 # Exit: 0 done or fresh · 3 a task file is missing · 4 inputs or result are not what they must be · 5 the builder failed
 
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"

@@ -8,7 +8,7 @@
 #   that nothing vouches for is set aside, never continued. No process is left behind; lines that upstream prints and
 #   ignores end the run; a failure is explained from its output.
 #   WANDB_API_KEY, WANDB_TAP=0 and RESUME=warm matter while it trains, and do not make a finished training stale.
-# Environment: TARGET_DATASET RUN_NAME TRM_DIR VENV_DIR MAX_GPUS_TO_USE EXTRA_TRAIN_ARGS
+# Environment: TARGET_DATASET RUN_NAME TRM_DIR USE_VENV VENV_DIR MAX_GPUS_TO_USE EXTRA_TRAIN_ARGS
 # Exit: 0 done or fresh · 3 RESUME=warm and no checkpoint · 4 an invariant is broken · 5 the training failed ·
 #   128+n signal n
 

@@ -13,6 +13,7 @@ make_runbook() {
   cp -a "$TEMPLATE" "$RUNBOOK"
   mkdir -p "$HOME_OF_TEST" "$STUBS/bin"
   : >"$STUBS/plan" && : >"$STUBS/answers" && : >"$STUBS/calls" && : >"$STUBS/surprises"
+  : >"$HOME_OF_TEST/.stubs"
   echo 0 >"$STUBS/done"
   gpus 4
   memory 64
@@ -104,7 +105,10 @@ memory() {
   mkdir -p "$STUBS/proc"
   printf '%s: %s kB\n' MemTotal $kib MemFree $kib MemAvailable $kib >"$STUBS/proc/meminfo"
 }
-disk() { answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail*'; }
+disk() {
+  answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail,*'
+  answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *'
+}
 
 # python_is VERSION: what python3.10 says it is.
 python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }

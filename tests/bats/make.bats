@@ -3,6 +3,7 @@
 
 load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
+listing() { find . "$HOME_OF_TEST" ! -name .stubs -printf '%p %s %T@\n' | grep -v '^./.git/index' | sort; }
 
 @test "make alone lists its words" {
   in_runbook make
@@ -27,7 +28,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 @test "make plan shows every command of every step on a bare machine, and touches nothing" {
   local before
   gpus none
-  before=$(find . "$HOME_OF_TEST" -printf '%p %s %T@\n' | grep -v '^./.git/index' | sort)
+  before=$(listing)
   in_runbook make plan
   assert_success
   local text
@@ -35,7 +36,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
     'trm-repro publish package' 'trm-repro step handoff'; do
     assert_output --partial "$text"
   done
-  assert_equal "$(find . "$HOME_OF_TEST" -printf '%p %s %T@\n' | grep -v '^./.git/index' | sort)" "$before"
+  assert_equal "$(listing)" "$before"
 }
 
 @test "make step-N runs that step, again with FORCE=1" {

@@ -5,7 +5,9 @@ load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
 # listing: every file of the runbook and of HOME, with its time and content; what a look at them leaves is not there.
-listing() { find "$RUNBOOK" "$HOME_OF_TEST" -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort; }
+listing() {
+  find "$RUNBOOK" "$HOME_OF_TEST" ! -name .stubs -printf '%p %y %s %T@ %l\n' | grep -v '/\.git/index' | sort
+}
 
 @test "every step's --help is its header, up to the first blank line" {
   local step
@@ -120,7 +122,7 @@ hint: $step --help"
 
 @test "what the training environment lacks is not taken from the tool environment" {
   rm .venv/bin && mkdir .venv/bin
-  ln -s "$REPO/.venv/bin/trm-repro" .venv/bin
+  ln -s "$REPO"/.venv/bin/{python,trm-repro} .venv/bin
   ln -s "$REPO/tests/bats/stub.bash" .venv/bin/pip
   ln -s "$REPO/tests/bats/stub.bash" .venv/bin/torchrun
   clone_upstream
@@ -128,7 +130,7 @@ hint: $step --help"
   assert_failure 5
   assert_output --partial 'pip: not found'
   mkdir "$UPSTREAM/.venv"
-  in_runbook steps/05-train.sh
+  in_runbook OVERRIDE='G-ENVIRONMENT-FILES G-DATASET' steps/05-train.sh
   assert_failure 5
   assert_output --partial 'torchrun'
   assert_plan_done

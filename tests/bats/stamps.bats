@@ -59,7 +59,7 @@ fresh() {
 @test "a changed knob makes the steps stale that name it" {
   stale 05-train 'changed since: knobs' MAX_GPUS_TO_USE=2
   fresh 04-dataset MAX_GPUS_TO_USE=2
-  stale 03-venv 'changed since: knobs' TORCH_INDEX_URL=elsewhere
+  stale 03-venv 'changed since: knobs' TORCH_INDEX_URL=https://elsewhere
   fresh 05-train WANDB_API_KEY=0123456789abcdef
 }
 

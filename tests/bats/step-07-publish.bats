@@ -7,6 +7,7 @@ setup_file() {
   done_until 6
   rm .venv/bin # from here on trm-repro is a stub, which hands everything on but the upload
   mkdir .venv/bin
+  ln -s "$REPO/.venv/bin/python" .venv/bin
   ln -s "$REPO/tests/bats/stub.bash" .venv/bin/trm-repro
   answer '"$REPO_OF_TEST/.venv/bin/trm-repro" "$@"' 'trm-repro *'
   rm "$STUBS/bin/trm-repro"
