@@ -49,7 +49,7 @@ take_words() {
 # step's stamp, so that nothing half-done looks finished.
 take_over() {
   local problem ways
-  mkdir -p "$RUN_STATE"
+  make_folders "$RUN_STATE" "logs/$RUN_NAME" "$ARTIFACTS"
   exec 9>>"$RUN_STATE/lock"
   if ! flock --nonblock 9; then
     note "$(<"$RUN_STATE/lock") works on this run; waiting for it to end"
@@ -68,6 +68,17 @@ take_over() {
   rm -f "$RUN_STATE/$STEP.stamp"
 }
 
+# make_folders PATH…: where a step writes; says what is wrong where it cannot.
+make_folders() {
+  local path said
+  for path; do
+    said=$(mkdir -p "$path" 2>&1) && [[ -w $path ]] && continue
+    die "$EXIT_PREREQUISITE" "cannot write to $path${said:+ (${said##*: })}" \
+      "it, and what it lies in, must be folders that this user may write to: mount them for writing, change their owner, \
+or move away what is there instead"
+  done
+}
+
 # Ends the processes of an earlier step of this run that was killed before them: they would go on writing.
 end_orphans() {
   local pid pids=()
@@ -83,7 +94,6 @@ end_orphans() {
 # stand in it.
 open_log() {
   local folder=logs/$RUN_NAME
-  mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
   ATTEMPT=$(basename "$(free_name "$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ)" .log)")
   LOG=$folder/$ATTEMPT.log
   : >"$LOG"
@@ -100,17 +110,24 @@ open_log() {
 # The exit trap: a step that ends before step_done has failed; say where to look, and whether the disk is why.
 step_failed() {
   ((FINISHED)) || {
-    disk_full
+    no_room
     printf 'hint: the log of this step is %s\n' "$LOG" >&2
   }
   exec >&- 2>&- 9>&-
   wait # for tee to write the last lines
 }
 
-# Says so, where there is hardly room left to write to: programs that fail for that say it in many ways, or not at all.
-disk_full() {
+# Says so, where there is hardly room left to write to, or nothing may be written: programs that fail for that say it in
+# many ways, or not at all.
+no_room() {
   local place left
-  for place in . "$TRM_DIR" "${TMPDIR:-/tmp}"; do
+  for place in . "$RUN_STATE" "$ARTIFACTS" "$TRM_DIR" "$KAGGLE_DS_DIR" "${TMPDIR:-/tmp}"; do
+    [[ -e $place ]] || continue
+    [[ -w $place ]] || {
+      printf 'error: nothing can be written to %s\nhint: mount it for writing, change its owner, or use another folder\n' \
+        "$(short "$(realpath "$place")")" >&2
+      continue
+    }
     left=$(df -B1 --output=avail "$place" 2>/dev/null | tail -n 1) || continue
     [[ -z $left ]] || ((left >= 4 << 20)) ||
       printf 'error: the disk of %s is full (%s bytes left)\nhint: free some space, and give the same command again\n' \

@@ -119,7 +119,9 @@ class Place:
         found = set()
         for root, folder in (self.runbook, ""), (self.folder / "tmp", "/tmp/"):
             for place, folders, files in os.walk(root):
-                folders[:] = [name for name in folders if name not in (".git", ".venv", "logs", "__pycache__", "outputs")]
+                folders[:] = [
+                    name for name in folders if name not in (".git", ".venv", "logs", "__pycache__", "outputs")
+                ]
                 found |= {folder + os.path.relpath(Path(place, name), root) for name in files}
         return {TIME.sub("TIME", name) for name in found}
 
@@ -271,7 +273,9 @@ def report(results: list[dict[str, object]], seconds: float) -> str:
         counts = collections.Counter(hit[name] for hit in hits)
         lines.append(f"  by {name}: " + ", ".join(f"{key} {counts[key]}" for key in sorted(counts)))
     lost = [float(hit["lost"]) for hit in hits]
-    lines.append(f"lost: no finished step; of the steps at work {sum(lost):.0f} s, {max(lost, default=0):.1f} s at most")
+    lines.append(
+        f"lost: no finished step; of the steps at work {sum(lost):.0f} s, {max(lost, default=0):.1f} s at most"
+    )
     again = sum(result["trained_again"] for result in results)  # type: ignore[misc]
     lines.append(f"  of these, trainings that had ended, killed before their voucher was written: {again}")
     left = collections.Counter(name for result in results for name in result["left"])  # type: ignore[attr-defined]
@@ -306,7 +310,9 @@ def main() -> int:
                 result = one_run(place, seed, left if options.run is None else 1000)
             except Broken as problem:
                 words = f"make chaos SEED={options.seed} RUN={number} ARGS='--kinds {' '.join(options.kinds)}'"
-                print(f"BROKEN in run {number} ({place.kind}): {problem}\nagain: {words}\nsee {place.folder}, said and runbook")
+                print(
+                    f"BROKEN in run {number} ({place.kind}): {problem}\nagain: {words}\nsee {place.folder}, said and runbook"
+                )
                 print(report(results, time.monotonic() - began))
                 folder = Path("/kept")  # it stays, to be looked at
                 return 1

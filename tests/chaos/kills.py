@@ -22,7 +22,10 @@ def started_for(token: str) -> list[int]:
     wanted, found = b"STARTED_FOR=" + token.encode() + b"\0", []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (place / "environ").read_bytes() and (place / "stat").read_text().split(") ")[1][0] not in "ZX":
+            if (
+                wanted in (place / "environ").read_bytes()
+                and (place / "stat").read_text().split(") ")[1][0] not in "ZX"
+            ):
                 found.append(int(place.name))
         except OSError:
             continue

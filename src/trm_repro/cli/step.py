@@ -194,7 +194,7 @@ def _prove(arguments: argparse.Namespace) -> int:
 
     from trm_repro.files import write_bytes, write_json, write_text
     from trm_repro.provenance import signature
-    from trm_repro.provenance.manifest import build_manifest, changed_since
+    from trm_repro.provenance.manifest import WRITES, build_manifest, changed_since
     from trm_repro.provenance.statement import FILE, make_statement
     from trm_repro.runs.stamps import last_attempts
     from trm_repro.training.state import Place
@@ -202,7 +202,7 @@ def _prove(arguments: argparse.Namespace) -> int:
 
     run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
     folder = run.artifacts
-    ran = last_attempts(run, "commands.jsonl")
+    ran = [entry for entry in last_attempts(run, "commands.jsonl") if entry["step"] <= WRITES]
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
     manifest = build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults())

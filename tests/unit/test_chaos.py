@@ -1,0 +1,246 @@
+"""What may happen behind a run's back: kills at random moments (a sample of make chaos), and folders, disks, clocks, signals
+and files that are not what they were. Each has its message; what can be made good again leads to the same manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.chaos.__main__ import Place, one_run, undisturbed  # noqa: E402
+from tests.chaos.kills import kill, started_for, wait_until_gone  # noqa: E402
+from tests.chaos.same import differences  # noqa: E402
+
+RUN = "trm_arc2_paper_repro"
+STATE = f".repro/runs/{RUN}"
+CLONE = "upstream/TinyRecursiveModels"
+DATA = f"{CLONE}/data/arc2concept-aug-1000"
+CHECKPOINTS = f"{CLONE}/checkpoints/Arc2concept-aug-1000-ACT-torch/{RUN}"
+BUNDLE = f"{CLONE}/kaggle_dataset_arc2_{RUN}"
+LAST = f"{CHECKPOINTS}/step_723914"
+MOUNTS = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+needs_mounts = pytest.mark.skipif(not MOUNTS, reason="needs a mount namespace of its own: root")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """All of arc2-paper against the stand-in, run once, undisturbed."""
+    made = Place(tmp_path_factory.mktemp("chaos"), "paper")
+    made.prepare()
+    undisturbed(made)
+    made.runbook.rename(made.folder / "done")
+    yield made
+    for pid in started_for(made.token):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(made.folder)
+
+
+@pytest.fixture
+def done(place: Place) -> Iterator[Place]:
+    """The same, with all that the undisturbed run has left."""
+    for folder in (place.runbook, place.folder / "elsewhere"):
+        shutil.rmtree(folder, ignore_errors=True)
+    # cp keeps the times to the nanosecond; a copy's ctime is new, and all is read once
+    subprocess.run(["cp", "-a", place.folder / "done", place.runbook], check=True)
+    here = Path.cwd()
+    os.chdir(place.runbook)
+    yield place
+    os.chdir(here)
+    kill_all(place)
+
+
+def kill_all(place: Place) -> None:
+    for pid in started_for(place.token):
+        os.kill(pid, signal.SIGKILL)
+
+
+def make(place: Place, *words: str, seconds: float = 240) -> tuple[int, str]:
+    """`make all`, or other words: their exit code and what they said."""
+    (place.folder / "said").write_bytes(b"")
+    try:
+        code = place.start(*words).wait(seconds)
+    except subprocess.TimeoutExpired:
+        kill_all(place)
+        code = -1
+    said = (place.folder / "said").read_text(errors="replace")
+    assert code != -1, f"it hangs:\n{said}"
+    return code, said
+
+
+def comes_out_the_same(place: Place) -> None:
+    """`make all` completes, and its manifest is the undisturbed one."""
+    code, said = make(place)
+    assert code == 0, said
+    assert not differences(place.folder / "undisturbed.json", place.manifest())
+
+
+def stale(*steps: int) -> None:
+    """These steps have to run again."""
+    for step in steps:
+        next(Path(STATE).glob(f"0{step}-*.stamp")).unlink()
+
+
+def test_kills_at_random(place: Place) -> None:
+    """Six kills, the same each time; make chaos does as many as one likes."""
+    result = one_run(place, "sample/1", 6)
+    assert len(result["hits"]) >= 4, result  # type: ignore[arg-type]
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["paper", "rehearsal"])
+def test_more_kills_at_random(kind: str, tmp_path: Path) -> None:
+    words = ["--kills", "40", "--seed", "2", "--kinds", kind, "--folder", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", *words], cwd=ROOT, capture_output=True, text=True, timeout=1700
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---- files that are not what they were ----
+
+
+def garbage(*names: str) -> Callable[[], None]:
+    """These files hold bytes that are no text, entries that are none, and half a one."""
+
+    def act() -> None:
+        for name in names:
+            Path(name).write_bytes(b'\xff\xfe\x00\n[1]\n"x"\n{"step": 5}\n{"step": "05-train"')
+
+    return act
+
+
+def a_folder(name: str) -> Callable[[], None]:
+    """A folder stands where a file must be."""
+
+    def act() -> None:
+        Path(name).unlink()
+        Path(name).mkdir()
+
+    return act
+
+
+def edited(name: str, old: bytes, new: bytes) -> Callable[[], None]:
+    def act() -> None:
+        data = Path(name).read_bytes()
+        assert old in data
+        Path(name).write_bytes(data.replace(old, new))
+
+    return act
+
+
+def voucher_without_sense() -> None:
+    stale(5)
+    path = Path(f"{CHECKPOINTS}.voucher.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "means": "[]"}))
+
+
+def elsewhere(name: str) -> Callable[[], None]:
+    """A folder is a link to where it has been moved."""
+
+    def act() -> None:
+        target = Path("../elsewhere").resolve()
+        Path(name).rename(target)
+        Path(name).symlink_to(target)
+
+    return act
+
+
+def to_nowhere(name: str) -> Callable[[], None]:
+    """A folder is a link to nothing."""
+
+    def act() -> None:
+        shutil.rmtree(name)
+        Path(name).symlink_to("/nowhere/at/all")
+
+    return act
+
+
+def a_file(name: str) -> Callable[[], None]:
+    """A file stands where a folder must be."""
+
+    def act() -> None:
+        shutil.rmtree(name)
+        Path(name).write_bytes(b"")
+
+    return act
+
+
+def both(*acts: Callable[[], None]) -> Callable[[], None]:
+    def act() -> None:
+        for one in acts:
+            one()
+
+    return act
+
+
+def in_the_future() -> None:
+    for path in Path().rglob("*"):
+        if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
+            os.utime(path, (4e9, 4e9))
+
+
+FINISHED = "05-train of this run is finished, and something it depends on has changed since (above)"
+NO_FOLDER = "must be folders that this user may write to"
+# what happened; what the user is told; 0 where it goes on by itself, to the same manifest
+DISTURBED: dict[str, tuple[Callable[[], None], int, str]] = {
+    "a stamp is no text": (garbage(f"{STATE}/05-train.stamp"), 0, "taken up again"),
+    "a stamp is a folder": (a_folder(f"{STATE}/04-dataset.stamp"), 2, "IsADirectory"),
+    "a stamp says another file": (edited(f"{STATE}/05-train.stamp", b"step_361957", b"step_9"), 0, "outputs changed"),
+    "step 6 runs again": (garbage(f"{STATE}/06-verify.stamp"), 0, "06-verify: not done yet"),
+    "a voucher is no text": (both(garbage(f"{DATA}.voucher.json"), lambda: stale(4)), 0, "there is no voucher"),
+    "a voucher's meaning is none": (voucher_without_sense, 2, "there is no voucher"),
+    "records are no text": (both(garbage(f"{STATE}/commands.jsonl"), lambda: stale(6)), 2, ""),
+    "guards are no text": (both(garbage(f"{STATE}/guards.jsonl"), lambda: stale(6)), 0, ""),
+    "what was held is no text": (both(garbage(f"{STATE}/inputs.json"), lambda: stale(6)), 2, "make step-5: a finished"),
+    "the lock is no text": (both(garbage(f"{STATE}/lock"), lambda: stale(6)), 0, ""),
+    "the digests are no text": (garbage(".repro/digests.json"), 0, "05-train: fresh"),
+    "metrics are no text": (garbage(f"{CHECKPOINTS}/metrics.jsonl"), 2, FINISHED),
+    "metrics are edited": (edited(f"{CHECKPOINTS}/metrics.jsonl", b"0.333", b"0.999"), 2, FINISHED),
+    "logs are gone": (lambda: shutil.rmtree("logs"), 0, ""),
+    "the checkpoint is cut off": (lambda: os.truncate(LAST, 9_999_999), 2, FINISHED),
+    "the checkpoint is another file": (lambda: shutil.copy("docs/report.png", LAST), 2, FINISHED),  # type: ignore[dict-item, return-value]
+    "the manifest is no text": (garbage(f"artifacts/{RUN}/manifest.json"), 0, "06-verify: outputs changed"),
+    "a file of the bundle is another": (garbage(f"{BUNDLE}/README.md"), 0, "07-publish: outputs changed"),
+    "the dataset lies elsewhere": (both(elsewhere(DATA), lambda: stale(4)), 0, ""),
+    "the checkpoints lie elsewhere": (both(elsewhere(CHECKPOINTS), lambda: stale(5)), 0, "taken up again"),
+    "the clone lies elsewhere": (both(elsewhere(CLONE), lambda: stale(2)), 0, ""),
+    "the state lies elsewhere": (both(elsewhere(".repro"), lambda: stale(6)), 0, ""),
+    "the dataset is a link to nothing": (to_nowhere(DATA), 0, "set aside as"),
+    "the checkpoints are a link to nothing": (to_nowhere(CHECKPOINTS), 2, FINISHED),
+    "the state is a link to nothing": (to_nowhere(".repro"), 2, NO_FOLDER),
+    "the state is a file": (a_file(".repro"), 2, NO_FOLDER),
+    "the artifacts are a link to nothing": (to_nowhere("artifacts"), 2, NO_FOLDER),
+    "the logs are a file": (both(a_file("logs"), lambda: stale(6)), 2, NO_FOLDER),
+    "every file is of the future": (both(in_the_future, lambda: stale(4)), 0, ""),
+}
+QUICK = ("a stamp is a folder", "a voucher's meaning is none", "the state is a file", "metrics are no text")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.deep]) for name in DISTURBED]
+)
+def test_what_is_not_what_it_was(done: Place, name: str) -> None:
+    act, expected, words = DISTURBED[name]
+    act()
+    code, said = make(done)
+    assert code == expected, said
+    assert words in said, said
+    assert "Traceback" not in said, said
+    if expected:
+        assert re.search("^hint: ", said, re.M), said
+    else:
+        assert not differences(done.folder / "undisturbed.json", done.manifest()), said
