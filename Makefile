@@ -11,7 +11,7 @@ STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
   $(wildcard tests/bats/*.ba* tests/bats/hang/*) .ci/run
 
-.PHONY: help env recipes rehearse all plan status watch verify evaluate report attestations sweep clean
+.PHONY: help env recipes rehearse all plan status doctor watch verify evaluate report attestations sweep clean
 .PHONY: test test-deep lint unit bats bench
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
@@ -47,6 +47,9 @@ plan: .venv/ready ## every command that would run, how long, what it costs; touc
 
 status: .venv/ready ## where the run stands
 	@source lib/prelude.bash && repro status
+
+doctor: .venv/ready ## one page to paste into a bug report: no secret, no name of user or machine
+	@source lib/prelude.bash && knob_defaults | repro step doctor
 
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
 	@source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once)

@@ -68,7 +68,7 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays
 : "${EXTRA_BUILDER_ARGS:=}"   # words added to the builder command; breaks G-BUILDER-COMMAND
 : "${EXTRA_TRAIN_ARGS:=}"     # words added to the training command; breaks G-TRAIN-COMMAND
-: "${CHECK_REMOTE:=0}"        # 1: step 1 signs in to Kaggle and Weights & Biases, and compares the clock with theirs
+: "${CHECK_REMOTE:=0}"        # 1: step 1 asks every server that the run needs, and signs in to Kaggle and W&B
 : "${GPU_HOUR_USD:=2.5}"      # what a GPU costs an hour, for make plan: an H100's usual price on the cheaper clouds
 : "${WANDB_TAP:=1}"           # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
 : "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; not faithful

@@ -35,7 +35,7 @@ from trm_repro.files import write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.promises import expected_tensors
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import write_safetensors
+from trm_repro.weights.twin import write_safetensors
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
 

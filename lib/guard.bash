@@ -91,8 +91,7 @@ g_python() {
 # There is at least one GPU for an engine that needs it.
 g_gpus() {
   ((! NEEDS_GPU || GPUS > 0)) ||
-    broken "no NVIDIA GPU found (nvidia-smi lists none)" \
-      "run this on a machine with 4 to 8 GPUs; on this one: make rehearse"
+    broken "no GPU that can be used: $GPUS_PROBLEM" "$GPUS_REMEDY"
 }
 
 # The machine has what the run cannot do without, as `trm-repro step preflight` measured it (MEASURED).

@@ -11,14 +11,17 @@
 source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
 
 main() {
-  local step
+  local step estimate
   case ${1-} in
-    '') for step in "${STEPS[@]}"; do "$step" --dry-run; done ;;
-    --measure | --help) ;;
+    '' | --measure | --help) ;;
     *) die "$EXIT_USAGE" "unknown option '$1'" "lib/plan.sh --help" ;;
   esac
   [[ ${1-} != --help ]] || { help_text && exit 0; }
-  repro step estimate
+  estimate=$(repro step estimate)
+  # one that hangs is waited for once, and not again by each step
+  [[ $estimate != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
+  [[ ${1-} == --measure ]] || for step in "${STEPS[@]}"; do "$step" --dry-run; done
+  printf '%s\n' "$estimate"
   [[ ${1-} != --measure ]] || measure "${2:-20}"
 }
 

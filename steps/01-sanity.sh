@@ -2,7 +2,8 @@
 # Usage: steps/01-sanity.sh [--help] [--dry-run] [--force]
 # Summary: Check everything that can be known before anything is spent.
 # Reads: the knobs, the recipe, the machine.
-# Writes: nothing but the stamp and the log.
+# Writes: the stamp and the log; small files in the folders that the run will use, to try these out, removed again (not
+#   in a dry run).
 # Guarantees: every problem is listed at once, each with its remedy; what the machine has stands beside
 #   what the run needs, and why.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV MAX_GPUS_TO_USE VENV_DIR ENV_LOCK CUDA_LOCK DATASET_BUILDER
@@ -12,10 +13,14 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
+  local options=()
   step_begin "$@"
+  ! dry || options+=(--dry-run)
+  # one that hangs was waited for just now
+  [[ $GPUS_PROBLEM != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
   note "recipe $RECIPE ($RECIPE_TITLE), engine $ENGINE, run $RUN_NAME, $PROCESSES process(es), batch $BATCH"
   [[ -z $NO_GIT ]] || no_git
-  MEASURED=$(repro step preflight) || (($? == EXIT_PREREQUISITE)) ||
+  MEASURED=$(repro step preflight "${options[@]}") || (($? == EXIT_PREREQUISITE)) ||
     die "$EXIT_COMMAND" "this machine could not be measured"
   printf '%s\n' "$MEASURED" >&2
   guard G-RUN-NAME G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND G-TRAIN-COMMAND \

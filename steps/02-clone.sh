@@ -55,7 +55,7 @@ fetch_upstream() {
   mv -T "$staging" "$TRM_DIR"
 }
 
-# The commands that made a clone that is there are this run's, too, where it was made by another run or a killed attempt.
+# The commands that made a clone that is there are this run's, too, where another run or a killed attempt made it.
 MADE=trm-repro.commands.jsonl
 told_by_clone() {
   ! dry && [[ -f $TRM_DIR/.git/$MADE ]] || return 0

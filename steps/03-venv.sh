@@ -2,7 +2,8 @@
 # Usage: steps/03-venv.sh [--help] [--dry-run] [--force]
 # Summary: Make the environment that builds the dataset and trains, and write down what is in it.
 # Reads: locks/, upstream's requirements.txt and imports; the package registry.
-# Writes: VENV_DIR and its voucher, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt and, every distribution with its digest, .json.
+# Writes: VENV_DIR and its voucher, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt and, every distribution with its
+#   digest, .json.
 # Guarantees: every package is the locked one, by digest; all that upstream imports can be imported, adam-atan2's CUDA
 #   part too; torch sees every GPU.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL

@@ -2,7 +2,8 @@
 # Usage: steps/04-dataset.sh [--help] [--dry-run] [--force]
 # Summary: Build the dataset with the recipe's exact command, and check what comes out.
 # Reads: the ARC task files, by digest.
-# Writes: the recipe's dataset folder, below TRM_DIR, and its voucher; the checkpoint that the training starts from, if there is one.
+# Writes: the recipe's dataset folder, below TRM_DIR, and its voucher; the checkpoint that the training starts
+#   from, if there is one.
 # Guarantees: a folder that nothing vouches for is set aside, never trusted; the files are those the recipe's digests
 #   name. A dataset that its voucher vouches for, byte for byte, is taken as it is, whatever run made it; what another
 #   run uses is never moved.
@@ -13,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
-  local dataset=$TRM_DIR/$DATASET_FOLDER cwd tasks=()
+  local dataset=$TRM_DIR/$DATASET_FOLDER cwd leaks tasks=()
   guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND G-NO-ARC1 \
     G-ENVIRONMENT
   guards_settle
@@ -29,7 +30,8 @@ main() {
   repro step check-dataset "$dataset" ${DATASET_DIGESTS:+--digests "$DATASET_DIGESTS"} >"$ARTIFACTS/dataset.txt" ||
     die "$EXIT_INVARIANT" "the dataset is not what it must be" "each difference stands above; nothing of it is trusted"
   cat "$ARTIFACTS/dataset.txt" >&2
-  step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}" \
+  leaks=$(sed -n 's/^leaks  */; leaks: /p' "$ARTIFACTS/dataset.txt")
+  step_done "$DATASET_FOLDER is what it must be${DATASET_DIGESTS:+, byte for byte}$leaks" \
     "$dataset" "${tasks[@]}" ${WEIGHTS_FILE:+"$TRM_DIR/$WEIGHTS_FILE"}
 }
 

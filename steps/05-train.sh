@@ -5,8 +5,8 @@
 # Writes: the recipe's checkpoint folder, below TRM_DIR, and its voucher; in it metrics.jsonl; RUN_STATE/training.json.
 # Guarantees: the command is the recipe's, token by token; what it is given is what step 4 put out, byte for byte, from
 #   its start to its end. A finished training that its voucher vouches for is taken up again, not repeated; a folder
-#   that nothing vouches for is set aside, never continued. No process is left behind; lines that upstream prints and ignores end the run; a failure is explained
-#   from its output.
+#   that nothing vouches for is set aside, never continued. No process is left behind; lines that upstream prints and
+#   ignores end the run; a failure is explained from its output.
 #   WANDB_API_KEY, WANDB_TAP=0 and RESUME=warm matter while it trains, and do not make a finished training stale.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR VENV_DIR MAX_GPUS_TO_USE EXTRA_TRAIN_ARGS
 # Exit: 0 done or fresh · 3 RESUME=warm and no checkpoint · 4 an invariant is broken · 5 the training failed ·
@@ -20,7 +20,7 @@ main() {
   local checkpoints=$TRM_DIR/$CHECKPOINT_FOLDER code=0
   dry || printf '%s\n' "$INPUTS" >"$RUN_STATE/inputs.json"
   if vouched; then
-    note "$(short "$checkpoints") is a finished training of this run, byte for byte as its voucher has it: taken up again"
+    note "$(short "$checkpoints") is a finished training, byte for byte as its voucher has it: taken up again"
     step_done "checkpoints in $(short "$checkpoints"), trained before" "$checkpoints"
     return
   fi

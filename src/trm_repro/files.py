@@ -68,7 +68,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise MissingPrerequisite(f"{path}: no such file") from None
-    except ValueError as error:
+    except OSError as error:
+        raise MissingPrerequisite(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise InvariantBroken(f"{path}: not valid JSON: {error}") from None
 
 

@@ -19,5 +19,6 @@ setup() {
   in_runbook "${OFFLINE[@]}" CHECK_REMOTE=1 steps/01-sanity.sh
   assert_broken G-KAGGLE-CREDENTIALS 3
   refute_output 0123456789abcdef
-  assert_output --partial 'no server could be asked'
+  assert_output --partial 'server could be asked'
+  assert_output --partial 'problem  network: Kaggle at https://www.kaggle.com/ through the proxy'
 }

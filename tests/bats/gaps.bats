@@ -43,7 +43,8 @@ setup() {
     refute_output 'command not found'
     [[ $output == *'missing: git'* || $output == *'no checkpoint (step_<N>) found'* ]] || fail "$(shown "$name")"
   done
-  rm .venv/bin && mkdir .venv/bin && ln -s "$REPO/.venv/bin/trm-repro" .venv/bin && ln -s /nowhere/python .venv/bin/python
+  rm .venv/bin && mkdir .venv/bin && ln -s "$REPO/.venv/bin/trm-repro" .venv/bin
+  ln -s /nowhere/python .venv/bin/python
   in_runbook steps/01-sanity.sh
   assert_failure 3
   assert_output --partial 'the tool environment .venv has lost its Python (/nowhere/python)'

@@ -29,10 +29,21 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 }
 
 @test "G-GPUS is broken where nvidia-smi is found and fails" {
-  answer 'echo "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."; exit 9' 'nvidia-smi*'
+  answer 'echo "Failed to initialize NVML: Driver/library version mismatch"; exit 18' 'nvidia-smi*'
   try_guard G-GPUS G-MACHINE
   assert_broken G-GPUS
-  assert_output --partial 'GPUs: none'
+  assert_output --partial 'no GPU that can be used: 0 usable; nvidia-smi says: Failed to initialize NVML: Driver/'
+  assert_output --partial 'hint: the driver was upgraded while in use: reboot'
+}
+
+@test "G-GPUS is broken where CUDA_VISIBLE_DEVICES leaves none, and counts those that it leaves" {
+  try_guard G-GPUS CUDA_VISIBLE_DEVICES=7
+  assert_broken G-GPUS
+  assert_output --partial "none of 4, by CUDA_VISIBLE_DEVICES='7'"
+  try_guard G-GPUS G-MACHINE CUDA_VISIBLE_DEVICES=1,GPU-none,3
+  assert_output --partial 'GPUs: 1 of 4'
+  try_guard G-GPUS G-MACHINE CUDA_VISIBLE_DEVICES=1,3
+  assert_output --partial 'GPUs: 2 × NVIDIA'
 }
 
 @test "G-GPUS cannot be overridden" {

@@ -28,6 +28,7 @@ make_runbook() {
 # nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
   env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere \
+    PROC_ROOT="$STUBS/proc" \
     STUBS="$STUBS" STARTED_FOR="$STUBS" STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" \
     STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
@@ -86,11 +87,17 @@ gpus() {
   answer "printf '$lines'" 'nvidia-smi -L'
   answer "echo 'Driver Version: 580.65.06   CUDA Version: 13.0'" nvidia-smi
   answer "printf '$rows'" 'nvidia-smi --query-gpu=*'
+  answer : 'nvidia-smi -q'
+  answer : 'nvidia-smi topo -m'
 }
 
 # memory GB, disk GB: what the machine says it has.
-memory() { answer "echo 'Mem: $(($1 * 10 ** 9)) 0 0'" 'free -b'; }
-disk() { answer "printf 'Avail\n$(($1 * 10 ** 9))\n'" 'df -B1 --output=avail *'; }
+memory() {
+  local kib=$(($1 * 10 ** 9 / 1024))
+  mkdir -p "$STUBS/proc"
+  printf '%s: %s kB\n' MemTotal $kib MemFree $kib MemAvailable $kib >"$STUBS/proc/meminfo"
+}
+disk() { answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\n'" 'df -B1 --output=avail*'; }
 
 # python_is VERSION: what python3.10 says it is.
 python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }

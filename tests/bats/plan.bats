@@ -23,8 +23,18 @@ bar() {
   assert_output --partial 'torchrun --nproc-per-node 4'
   assert_output --partial '722,098 by the schedule'
   assert_output --partial 'USD at 2.5 USD a GPU hour'
+  assert_output --partial 'not tried'
   refute_file .repro
   refute_file logs
+}
+
+@test "make plan says that nvidia-smi hangs, and waits for it once" {
+  answer 'sleep 600' 'nvidia-smi*'
+  in_runbook TRM_REPRO_PATIENCE=4 lib/plan.sh
+  assert_success
+  assert_output --partial 'nvidia-smi has not answered yet'
+  assert_output --partial 'GPUs      nvidia-smi did not answer in 4 s'
+  assert_equal "$(grep -c '^nvidia-smi' "$STUBS/calls")" 1
 }
 
 @test "make plan takes the price of a GPU hour" {

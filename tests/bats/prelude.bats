@@ -99,7 +99,7 @@ hint: $step --help"
     [[ $step == *0[168]* ]] || assert_output --partial '-> '
   done
   assert_equal "$(listing)" "$before"
-  run grep -vE '^(nvidia-smi|free|df|python3.10 -c)' "$STUBS/calls"
+  run grep -vE '^(nvidia-smi|df|python3.10 -c)' "$STUBS/calls"
   assert_output ''
 }
 

@@ -25,7 +25,7 @@ rehearsal() { clean_environment OMP_NUM_THREADS=1 "$@"; }
     grep -q "^$step: " "$BATS_FILE_TMPDIR/first" || fail "no result of $step: $(cat "$BATS_FILE_TMPDIR/first")"
   done
   assert_in_file 'training loss: ' "$BATS_FILE_TMPDIR/first"
-  assert_in_file 'ARC/pass@2' "$BATS_FILE_TMPDIR/first"
+  assert_in_file 'pass@2 per task' "$BATS_FILE_TMPDIR/first"
   assert_in_file 'faithful: no' "$BATS_FILE_TMPDIR/first"
   assert_in_file '6/6 steps, 100 %' "$BATS_FILE_TMPDIR/first" # progress with an ETA, and what it is at
   assert_in_file '00:00:00 left, evaluating' "$BATS_FILE_TMPDIR/first"

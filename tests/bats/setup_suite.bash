@@ -4,7 +4,7 @@
 # shellcheck shell=bash
 
 # What is not here, the runbook may not use.
-PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock free git grep head ln ls make mkdir
+PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock git grep head ln ls make mkdir
   mktemp mv nproc ps readlink realpath rm sed seq sh sha256sum sleep sort tail tee touch tr tty uname wc xargs)
 
 setup_suite() {

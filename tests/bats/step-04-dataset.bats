@@ -20,6 +20,10 @@ setup() {
   assert_equal "$(<"$STUBS/hashseed")" 0
   assert_in_file '"PYTHONHASHSEED": "0"' .repro/runs/trm_arc2_paper_repro/commands.jsonl
   assert_output --partial 'byte for byte'
+  assert_in_file '2 of 4 test pairs (0 as they are) and 0 of 3 tasks' artifacts/trm_arc2_paper_repro/dataset.txt
+  assert_output --partial 'byte for byte; leaks: 2 of 4 test pairs'
+  assert_in_file 'task 0e000001: test input 1 is, augmented, test example 0 of Center1 in concept' \
+    artifacts/trm_arc2_paper_repro/dataset.txt
 }
 
 @test "step 4 sets a dataset aside that no stamp vouches for, however finished it looks (D-14)" {

@@ -41,8 +41,8 @@ stops_at_once() {
 @test "anything else: its own words, and where they stand" {
   in_runbook STANDIN_FAIL=crash steps/05-train.sh
   assert_failure 5
-  assert_output --partial 'error: exit code 1: RuntimeError: the stand-in was told to fail here'
-  assert_output --partial 'hint: read the log from its end; flags are never changed to get past'
+  assert_output --partial 'error: unknown (exit code 1): RuntimeError: the stand-in was told to fail here'
+  assert_output --partial 'hint: No rule knows this failure.'
 }
 
 @test "no evaluator: ended at once, although upstream would exit with 0 (D-33)" {
@@ -52,12 +52,12 @@ stops_at_once() {
 # that each is told from its words, tests/unit/test_training_diagnosis.py holds
 # bats test_tags=deep
 @test "every other cause of a failure is named, and what to do" {
-  fails_with nccl NCCL 'look at the first error in the log'
+  fails_with nccl NCCL 'Look at the first error in the log'
   fails_with extension 'missing extension' 'make step-3 FORCE=1'
   fails_with shm '/dev/shm too small' '--shm-size'
   fails_with disk 'disk full' 'free disk'
   fails_with port 'port in use' 'end the other training'
-  fails_with login 'Weights & Biases refuses' 'unset WANDB_API_KEY'
+  fails_with login 'Weights & Biases refuses' 'Unset WANDB_API_KEY'
 }
 # bats test_tags=deep
 @test "whatever else upstream prints and ignores: ended at once" {

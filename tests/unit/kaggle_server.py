@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps(answer).encode())
 
     def do_GET(self) -> None:
-        _, _, owner, slug, name = urlsplit(self.path).path.split("/")
+        _, _, owner, slug, name = urlsplit(self.path).path.split("/", 4)
         dataset = self.kaggle.datasets[f"{owner}/{slug}"]
         if name.endswith(".zip"):
             buffer = io.BytesIO()

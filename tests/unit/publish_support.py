@@ -24,6 +24,9 @@ def write_run(repository: Path, *, faithful: bool = True, engine: str = "referen
     torch.manual_seed(0)
     state = {
         "_orig_mod.model.inner.H_init": torch.zeros(4, dtype=torch.bfloat16),
+        "_orig_mod.model.inner.L_init": torch.zeros(4, dtype=torch.bfloat16),
+        "_orig_mod.model.inner.L_level.layers.0.mlp.down_proj.weight": torch.randn(4, 8),
+        "_orig_mod.model.inner.embed_tokens.embedding_weight": torch.randn(12, 4),
         "_orig_mod.model.inner.lm_head.weight": torch.randn(12, 4),
         "_orig_mod.model.inner.puzzle_emb.weights": torch.randn(3, 4),
     }

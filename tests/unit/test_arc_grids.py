@@ -132,6 +132,7 @@ def test_the_hash_is_the_documented_sum():
         ([[True]], "whole number"),
         ([[None, 1]], "whole number"),
         ([[10**30]], "whole number"),
+        ([[[1], 2]], "whole number"),
     ],
 )
 def test_what_is_not_a_grid_is_refused_by_name(value, complaint):
@@ -143,3 +144,45 @@ def test_what_is_not_a_grid_is_refused_by_name(value, complaint):
 @given(grids)
 def test_a_grid_is_read_as_written(grid):
     assert np.array_equal(parse_grid(grid.tolist(), ""), grid)
+
+
+@pytest.mark.parametrize(
+    ("k", "colours", "said"),
+    [
+        (0, range(10), "not turned; colours as they are"),
+        (1, [0, 2, 1, *range(3, 10)], "turned a quarter to the left; blue → red, red → blue"),
+        (5, [0, 2, 3, 1, *range(4, 10)], "mirrored top to bottom; blue → red, red → green, green → blue"),
+    ],
+)
+def test_an_augmentation_is_said_in_words(k, colours, said):
+    assert augment.words(augment.code(k, colours)) == said
+    assert augment.words(augment.ORIGINAL) == "as it is"
+
+
+def test_the_words_for_a_symmetry_are_what_it_does():
+    board = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    expected = {
+        "not turned": [[0, 1, 2], [3, 4, 5]],
+        "turned a quarter to the left": [[2, 5], [1, 4], [0, 3]],
+        "turned by half": [[5, 4, 3], [2, 1, 0]],
+        "turned a quarter to the right": [[3, 0], [4, 1], [5, 2]],
+        "mirrored left to right": [[2, 1, 0], [5, 4, 3]],
+        "mirrored top to bottom": [[3, 4, 5], [0, 1, 2]],
+        "transposed": [[0, 3], [1, 4], [2, 5]],
+        "turned a quarter to the left, then mirrored left to right": [[5, 2], [4, 1], [3, 0]],
+    }
+    assert {said: dihedral(board, k).tolist() for k, said in enumerate(augment.SYMMETRY_NAMES)} == expected
+
+
+@pytest.mark.parametrize("value", [[[1.0, 2]], [[True, 2.0]], [[True, False]], [[-0.0]], [[1]]])
+def test_a_whole_number_is_one_however_json_writes_it_where_that_is_asked_for(value):
+    assert parse_grid(value, "", whole=True).tolist() == [[int(cell) for cell in row] for row in value]
+    if value != [[1]]:
+        with pytest.raises(InvariantBroken, match="not a whole number"):
+            parse_grid(value, "")
+
+
+@pytest.mark.parametrize("cell", [1.5, float("nan"), float("inf"), "1", None, 10**400, -1.0, 10.0, [1]])
+def test_what_is_no_colour_is_none(cell):
+    with pytest.raises(InvariantBroken):
+        parse_grid([[cell]], "", whole=True)

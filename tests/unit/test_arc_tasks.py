@@ -27,9 +27,18 @@ def test_solutions_become_test_outputs(tmp_path):
     assert task.puzzle["test"][1] == {"input": [[4]], "output": [[6]]}
 
 
-def test_without_solutions_a_test_output_is_one_black_cell(tmp_path):
-    (task,) = read_tasks(write(tmp_path, {"a": GOOD}), "s")
-    assert [pair.output.tolist() for pair in task.examples[1:]] == [[[0]], [[0]]]
+def test_without_solutions_a_test_output_is_its_own_or_one_black_cell(tmp_path):
+    inside = {**GOOD, "test": [GOOD["test"][0], {"input": [[4]], "output": [[7]]}]}
+    (task,) = read_tasks(write(tmp_path, {"a": inside}), "s")
+    assert [pair.output.tolist() for pair in task.examples[1:]] == [[[0]], [[7]]]
+    assert task.filled == 1
+
+
+def test_a_solution_overrules_an_answer_inside_which_stands_in_for_one_that_is_missing(tmp_path):
+    inside = {**GOOD, "test": [{"input": [[3]], "output": [[1]]}, {"input": [[4]], "output": [[7]]}]}
+    (task,) = read_tasks(write(tmp_path, {"a": inside}, {"a": [[[5]]], "of_more": 3}), "s")
+    assert [pair.output.tolist() for pair in task.examples[1:]] == [[[5]], [[7]]]
+    assert task.filled == 0
 
 
 def test_the_files_order_is_kept(tmp_path):
@@ -44,20 +53,28 @@ def test_the_files_order_is_kept(tmp_path):
     ("challenges", "solutions", "complaint"),
     [
         ("{", None, "p_s_challenges.json: not valid JSON"),
-        ("{}", None, "p_s_challenges.json: no tasks"),
+        ("[" * 100_000, None, "p_s_challenges.json: not valid JSON"),
         ("[]", None, "p_s_challenges.json: not a JSON object"),
-        ({"a": GOOD, "b": {"train": [], "test": GOOD["test"]}}, None, "p_s_challenges.json: task b: no train examples"),
-        ({"a": {"train": GOOD["train"], "test": []}}, None, "task a: no test examples"),
+        ("\ufeff{}", None, "p_s_challenges.json: begins with a byte order mark"),
+        ({"a": GOOD}, "\ufeff{}", "p_s_solutions.json: begins with a byte order mark"),
+        ({"a": GOOD, "b": {"train": [], "test": []}}, None, "p_s_challenges.json: task b: no examples"),
         ({"a": {"train": GOOD["train"]}}, None, "task a: must have the keys"),
         ({"a": {**GOOD, "more": []}}, None, "task a: must have the keys"),
+        ({"a": [GOOD["train"]]}, None, "task a: must have the keys"),
         ({"a": {**GOOD, "test": None}}, None, "task a: no test examples"),
         ({"a": {**GOOD, "train": [{"input": [[1]]}]}}, None, "task a: train example 0: must have the keys"),
+        ({"a": {**GOOD, "test": [{"output": [[1]]}]}}, None, "task a: test example 0: must have the keys"),
+        ({"a": {**GOOD, "test": [{"input": [[1]], "output": None}]}}, None, "test example 0: output: a grid must be"),
         ({"a": {**GOOD, "train": [{"input": [[1], [1, 2]], "output": [[1]]}]}}, None, "train example 0: input: ragged"),
         ({"a": {**GOOD, "train": [{"input": [[1]], "output": [[11]]}]}}, None, "train example 0: output: colour 11"),
+        ({"a": {**GOOD, "train": [{"input": [[1.5]], "output": [[1]]}]}}, None, "input: a cell that is not a whole"),
+        ({"a": {**GOOD, "train": [{"input": [[]], "output": [[1]]}]}}, None, "input: a grid must be a non-empty"),
         ({"a|||t1": GOOD}, None, "must not be empty or contain"),
         ({"a": GOOD}, {}, "p_s_solutions.json: no solutions of task a"),
-        ({"a": GOOD}, {"a": [[[1]], [[1]]], "b": []}, "p_s_solutions.json: solutions of an unknown task b"),
+        ({"a": GOOD}, {"a": None}, "p_s_solutions.json: task a: no solutions for 2 test inputs"),
         ({"a": GOOD}, {"a": [[[1]]]}, "p_s_solutions.json: task a: 1 solutions for 2 test inputs"),
+        ({"a": GOOD}, {"a": [[[1]]] * 3}, "p_s_solutions.json: task a: 3 solutions for 2 test inputs"),
+        ({"a": GOOD}, {"a": [[[1]], None]}, "p_s_solutions.json: task a: test example 1: output: a grid must be"),
         ({"a": GOOD}, {"a": [[[1]], [[1, 2], [3]]]}, "p_s_solutions.json: task a: test example 1: output: ragged"),
         ({"a": GOOD}, "{", "p_s_solutions.json: not valid JSON"),
     ],
@@ -65,6 +82,16 @@ def test_the_files_order_is_kept(tmp_path):
 def test_bad_files_are_refused_naming_file_and_task(tmp_path, challenges, solutions, complaint):
     with pytest.raises(InvariantBroken, match=complaint.replace("|", r"\|")):
         read_tasks(write(tmp_path, challenges, solutions), "s")
+
+
+def test_a_task_of_a_test_set_needs_examples_of_both_kinds(tmp_path):
+    only = {"train": {"train": GOOD["train"], "test": []}, "test": {"test": GOOD["test"]}}
+    for role, other in (("train", "test"), ("test", "train")):
+        prefix = write(tmp_path, {"a": only[role]})
+        (task,) = read_tasks(prefix, "s")
+        assert {pair.role for pair in task.examples} == {role}
+        with pytest.raises(InvariantBroken, match=f"task a: no {other} examples"):
+            read_tasks(prefix, "s", held_out=True)
 
 
 def test_a_missing_file_is_a_missing_prerequisite(tmp_path):

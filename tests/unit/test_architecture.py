@@ -15,6 +15,7 @@ FLOORS = (
     ("ground",),
     ("arc", "recipes", "tap"),
     ("puzzles", "runs"),
+    ("weights",),
     ("engine", "machine"),
     ("provenance",),
     ("training", "publish", "report"),

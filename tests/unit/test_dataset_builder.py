@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from trm_repro.arc import blocks, staging
 from trm_repro.arc.builder import Options, build
+from trm_repro.arc.soundness import verify
 from trm_repro.cli import main
 from trm_repro.digests import digest_tree
 from trm_repro.errors import MissingPrerequisite, UsageError
@@ -44,6 +45,35 @@ def test_the_bytes_are_upstreams(tmp_path, tmp_path_factory, name, variant):
     build(arc_support.options(name, prefix, expected["first_split"]), tmp_path / "set")
     found = {path: digest.sha256 for path, digest in digest_tree(tmp_path / "set").items()}
     assert found == expected["files"]
+
+
+LAYOUTS = json.loads((arc_support.GOLDEN / "dataset/layouts.json").read_text())
+
+
+@pytest.mark.parametrize("name", LAYOUTS["cases"])
+def test_the_bytes_are_upstreams_for_all_that_its_builder_takes(tmp_path, name):
+    """Answers inside, further solutions, cells that are no whole numbers in JSON, tasks with one kind of examples, …"""
+    case = LAYOUTS["cases"][name]
+    for file, text in (LAYOUTS["shared"] | case["inputs"]).items():
+        (tmp_path / file).write_bytes(text.encode())
+    build(
+        Options(str(tmp_path / "t"), tuple(case["subsets"]), (case["subsets"][1],), LAYOUTS["num_aug"]),
+        tmp_path / "set",
+    )
+    assert {path: digest.sha256 for path, digest in digest_tree(tmp_path / "set").items()} == case["sha256"]
+    assert verify(tmp_path / "set") == []
+
+
+def test_a_stand_in_for_an_answer_is_said_with_its_subset(tmp_path, capsys):
+    case = LAYOUTS["cases"]["inside-some, tested"]
+    for file, text in (LAYOUTS["shared"] | case["inputs"]).items():
+        (tmp_path / file).write_bytes(text.encode())
+    (tmp_path / "t_train_solutions.json").unlink()
+    words = ["dataset", "arc", "--input-file-prefix", f"{tmp_path}/t", "--output-dir", str(tmp_path / "set")]
+    assert main([*words, "--subsets", "train", "ev", "--test-set-name", "ev", "--num-aug", "0"]) == 0
+    said = capsys.readouterr().err
+    assert "train: 3 test outputs are given nowhere and are [[0]]" in said
+    assert "ev: 2 test outputs are given nowhere and are [[0]]" in said
 
 
 @pytest.mark.skipif("TRM_REPRO_FULL" not in os.environ, reason="writes 9.6 GB; set TRM_REPRO_FULL=1 to run it")
@@ -209,6 +239,7 @@ def test_a_missing_file_is_a_missing_prerequisite(tmp_path):
 BUILD = """
 import resource, sys
 from trm_repro.arc.builder import Options, build
+from trm_repro.arc.soundness import verify
 from trm_repro.errors import ReproError
 output, prefix, num_aug, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 from pathlib import Path
@@ -279,6 +310,7 @@ def test_memory_does_not_grow_with_the_augmentations(tmp_path):
 import resource, sys
 from pathlib import Path
 from trm_repro.arc.builder import Options, build
+from trm_repro.arc.soundness import verify
 peaks = []
 for num_aug in (100, 6000):
     build(Options(sys.argv[2], ("edgetrain",), (), num_aug), Path(sys.argv[1]) / str(num_aug), jobs=2)

@@ -240,7 +240,7 @@ def test_settings_come_from_a_command_line():
     assert settings == schedule.Settings(epochs=20, hidden_size=64, forward_dtype="float32", global_batch_size=16)
 
 
-def test_a_picture_shows_the_task_and_its_variants(dataset, tmp_path):
+def test_a_picture_shows_the_task_and_its_variants_and_says_what_they_are(dataset, tmp_path, capsys):
     found = variants(dataset, "eval_full30", 2)
     assert len(found) == 3
     assert next(iter(found)) == "eval_full30"
@@ -249,5 +249,36 @@ def test_a_picture_shows_the_task_and_its_variants(dataset, tmp_path):
     assert {(split, str(a.tolist()), str(b.tolist())) for split, a, b in found["eval_full30"]} == expected
     output = tmp_path / "picture.png"
     assert main(["dataset", "show", str(dataset), "eval_full30", "--output", str(output)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [str(output), "  eval_full30, as it is"]
+    assert len(said) == 5 and all(" → " in line and "|||" not in line for line in said[2:])
     assert output.read_bytes().startswith(b"\x89PNG")
     assert main(["dataset", "show", str(dataset), "nosuchtask", "--output", str(output)]) == 2
+
+
+def test_a_folder_that_is_no_dataset_is_refused_in_words(dataset, tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    for text in ('{"seq_len": 900}', "[]", "{"):
+        shutil.copytree(dataset / "train", tmp_path / "train", dirs_exist_ok=True)
+        (tmp_path / "train/dataset.json").write_text(text)
+        for words in (["info"], ["show"], ["verify"]):
+            code = main(["dataset", *words, str(tmp_path), *(["x"] if words == ["show"] else [])])
+            assert code in (1, 2, 3, 4), (text, words)
+    assert main(["dataset", "info", str(tmp_path.parent)]) == 3
+    assert "no dataset: it has no train and no test in it" in capsys.readouterr().err
+    shutil.copytree(dataset, tmp_path / "x")
+    (tmp_path / "x/identifiers.json").write_text("[1]")
+    assert main(["dataset", "show", str(tmp_path / "x"), "1"]) == 4
+    assert "not a list of names" in capsys.readouterr().err
+
+
+def test_info_says_how_many_answers_are_known(dataset, tmp_path, capsys):
+    shutil.copytree(dataset, tmp_path / "x")
+    puzzles = json.loads((dataset / "test_puzzles.json").read_text())
+    for puzzle in puzzles.values():
+        for pair in puzzle["test"]:
+            pair["output"] = [[0]]
+    tests = sum(len(puzzle["test"]) for puzzle in puzzles.values())
+    (tmp_path / "x/test_puzzles.json").write_text(json.dumps(puzzles))
+    assert main(["dataset", "info", str(tmp_path / "x")]) == 0
+    assert f"known answers         0 of {tests} test inputs: nothing to score" in capsys.readouterr().out

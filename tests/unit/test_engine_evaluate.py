@@ -13,8 +13,11 @@ from engine_support import ALONE, config, metrics, run, run_forked, write_datase
 from hub_server import HubServer, Repository
 
 from trm_repro import cli
+from trm_repro.arc import score
 from trm_repro.arc.builder import Options, build
-from trm_repro.arc.submission import problems, score_submission, wilson
+from trm_repro.arc.grids import encode
+from trm_repro.arc.score import wilson
+from trm_repro.arc.submission import problems, score_submission
 from trm_repro.engine import TRM, checkpoint, load_checkpoint, predict, pretrain, scorecard
 from trm_repro.engine.data import Split
 from trm_repro.engine.evaluate import Predictions, save_predictions
@@ -63,9 +66,10 @@ def test_evaluation_alone_repeats_the_one_during_training(data, trained, tmp_pat
     ]
     assert json.loads((tmp_path / "0/submission.json").read_text()) == submissions[0]
     assert json.loads((tmp_path / "submission.json").read_text()) == submissions[1]
-    voted = report["vote_of_all_checkpoints"]["pass"]
-    assert {f"ARC/pass@{k}": score["over_tasks"] for k, score in voted.items()} == pytest.approx(
-        {key: value for key, value in logged[1].items() if key.startswith("ARC/")}
+    voted = report["vote_of_all_checkpoints"]["scores"]
+    shares = {name: found["share"] for name, found in voted.items() if name.endswith(score.PER_TASK)}
+    assert shares == pytest.approx(
+        {score.title(key): value for key, value in logged[1].items() if key.startswith("ARC/")}
     )
     assert "the vote of all checkpoints together" in capsys.readouterr().out
 
@@ -100,7 +104,7 @@ def test_saved_predictions_give_the_same_numbers_without_the_model(data, trained
     reports = [json.loads((folder / "evaluation.json").read_text())["checkpoints"][0] for folder in (first, second)]
     for key in ("accuracy", "exact_accuracy", "examples"):
         assert reports[0][key] == reports[1][key]
-    assert reports[0]["vote"]["pass"] == reports[1]["vote"]["pass"]
+    assert reports[0]["vote"]["scores"] == reports[1]["vote"]["scores"] != {}
     assert (first / "submission.json").read_bytes() == (second / "submission.json").read_bytes()
 
 
@@ -127,18 +131,54 @@ def test_saved_predictions_are_scored_on_their_own_dataset_only(data, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_intervals_are_over_tasks_and_pooled_is_called_pooled(data, tmp_path, capsys):
+def test_both_metrics_have_count_and_interval_and_are_called_what_they_are_everywhere(data, tmp_path, capsys):
     call("--predictions", perfect(data, tmp_path), "--dataset", data, "--output-dir", tmp_path)
-    vote = json.loads((tmp_path / "evaluation.json").read_text())["checkpoints"][0]["vote"]["pass"]["1"]
+    vote = json.loads((tmp_path / "evaluation.json").read_text())["checkpoints"][0]["vote"]["scores"]
     tasks, tests = len(puzzles(data)), sum(len(task["test"]) for task in puzzles(data).values())
     assert tasks < tests, "else the two could be confused"
-    assert vote["over_tasks"] == vote["pooled_over_test_inputs"] == 1.0
-    assert vote["wilson_95_over_tasks"] == list(wilson(tasks, tasks))
-    assert vote["wilson_95_pooled"] == list(wilson(tests, tests))
-    assert "pooled over test inputs" in capsys.readouterr().out
+    for name, n, what in (("pass@1 per task", tasks, "tasks"), ("pass@1 per test input", tests, "test inputs")):
+        assert vote[name] == {"share": 1.0, "right": n, "of": n, "what": what, "interval_95": list(wilson(n, n))}
+    said = capsys.readouterr().out
+    assert f"pass@1 per task           100.000 %  {tasks} of {tasks} tasks" in said
+    assert f"pass@1000 per test input  100.000 %  {tests} of {tests} test inputs" in said
+    assert f"tasks: {tasks} tasks of no benchmark that is known here" in said
     submission = json.loads((tmp_path / "submission.json").read_text())
     assert problems(submission, puzzles(data)) == []
-    assert score_submission(submission, puzzles(data)).pass_at == {1: 1.0, 2: 1.0}
+    assert [share.share for share in score_submission(submission, puzzles(data)).shares.values()] == [1.0] * 4
+
+
+def test_a_dataset_without_answers_has_a_submission_and_no_score(data, tmp_path, capsys):
+    """The dataset that a builder makes of a hidden test set: each answer is [[0]], and so are some predictions."""
+    saved, hidden = perfect(data, tmp_path), tmp_path / "hidden"
+    shutil.copytree(data, hidden)
+    dummies = puzzles(data)
+    for task in dummies.values():
+        task["test"] = [{**pair, "output": [[0]]} for pair in task["test"]]
+    labels = np.load(hidden / "test/all__labels.npy")
+    np.save(hidden / "test/all__labels.npy", np.broadcast_to(encode(np.zeros((1, 1), np.uint8)), labels.shape))
+    (hidden / "test_puzzles.json").write_text(json.dumps(dummies))
+    assert call("--predictions", saved, "--dataset", hidden, "--output-dir", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "no answers are known: nothing to score" in said and "pass@1 per" not in said
+    result = json.loads((tmp_path / "out/evaluation.json").read_text())["checkpoints"][0]
+    vote = result["vote"]
+    assert vote["scores"] == {} and "accuracy" not in said
+    assert result["accuracy"] is result["exact_accuracy"] is None
+    assert vote["test_inputs_without_known_answer"] == sum(len(task["test"]) for task in dummies.values())
+    assert problems(json.loads((tmp_path / "out/submission.json").read_text()), dummies) == []
+    first = next(iter(dummies))
+    dummies[first] = puzzles(data)[first]
+    names = json.loads((data / "identifiers.json").read_text())
+    split = Split(data, "test")
+    mine = np.array([name.partition("|||")[0] == first for name in names])[split.puzzle_identifiers]
+    rows = np.isin(split.puzzles(np.arange(len(labels))), np.flatnonzero(mine))
+    np.save(hidden / "test/all__labels.npy", np.where(rows[:, None], labels, np.load(hidden / "test/all__labels.npy")))
+    (hidden / "test_puzzles.json").write_text(json.dumps(dummies))
+    call("--predictions", saved, "--dataset", hidden, "--output-dir", tmp_path / "out")
+    said = capsys.readouterr().out
+    left = sum(len(task["test"]) for name, task in dummies.items() if name != first)
+    assert "token accuracy  1.0000" in said
+    assert "1 of 1 tasks" in said and f"{left} test inputs without a known answer: counted in no number" in said
 
 
 def test_one_batch(data, trained, tmp_path, capsys):
@@ -149,12 +189,23 @@ def test_one_batch(data, trained, tmp_path, capsys):
     assert report["checkpoints"][0]["examples"] == 5 < report["examples_in_split"] and report["one_batch"]
     found = json.loads((tmp_path / "submission.json").read_text())
     missing = sum(len(task["test"]) - len(found[name]) for name, task in puzzles(data).items())
-    assert report["checkpoints"][0]["vote"]["test_inputs_without_answer"] == missing > 0
-    assert f"{missing} test inputs have no answer" in capsys.readouterr().out
+    assert report["checkpoints"][0]["vote"]["test_inputs_without_prediction"] == missing > 0
+    assert f"{missing} test inputs have no prediction" in capsys.readouterr().out
     whole = ["--checkpoint", steps(trained)[0], "--dataset", data, "--output-dir", tmp_path / "whole"]
     call(*whole, "--one-batch", "--batch-size", report["examples_in_split"] + 1)
     found = json.loads((tmp_path / "whole/submission.json").read_text())
-    assert problems(found, puzzles(data)) == [] and "no answer" not in capsys.readouterr().out
+    assert problems(found, puzzles(data)) == [] and "no prediction" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "held", ["[]", "{}", '{"a": null}', '{"a": {"test": [{}]}}', '{"a": {"test": [{"input": [[99]]}]}}']
+)
+def test_a_dataset_whose_test_puzzles_are_none_is_refused_by_name(data, tmp_path, capsys, held):
+    saved, other = perfect(data, tmp_path), tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "test_puzzles.json").write_text(held)
+    assert call("--predictions", saved, "--dataset", other, "--output-dir", tmp_path / "out") == 4
+    assert "test_puzzles.json" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def puzzles(data):
@@ -203,9 +254,7 @@ def test_two_processes_evaluate_what_one_does(data, trained, tmp_path):
     run(tmp_path, [*arguments, "--output-dir", "two"], ("ends_alone",), torchrun=2)
     one, two = (json.loads((tmp_path / n / "evaluation.json").read_text())["checkpoints"][0] for n in ("one", "two"))
     assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-5)
-    assert {k: v["over_tasks"] for k, v in one["vote"]["pass"].items()} == {
-        k: v["over_tasks"] for k, v in two["vote"]["pass"].items()
-    }
+    assert one["vote"]["scores"] == two["vote"]["scores"]
 
 
 def test_cycle_counts_come_from_the_configuration(data, trained, tmp_path, capsys):
@@ -306,6 +355,9 @@ def test_one_task_in_a_few_lines(data, trained):
         predict(model, {"feedbeef": task}, identifiers)
     with pytest.raises(InvariantBroken, match="identifiers"):
         predict(model, {name: task}, identifiers[:-1])
+    for tasks in (task, [task], {name: None}, {name: [{"input": [[1]], "output": [[1]]}]}, {name: {"test": [3]}}):
+        with pytest.raises(UsageError, match="no task"):
+            predict(model, tasks, identifiers)
 
 
 def test_the_librarys_answers_are_the_evaluations(data, trained, tmp_path):

@@ -29,11 +29,12 @@ from engine_support import (
 )
 
 from trm_repro.engine import checkpoint, lora, pretrain, train
-from trm_repro.engine.checkpoint import read_weights
+from trm_repro.engine.checkpoint import read_adapters, read_weights
 from trm_repro.engine.config import ArchConfig, PretrainConfig, read_arch
 from trm_repro.engine.log import wandb_run
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.runs.checkpoints import checkpoints, final_checkpoint, step_of
+from trm_repro.weights.state import TABLE
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_what_a_run_leaves(data, tmp_path):
 
 
 def is_parameter(key):
-    return key not in ("H_init", "L_init", checkpoint.TABLE)
+    return key not in ("H_init", "L_init", TABLE)
 
 
 def test_arc_checkpoints_have_the_size_of_upstreams(tmp_path):
@@ -144,7 +145,7 @@ def test_sudoku(tmp_path, arch):
     """81 tokens, one identifier for all puzzles, nothing to vote on."""
     data = write_dataset(tmp_path / "sudoku", seq_len=81, vocab_size=11, identifiers=1)
     finish(data, tmp_path / "run", **arch)
-    assert last(tmp_path / "run")[checkpoint.TABLE].shape == (1, 16)
+    assert last(tmp_path / "run")[TABLE].shape == (1, 16)
     assert ("L_level.layers.0.mlp_t.down_proj.weight" in last(tmp_path / "run")) == bool(arch)
 
 
@@ -159,7 +160,7 @@ def test_frozen_weights_leave_the_parameters_alone(data, tmp_path):
     torch.manual_seed(0)
     fresh = pretrain.Pretraining(config(data, folder=tmp_path / "other"), ALONE).model.state_dict()
     for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, fresh[name]) == (name != checkpoint.TABLE), name
+        assert torch.equal(value, fresh[name]) == (name != TABLE), name
     rates = {line["train/lr"] for line in metrics(tmp_path / "run") if "train/lr" in line}
     assert max(rates) == 0.01  # the puzzle vectors' rate is what is reported
 
@@ -238,7 +239,7 @@ def test_a_table_of_another_size(data, base, tmp_path, capsys):
     with pytest.raises(InvariantBroken, match="has 40 puzzle vectors, the dataset 55") as caught:
         pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     assert "puzzle_emb_reinit_strategy" in caught.value.hint
-    old = read_weights(base)[checkpoint.TABLE]
+    old = read_weights(base)[TABLE]
     tables = {}
     for policy in ("mean", "normal"):
         changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": policy}
@@ -257,7 +258,7 @@ def test_a_table_of_as_many_other_puzzles(data, base, tmp_path, capsys):
         pretrain.Pretraining(config(other, folder=tmp_path / "run", load_checkpoint=str(base)), ALONE)
     changes = {"load_checkpoint": str(base), "puzzle_emb_reinit_strategy": "mean"}
     started = pretrain.Pretraining(config(other, folder=tmp_path / "run", **changes), ALONE)
-    assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[checkpoint.TABLE].mean(0).expand(40, -1))
+    assert torch.equal(started.model.puzzle_emb.weights, read_weights(base)[TABLE].mean(0).expand(40, -1))
 
 
 def test_a_checkpoint_of_another_model_is_named_key_by_key(data, base, tmp_path):
@@ -275,7 +276,7 @@ def test_nothing_is_unpickled(tmp_path):
 
     for modern in (True, False):
         torch.save({"model.inner.H_init": Evil()}, tmp_path / "step_1", _use_new_zipfile_serialization=modern)
-        with pytest.raises(InvariantBroken, match="holds more than data; nothing of it was run"):
+        with pytest.raises(InvariantBroken, match=r"asks for posix.mkdir.* nothing of it was run"):
             read_weights(tmp_path / "step_1")
     assert not (tmp_path / "ran").exists()
     torch.save({"weights": torch.ones(1)}, tmp_path / "step_2")
@@ -283,13 +284,10 @@ def test_nothing_is_unpickled(tmp_path):
         read_weights(tmp_path / "step_2")
     with pytest.raises(MissingPrerequisite):
         read_weights(tmp_path / "step_3")
-    with pytest.raises(InvariantBroken, match="not a readable checkpoint"):
+    (tmp_path / "step_2").unlink()
+    (tmp_path / "step_1").unlink()
+    with pytest.raises(InvariantBroken, match="no weights among: no files"):
         read_weights(tmp_path)
-
-
-def test_checkpoints_from_before_the_zip_format_are_read(tmp_path):
-    torch.save({"model.inner.H_init": torch.ones(3)}, tmp_path / "step_1", _use_new_zipfile_serialization=False)
-    assert torch.equal(read_weights(tmp_path / "step_1")["H_init"], torch.ones(3))
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
@@ -303,7 +301,7 @@ def test_adapters_train_and_the_base_does_not(data, base, tmp_path):
     changed = {
         name for name, value in ended.model.state_dict().items() if not torch.equal(value, before.get(name, value))
     }
-    assert changed == {"embed_tokens.embedding_weight", checkpoint.TABLE}
+    assert changed == {"embed_tokens.embedding_weight", TABLE}
     adapters = {name: value for name, value in ended.model.state_dict().items() if "_lora_" in name}
     assert len(adapters) == 2 * (2 + 4) and all(value.any() for name, value in adapters.items() if "lm_head" in name)
     assert ended.training.flat.data.numel() < sum(value.numel() for value in before.values())
@@ -313,7 +311,7 @@ def test_adapters_saved_alone_reload_exactly(data, base, tmp_path):
     changes = {"load_checkpoint": str(base), "lora_export": "adapters", **ADAPTED}
     finish(data, tmp_path / "run", **changes)
     exported = sorted((tmp_path / "run").glob("step_*_adapters"))[-1]
-    assert not any(key.endswith("proj.weight") for key in read_weights(exported))
+    assert not any(key.endswith("proj.weight") for key in read_adapters(exported))
     again = pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(exported), **changes), ALONE)
     for name, value in last(tmp_path / "run").items():
         assert torch.equal(again.model.state_dict()[name], value), name
@@ -326,7 +324,7 @@ def test_adapters_that_are_still_frozen_are_exported_all_the_same(data, base, tm
     changes = {"load_checkpoint": str(base), "lora_export": "adapters", "freeze_weights": True, **ADAPTED}
     finish(data, tmp_path / "run", freeze_weights_epochs=2, **changes)
     frozen, trained = sorted((tmp_path / "run").glob("step_*_adapters"))
-    assert read_weights(frozen).keys() == read_weights(trained).keys() > {checkpoint.TABLE}
+    assert read_adapters(frozen).keys() == read_adapters(trained).keys() > {TABLE}
     pretrain.Pretraining(config(data, folder=tmp_path / "again", load_adapters=str(frozen), **changes), ALONE)
 
 

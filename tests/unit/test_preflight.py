@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,23 +11,64 @@ import pytest
 
 from trm_repro.machine import hardware as machine
 from trm_repro.machine import survey as module
-from trm_repro.machine.hardware import Gpu, Nvcc
-from trm_repro.machine.preflight import GB, Line, lines, table
+from trm_repro.machine.folders import Place, Space
+from trm_repro.machine.hardware import Gpu, Graphics, Nvcc
+from trm_repro.machine.limits import Limit
+from trm_repro.machine.network import Reached
+from trm_repro.machine.preflight import GB, NEEDED
 from trm_repro.machine.survey import Survey
+from trm_repro.machine.words import Line, lines, table
 from trm_repro.recipes.read import read_recipe
 
 PAPER = read_recipe(Path("recipes"), "arc2-paper")
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "580.65.06", (9, 0), 4 << 20)
 ENVIRON = {"MAX_GPUS_TO_USE": "8", "ENV_LOCK": "locks", "CUDA_LOCK": "auto", "PY": "python3.10", "CHECK_REMOTE": "0"}
+
+
+def seen(gpus: list[Gpu]) -> Graphics:
+    numbered = [dataclasses.replace(gpu, index=number) for number, gpu in enumerate(gpus)]
+    return Graphics(numbered, numbered, "" if gpus else "there is no nvidia-smi", "" if gpus else "missing")
+
+
+HEALTHY = {
+    "Persistence Mode": ["Enabled"], "Compute Mode": ["Default"],
+    "ECC Mode/Current": ["Enabled"], "ECC Mode/Pending": ["Enabled"],
+    "Remapped Rows/Pending": ["No"], "Clocks Event Reasons/HW Slowdown": ["Not Active"],
+    "Fabric/State": ["Completed"], "Fabric/Status": ["Success"], "GPU Recovery Action": ["None"],
+}  # fmt: skip
+PLACES = [Place(name, Path("/data"), "ext4", dict.fromkeys(needed, "")) for name, needed in NEEDED.items()]
 GOOD = Survey(
-    gpus=[H100] * 4, compilers=[], cores=64, memory=200 * GB, shm=64 * GB, disk=500 * GB, files=65536, clock=2.0, newest=1.0,
-    skew=None, wandb=None, port="", host="", cxx="/usr/bin/c++", headers=True, built=False, installed=False,
-    rehearsed="2026-01-31T12:00:00Z", environ=ENVIRON,
+    environ=ENVIRON, architecture="x86_64", graphics=seen([H100] * 4), others=["NVIDIA"], health=[HEALTHY] * 4,
+    links=[["X", "NV18", "NV18", "NV18"]] * 4, manager=True, compilers=[], cores=Limit(64, "the machine's"),
+    memory=Limit(200 * GB, "the machine's"), free_memory=190 * GB, address_space=None, file_size=None, cpu_seconds=None,
+    processes=None, files=65536, files_most=65536, shm=Space(64 * GB, 1 << 20), shm_kind="tmpfs", shm_tried="",
+    disk=Space(500 * GB, 10**7), places=PLACES, clock=2.0, newest=1.0, skew=None, wandb=None, servers=None, port="", host="",
+    cxx="/usr/bin/c++", headers=True, built=False, installed=False, rehearsed="2026-01-31T12:00:00Z",
 )  # fmt: skip
 
 
+def changed(**changes: Any) -> Survey:
+    """The good machine with something else; shorthands: the visible GPUs, sizes without what sets them, a folder's faults."""
+    if "gpus" in changes:
+        changes["graphics"] = seen(changes.pop("gpus"))
+    for name in ("memory", "cores"):
+        if isinstance(changes.get(name), int):
+            changes[name] = Limit(changes[name], "the machine's")
+    for name in ("shm", "disk"):
+        if isinstance(changes.get(name), int):
+            changes[name] = Space(changes[name], 10**7)
+    if "health" in changes and isinstance(changes["health"], dict):
+        changes["health"] = [HEALTHY | changes["health"]] * 4
+    if "place" in changes:
+        name, kind, faults = changes.pop("place")
+        changes["places"] = [
+            dataclasses.replace(p, kind=kind, tried={**p.tried, **faults}) if p.name == name else p for p in PLACES
+        ]
+    return dataclasses.replace(GOOD, **changes)
+
+
 def line(what: str, recipe: Any = PAPER, **changes: Any) -> Line:
-    return next(found for found in lines(recipe, dataclasses.replace(GOOD, **changes)) if found.what == what)
+    return next(found for found in lines(recipe, changed(**changes)) if found.what == what)
 
 
 def with_environ(**changes: str) -> Mapping[str, str]:
@@ -70,6 +110,65 @@ def test_a_good_machine_has_no_finding_and_every_line_says_why() -> None:
         ("ports", "warning", {"host": "this machine's own name does not resolve"}),
         ("W&B key", "problem", {"wandb": "401"}),
         ("dress rehearsal", "warning", {"rehearsed": ""}),
+        ("memory", "unknown", {"memory": None}),
+        ("memory", "warning", {"free_memory": 10 * GB}),
+        ("address space", "problem", {"address_space": 64 * GB}),
+        ("file size", "problem", {"file_size": GB}),
+        ("processor time", "problem", {"cpu_seconds": 3600}),
+        ("processes", "warning", {"processes": Limit(100, "ulimit -u")}),
+        ("disk", "unknown", {"disk": Space(None)}),
+        ("disk", "problem", {"disk": Space(10 * GB, 10**7, "quota")}),
+        ("files on the disk", "problem", {"disk": Space(500 * GB, 100)}),
+        ("folders", "problem", {"place": ("VENV_DIR", "ext4", {"run programs": "Permission denied"})}),
+        ("folders", "problem", {"place": ("the repository", "nfs4", {"lock": "No locks available"})}),
+        ("folders", "problem", {"place": ("TRM_DIR", "cifs", {"link": "Operation not supported"})}),
+        ("folders", "problem", {"place": ("TRM_DIR", "ext4", {"git": "it belongs to another user"})}),
+        ("folders", "problem", {"place": ("the temporary folder", "ext4", {"sockets": "too long"})}),
+        ("folders", "warning", {"place": ("TRM_DIR", "vfat", {"tell names apart by case": "one file"})}),
+        ("folders", "warning", {"place": ("TRM_DIR", "fuse.gcsfuse", {})}),
+        ("folders", "problem", {"places": [Place("TRM_DIR", Path("/mnt/x"), "nfs4", silent=True)]}),
+        ("folders", "problem", {"places": [Place("TRM_DIR", Path("/" + "x" * 4000), "ext4", {"write": ""})]}),
+        ("folders", "unknown", {"places": [Place("TRM_DIR", Path("/data"), "ext4")]}),
+        ("/dev/shm", "problem", {"shm_tried": "Permission denied"}),
+        ("/dev/shm", "problem", {"shm": Space(64 * GB, 3)}),
+        ("/dev/shm", "warning", {"shm_kind": "overlay"}),
+        ("/dev/shm", "unknown", {"shm": Space(None)}),
+        ("cores", "warning", {"cores": Limit(1.5, "the quota of the control group /x")}),
+        ("processor", "warning", {"architecture": "aarch64"}),
+        ("processor", "problem", {"architecture": "aarch64", "gpus": [dataclasses.replace(H100, driver="550.90")] * 4}),
+        ("processor", "problem", {"architecture": "ppc64le"}),
+        ("GPU generation", "unknown", {"gpus": [dataclasses.replace(H100, capability=None)] * 4}),
+        ("GPU memory", "unknown", {"gpus": [dataclasses.replace(H100, memory=None)] * 4}),
+        ("GPU memory", "unknown", {"gpus": [H100, dataclasses.replace(H100, memory=None), H100, H100]}),
+        ("GPU memory", "problem", {"gpus": [H100, dataclasses.replace(H100, memory=16 * GB), H100, H100]}),
+        ("GPUs free", "unknown", {"gpus": [dataclasses.replace(H100, used=None)] * 4}),
+        (
+            "GPUs free",
+            "warning",
+            {"gpus": [dataclasses.replace(H100, used=None), dataclasses.replace(H100, used=9 * GB)] * 2},
+        ),
+        ("GPU health", "unknown", {"health": None}),
+        ("GPU health", "warning", {"health": {"ECC Mode/Pending": ["Disabled"]}}),
+        ("GPU health", "warning", {"health": {"Remapped Rows/Pending": ["Yes"]}}),
+        ("GPU health", "warning", {"health": {"GPU Recovery Action": ["Reset"]}}),
+        ("GPU health", "warning", {"health": {"Clocks Throttle Reasons/HW Slowdown/HW Thermal Slowdown": ["Active"]}}),
+        ("GPU health", "problem", {"health": {"ECC Errors/Volatile/SRAM Uncorrectable Parity": ["3"]}}),
+        ("GPU health", "problem", {"health": {"Compute Mode": ["Prohibited"]}}),
+        ("NVLink fabric", "problem", {"health": {"Fabric/State": ["In Progress"], "Fabric/Status": ["N/A"]}}),
+        (
+            "NVLink fabric",
+            "problem",
+            {"health": {"Fabric/State": ["Completed"], "Fabric/Status": ["Insufficient Resources"]}},
+        ),
+        ("NVLink fabric", "unknown", {"health": {"Fabric/State": ["N/A"]}, "manager": False}),
+        ("GPU links", "unknown", {"links": None}),
+        ("CUDA", "unknown", {"gpus": []}),
+        ("clock", "unknown", {"newest": 0.0}),
+        (
+            "network",
+            "problem",
+            {"servers": [Reached("Kaggle", "https://www.kaggle.com/", "http://…@p:3128", "timed out")]},
+        ),
     ],
 )
 def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: dict[str, Any]) -> None:
@@ -95,6 +194,9 @@ def test_no_lock_is_a_problem_where_the_seeds_commands_would_not_make_the_enviro
         ("CUDA", {"environ": with_environ(ENV_LOCK="none"), "compilers": [Nvcc(Path("/cuda"), (12, 6))]}),
         ("clock", {"skew": 12.0}),
         ("W&B key", {"wandb": ""}),
+        ("NVLink fabric", {"health": {"Fabric/State": ["N/A"]}}),
+        ("GPU links", {"links": [["X", "SYS", "SYS", "SYS"]] * 4}),
+        ("network", {"servers": [Reached("Kaggle", "https://www.kaggle.com/")]}),
     ],
 )
 def test_what_suffices_is_ok(what: str, changes: dict[str, Any]) -> None:
@@ -110,14 +212,14 @@ def test_numbers_carry_their_arithmetic() -> None:
 
 
 def test_the_table_names_all_problems_in_its_last_line() -> None:
-    text = table(lines(PAPER, dataclasses.replace(GOOD, memory=GB, disk=GB, cores=1)))
+    text = table(lines(PAPER, changed(memory=GB, disk=GB, cores=1)))
     assert text.splitlines()[-1] == "falls short: memory, disk"
     assert "→ free some" in text
 
 
 def test_a_rehearsal_on_a_laptop_needs_no_gpu() -> None:
     recipe = read_recipe(Path("recipes"), "arc2-rehearsal")
-    found = lines(recipe, dataclasses.replace(GOOD, gpus=[], memory=4 * GB, disk=5 * GB, shm=0, headers=None))
+    found = lines(recipe, changed(gpus=[], memory=4 * GB, disk=5 * GB, shm=0, headers=None))
     assert {each.state for each in found} == {"ok"}
     assert "GPUs" not in [each.what for each in found]
 
@@ -131,7 +233,12 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
         WANDB_API_KEY="",
     )
     facts = module.survey(PAPER, environ)
-    assert facts.memory > GB and facts.disk > 0 and facts.shm > 0 and facts.files > 0 and facts.cores > 0
+    assert (
+        facts.memory and facts.memory.amount > GB and facts.disk.free and facts.shm.free and facts.files and facts.cores
+    )
+    assert [(place.name, how) for place in facts.places for how in place.tried.values() if how] == []
+    assert {place.name for place in facts.places} == set(NEEDED)
+    assert not list(tmp_path.iterdir()), "what was tried out is removed again"
     assert facts.clock > facts.newest > 0
     assert (facts.port, facts.skew, facts.wandb, facts.built, facts.rehearsed) == ("", None, None, False, "")
     assert facts.headers is not None
@@ -184,36 +291,6 @@ def test_a_rehearsal_counts_only_with_the_same_environment(tmp_path: Path, monke
     assert module._rehearsed(environ, [lock]) == ""
 
 
-def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text(
-        '#!/bin/sh\ncase $1 in *compute_cap*) exit 2;; esac\necho "Tesla V100, 16384, 418.39"\necho "A, [N/A], 418.39"\n'
-    )
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.gpus() == [Gpu("Tesla V100", 16384 << 20, "418.39"), Gpu("A", None, "418.39")]
-    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, 12, 3, 97"\n')
-    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0), 12 << 20, index=3, busy=97)]
-    smi.write_text('#!/bin/sh\necho "NVIDIA H100, 81559, 580.65.06, 9.0, [N/A], [N/A], [N/A]"\n')
-    assert machine.gpus() == [Gpu("NVIDIA H100", 81559 << 20, "580.65.06", (9, 0))]
-    smi.write_text("#!/bin/sh\necho NVIDIA H100, 81559, 580.65.06, 9.0, 12; exit 6\n")
-    assert machine.gpus() == []
-
-
-def test_a_program_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559, 580.65.06, 9.0, 12, 0, 0'\nexec sleep 60\n")
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(machine, "PATIENCE", 0.2)
-    monkeypatch.setattr(machine, "HUNG", set())
-    began = time.monotonic()
-    assert machine.gpus() == []
-    assert time.monotonic() - began < 30
-    smi.write_text(smi.read_text().replace("exec sleep 60", ""))
-    assert machine.gpus() == [], "it is not asked again, so that nothing waits for it twice"
-
-
 def test_compilers_are_found_by_cuda_home_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, release in (("a", "12.6"), ("b", "13.0")):
         (tmp_path / name / "bin").mkdir(parents=True)
@@ -225,10 +302,19 @@ def test_compilers_are_found_by_cuda_home_and_path(tmp_path: Path, monkeypatch: 
     assert machine.compilers()[:2] == [Nvcc(tmp_path / "a", (12, 6)), Nvcc(tmp_path / "b", (13, 0))]
 
 
-def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CGROUP_ROOT", str(tmp_path))
-    whole = machine.memory()
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.memory() == whole
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert machine.memory() == 1000
+def test_every_finding_has_words_that_its_facts_fill() -> None:
+    for survey in (
+        GOOD,
+        changed(gpus=[], memory=None, disk=Space(None)),
+        changed(health=None, links=None, manager=False),
+    ):
+        assert all(
+            each.found and each.why and "{" not in each.found + each.why + each.remedy for each in lines(PAPER, survey)
+        )
+
+
+def test_the_table_fits_a_terminal() -> None:
+    found = lines(PAPER, changed(gpus=[], memory=GB, place=("VENV_DIR", "nfs4", {"run programs": "Permission denied"})))
+    text = table(found)
+    assert max(map(len, text.splitlines()[:-1])) <= 80
+    assert text.splitlines()[-1] == "falls short: GPUs, memory, folders"

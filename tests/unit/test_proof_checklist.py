@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from proof_support import HERE, make_run, the_manifest
 
+from trm_repro.arc.score import Share
 from trm_repro.cli import main
 from trm_repro.files import write_json, write_text
 from trm_repro.provenance.checklist import Box, checklist
@@ -119,6 +120,8 @@ def test_what_was_only_packaged_is_not_published(manifest: dict[str, Any], run: 
 def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(run.repository / "artifacts/tiny/manifest.json", the_manifest(run))
     write_text(run.repository / "artifacts/tiny/report.html", "")
+    scores = {"pass@2 per test input": Share(3, 5, "test inputs").as_json()}
+    write_json(run.repository / "artifacts/tiny/verdict.json", {"tasks": "TASKS", "scores": scores, "unknown": 2})
     for name, value in {**run.environ, "TRM_DIR": str(run.repository / ".repro/work")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(run.repository)
@@ -128,7 +131,9 @@ def test_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         "tiny: A toy, for tests",
         "04-dataset",
         "at first, 1.",
-        "ARC/pass@2 50.0 %",
+        "scores, of TASKS:",
+        "  pass@2 per test input  60.000 %  3 of 5 test inputs  95 % interval 23.07 to 88.24 %",
+        "  2 test inputs without a known answer: counted in no number",
         "faithful: no: the recipe toy",
     ):
         assert words in said, said

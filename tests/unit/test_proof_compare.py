@@ -52,7 +52,7 @@ def test_a_run_made_twice_is_bit_identical_whatever_its_name(manifest: dict[str,
 def test_another_seed_gives_other_weights_and_is_seen(manifest: dict[str, Any], tmp_path: Path) -> None:
     found = compare(manifest, the_manifest(make_run(tmp_path, seed=1)))
     assert found.word == WITHIN
-    assert any("final-checkpoint" in what for what, _, _ in found.differences["outputs"])
+    assert any("final-checkpoint" in what for what, *_ in found.differences["outputs"])
 
 
 def weights(manifest: dict[str, Any]) -> None:
@@ -119,12 +119,63 @@ def test_an_unknown_number_of_tasks_cannot_be_compared(manifest: dict[str, Any])
 )
 def test_what_differs_is_named_in_its_part(manifest: dict[str, Any], part: str, what: str, change: Any) -> None:
     found = compare(manifest, changed(manifest, change))
-    assert any(what in name for name, _, _ in found.differences[part]), str(found)
+    assert any(what in name for name, *_ in found.differences[part]), str(found)
     assert not any(lines for name, lines in found.differences.items() if name != part)
 
 
 def numpy(manifest: dict[str, Any]) -> dict[str, Any]:
     return next(e for e in manifest["versions"]["tool"]["distributions"] if e["name"] == "numpy")
+
+
+def runs(manifest: dict[str, Any], *scores: float) -> list[dict[str, Any]]:
+    made = [changed(manifest, score(value)) for value in scores]
+    for number, run in enumerate(made):
+        output(run, "submission")["sha256"] = str(number) * 64
+    return made
+
+
+def test_the_verdict_comes_first(manifest: dict[str, Any]) -> None:
+    assert str(compare(manifest, manifest)).startswith(IDENTICAL)
+
+
+def test_many_runs_have_a_mean_with_its_interval_and_a_spread(manifest: dict[str, Any]) -> None:
+    found = compare(*runs(manifest, 0.06, 0.08, 0.10))
+    # by hand: mean 8, s = 2, t(2) = 4.303, half = 4.303 · 2 / √3 = 4.97
+    assert found.word == WITHIN and found.together == (
+        "mean 8.00 % (95 % interval 3.03 to 12.97 %), standard deviation 2.00, from 6.00 to 10.00 %",
+    )
+    assert [run.rpartition(" (")[0][-6:] for run in found.runs] == ["6.00 %", "8.00 %", "0.00 %"]
+
+
+def test_a_run_apart_from_the_rest_is_named(manifest: dict[str, Any]) -> None:
+    found = compare(*runs(manifest, 0.08, 0.085, 0.075, 0.08, 0.0))
+    assert found.word == DIFFERENT and "A and E, B and E, C and E, D and E" in found.why
+    assert [line for line in found.together if "outlier: E, " in line and "0.00 %" in line]
+    assert not any("outlier" in line for line in compare(*runs(manifest, 0.08, 0.085, 0.075, 0.08)).together)
+
+
+def test_a_difference_says_who_holds_which_value(manifest: dict[str, Any]) -> None:
+    other = changed(manifest, lambda m: m["host"].update(kernel="another"))
+    found = compare(manifest, other, manifest, other)
+    (line,) = found.differences["environment"]
+    assert line == ("host.kernel", manifest["host"]["kernel"], "another", manifest["host"]["kernel"], "another")
+    assert f"  host.kernel\n    A, C: {manifest['host']['kernel']}\n    B, D: another" in str(found)
+
+
+def test_packages_of_one_version_from_other_files_are_one_line(manifest: dict[str, Any]) -> None:
+    def installed_elsewhere(manifest: dict[str, Any]) -> None:
+        for entry in manifest["versions"]["tool"]["distributions"]:
+            entry["record"] = "0" * 64
+        numpy(manifest)["version"] = "9"
+
+    found = compare(manifest, changed(manifest, installed_elsewhere)).differences["environment"]
+    assert [line[0] for line in found if "numpy" in line[0]] == ["package numpy"]
+    assert len(found) == 2 and "this alone means nothing" in found[-1][0]
+
+
+def test_one_run_alone_is_not_compared(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(bundle)]) == 2
+    assert "name two or more" in capsys.readouterr().err
 
 
 def test_compare_reads_bundles_and_manifests(bundle: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -198,13 +249,19 @@ def test_a_bundle_is_held_against_its_attestation(bundle: Path, attested: Path, 
     assert verify(bundle, attestation=tmp_path).word == CANNOT_TELL
 
 
+def test_the_attestation_of_another_run_says_nothing_of_this_one(attested: Path, tmp_path: Path) -> None:
+    other = make_bundle(make_run(tmp_path / "other", name="another"), tmp_path / "bundle")
+    verdict = verify(other, attestation=attested)
+    assert verdict.word == CANNOT_TELL and f"{attested.name} attests another run (tiny@" in verdict.summary
+
+
 def test_the_table_goes_between_its_marks(attested: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     write_text(readme, f"before\n{BEGIN}\nold\n{END}\nafter\n")
     put_table(readme, table(read_all(attested.parent)))
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n| run |") and text.endswith(f"{END}\nafter\n") and "old" not in text
-    assert f"(attestations/{attested.name}/)" in text and "ARC/pass@2 50.00 %" in text and "a rehearsal" in text
+    assert f"(attestations/{attested.name}/)" in text and "pass@2 per task 50.00 %" in text and "a rehearsal" in text
     put_table(readme, table(read_all(attested.parent)))
     assert readme.read_text() == text
     write_text(readme, "nothing\n")

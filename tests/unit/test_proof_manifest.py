@@ -17,7 +17,7 @@ from proof_support import HERE, make_run, the_manifest
 
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.files import write_json, write_text
+from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance import faithful, inventory
 from trm_repro.provenance.host import host
 from trm_repro.provenance.manifest import build_manifest, count_rows
@@ -80,6 +80,16 @@ def test_seeds_metrics_and_times(manifest: dict[str, Any]) -> None:
     assert [step["step"] for step in manifest["steps"]] == [
         *("01-sanity", "02-clone", "03-venv", "04-dataset", "05-train"),
     ]
+
+
+def test_no_metric_is_of_answers_that_nobody_knows(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    path = tmp_path / ".repro/work/data/toy/test_puzzles.json"
+    puzzles = read_json(path)
+    for puzzle in puzzles.values():
+        puzzle["test"] = [{**pair, "output": [[0]]} for pair in puzzle["test"]]
+    write_json(path, puzzles)
+    assert not [name for name in the_manifest(run)["metrics"] if name.startswith(("ARC/", "all."))]
 
 
 def test_installed_distributions_have_versions_and_record_digests(manifest: dict[str, Any]) -> None:
@@ -231,7 +241,7 @@ def test_rows(tmp_path: Path) -> None:
 @pytest.fixture
 def faithful_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     changed = copy.deepcopy(manifest)
-    changed["tool"]["clean"] = True
+    changed["tool"] |= {"commit": "0" * 40, "clean": True}
     changed["recipe"]["resolved"]["faithful"] = True
     return changed
 

@@ -21,10 +21,12 @@ from proof_support import HERE, make_bundle, make_run, the_manifest
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
+from trm_repro.provenance.checks import truth
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import PIECE, different_values, read_checkpoint, read_safetensors
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, Answer, verify
+from trm_repro.weights.stored import read_content
+from trm_repro.weights.twin import PIECE, different_values
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def test_an_untouched_bundle_is_verified(pristine: Path, capsys: pytest.CaptureF
     assert main(["verify", str(pristine)]) == 0
     said = capsys.readouterr().out
     assert "VERIFIED: 11 checks, nothing found; nobody but the bundle itself vouches for it" in said
-    assert "pass@2 50.00 % of 4 tasks" in said
+    assert "scored again on 4 tasks of ARC-AGI-2 evaluation" in said
+    assert "pass@2 per task        50.000 %  2 of 4 tasks        95 % interval 15.00 to 85.00 %" in said
+    assert "pass@2 per test input  60.000 %  3 of 5 test inputs" in said
 
 
 def test_a_verdict_whose_reader_has_gone_is_no_success(bundle: Path) -> None:
@@ -266,9 +270,9 @@ def output(manifest: dict[str, Any], role: str) -> dict[str, Any]:
         ("config", "lr: expected 0.001", lambda b: replace(b / "all_config.yaml", "\nlr: 0.001", "\nlr: 0.002")),
         ("config", "ema_rate: missing", lambda b: replace(b / "all_config.yaml", "ema_rate: 0.999\n", "")),
         ("twin", "has other values than", lambda b: flip(b / "model.safetensors", -1)),
-        ("twin", "not a safetensors", lambda b: write_text(b / "model.safetensors", "hello")),
+        ("twin", "not a checkpoint", lambda b: write_text(b / "model.safetensors", "hello")),
         ("tensors", "puzzle_emb.weights", lambda b: write_json(b / "identifiers.json", ["<blank>"])),
-        ("tensors", "not a PyTorch checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
+        ("tensors", "not a checkpoint", lambda b: write_text(b / "model.ckpt", "hello")),
     ],
 )
 def test_a_consistent_forgery_is_found_by_what_it_contradicts(
@@ -333,7 +337,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(bundle: Path, tmp_path: Pat
 def test_the_checkpoint_is_read_as_torch_reads_it(pristine: Path) -> None:
     import torch
 
-    found = read_checkpoint(pristine / "model.ckpt")
+    found = read_content(pristine / "model.ckpt")
     state = torch.load(pristine / "model.ckpt", weights_only=True)
     assert {name: tensor.shape for name, tensor in found.items()} == {n: tuple(t.shape) for n, t in state.items()}
     data = (pristine / "model.ckpt").read_bytes()
@@ -349,7 +353,7 @@ def test_the_last_byte_of_a_tensor_larger_than_a_piece_counts(tmp_path: Path) ->
     torch.save(state, tmp_path / "model.ckpt")
     save_file(state, tmp_path / "model.safetensors")
     assert different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors") == []
-    large = read_safetensors(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
+    large = read_content(tmp_path / "model.safetensors")["model.inner.puzzle_emb.weights"]
     assert large.bytes > PIECE
     flip(tmp_path / "model.safetensors", large.begin + large.bytes - 1)
     (line,) = different_values(tmp_path / "model.ckpt", tmp_path / "model.safetensors")
@@ -595,3 +599,10 @@ def test_statement_names_upstream_by_commit_and_tree(pristine: Path) -> None:
 def test_two_manifests_of_one_run_agree_but_for_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert the_manifest(run) == the_manifest(run)
+
+
+@pytest.mark.parametrize(("subset", "tasks"), [("evaluation", 400), ("evaluation2", 120), ("test", None)])
+def test_the_answers_of_both_benchmarks_are_known(subset: str, tasks: int | None) -> None:
+    words = ["--test-set-name", subset]
+    found = truth({"recipe": {"resolved": {"dataset": {"arguments": words}, "tasks": {"select": {}}}}})
+    assert (found and len(found)) == tasks

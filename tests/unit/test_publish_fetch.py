@@ -131,6 +131,18 @@ def test_a_foreign_checkpoint_comes_with_notes_on_what_cannot_be_known(box: Box)
         assert f"note: there is no {missing}" in done.stderr
 
 
+@pytest.mark.parametrize("source", [KAGGLE, HUB])
+def test_of_several_runs_one_is_named_and_nothing_else_is_downloaded(box: Box, source: str) -> None:
+    box.publish({f"{run}/step_{step}": box.published["model.ckpt"] for run, step in (("arc1", 9), ("arc2", 7))})
+    done = box.fetch(source)
+    assert done.returncode == 4 and "2 runs lie side by side: arc1 (step_9), arc2 (step_7)" in done.stderr
+    for place in ("arc2", "arc2/step_7"):
+        done = box.fetch(f"{source}/{place}", "--output", place.replace("/", "-"))
+        assert done.stdout == f"{place.replace('/', '-')}/arc2/step_7\n", done.stderr
+        assert not list(box.place.rglob("step_9"))
+    assert "no arc3 among" in box.fetch(f"{source}/arc3").stderr
+
+
 @pytest.mark.parametrize("name", ["maze_hard_step_32550", "step_259320_arc_ag1_attn_type_h3l4"])
 def test_the_names_others_use(box: Box, name: str) -> None:
     box.publish({name: box.published["model.ckpt"]})

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 from publish_support import make_bundle, write_run
 
+from trm_repro.arc.score import Share
 from trm_repro.cli import main
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
 from trm_repro.provenance.names import kaggle_license, names
-from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
+from trm_repro.weights.twin import write_safetensors
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -200,9 +201,28 @@ def test_card_of_a_faithful_run(made: Path) -> None:
     assert card_body(card.content).splitlines()[0].startswith("**A faithful reproduction**")
     assert card.data.license == "cc-by-4.0"
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert found == {"ARC/pass@2": 0.078, "all.exact_accuracy": 0.05}
-    assert "| ARC/pass@2 | 7.80 % |" in card.text
+    assert found == {"pass@2 per task": 0.078, "all.exact_accuracy": 0.05}
+    assert "| pass@2 per task | 7.800 % |" in card.text
     assert "torchrun for one GPU" in card.text
+
+
+def test_card_has_both_metrics_as_scored_again(tmp_path: Path) -> None:
+    manifest = read_json(write_run(tmp_path))
+    shares = {
+        "pass@2 per task": Share(3.5, 120, "tasks").as_json(),
+        "pass@2 per test input": Share(5, 167, "test inputs").as_json(),
+    }
+    verdict = {"scores": shares, "tasks": "ARC-AGI-2 evaluation, THE VERSION", "unknown": 2, "findings": ["odd"]}
+    text = card(manifest, title="T", license="MIT", files=[], verdict=verdict)
+    assert "| pass@2 per task | 2.917 % | 3.5 of 120 tasks | 1.07 to 7.68 % |" in text
+    assert "| pass@2 per test input | 2.994 % | 5 of 167 test inputs | 1.29 to 6.82 % |" in text
+    assert "ARC's are of ARC-AGI-2 evaluation, THE VERSION. 2 test inputs without a known answer" in text
+    assert "Note: odd." in text and "metric_name: pass@2 per test input" in text.replace(
+        "name: pass@2", "metric_name: pass@2"
+    )
+    manifest["metrics"] = {}
+    text = card(manifest, title="T", license="MIT", files=[], verdict={"scores": {}, "unknown": 2})
+    assert "No answers are known: nothing to score." in text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +300,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     content = read_json(manifest)
     content["outputs"][0]["sha256"] = digest_file(checkpoint).sha256
     write_json(manifest, content)
-    with pytest.raises(InvariantBroken, match="not a PyTorch checkpoint"):
+    with pytest.raises(InvariantBroken, match="not a checkpoint"):
         package(manifest, tmp_path / "out", repository=tmp_path)
 
 

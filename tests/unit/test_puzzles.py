@@ -45,9 +45,18 @@ def mazes(tmp_path):
     folder, random = tmp_path / "maze", np.random.RandomState(0)
     folder.mkdir()
     for name, count in (("train", 4), ("test", 2)):
-        boards = ["".join(random.choice(list("# SGo"), 900)) for _ in range(count)]
+        boards = [a_maze(random) for _ in range(count)]
         write(folder / f"{name}.csv", [["s", board.replace("o", " "), board, 0] for board in boards])
     return folder
+
+
+def a_maze(random, side=30):
+    """An answer: a path down a column and along a row, among random walls."""
+    board = random.choice(list("# "), (side, side))
+    row, column = random.randint(1, side, 2)
+    board[: row + 1, column] = board[row, : column + 1] = "o"
+    board[0, column], board[row, 0] = "S", "G"
+    return "".join(board.ravel())
 
 
 def build(kind, source, output, *more):
@@ -185,54 +194,132 @@ def test_mazes_turn_only_when_asked(mazes, tmp_path):
     assert verify(tmp_path / "turned") == []
 
 
+QUESTION = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+TITLES = "source,question,answer,rating"
+ROW = f"s,{QUESTION},{ANSWER},12"
+
+
 @pytest.mark.parametrize(
-    ("row", "complaint"),
+    "text",
     [
-        (["s", "." * 80, "1" * 81, "0"], "line 2: not 81 cells"),
-        (["s", "." * 81, "1" * 80 + "x", "0"], "line 2: not 81 cells out of"),
-        (["s", "." * 81, "1" * 81], "line 2: not four columns"),
-        (["s", "." * 81, "1" * 81, "hard"], "line 2: not four columns with a whole rating"),
+        f"\ufeff{TITLES}\n{ROW}\n",
+        f"{TITLES}\r\n{ROW}\r\n",
+        f"{TITLES}\n{ROW}",
+        f"id,puzzle,solution,difficulty\n{ROW}\n",
+        f'{TITLES}\n"a, b","{QUESTION}","{ANSWER}","12.0"\n',
+        f"{TITLES}\ns,{QUESTION.replace('.', '0')},{ANSWER},\n",
     ],
+    ids=["BOM", "CRLF", "no end", "other titles", "quotes and 12.0", "zeros and no rating"],
 )
-def test_a_bad_board_is_refused_by_line(tmp_path, row, complaint):
-    write(tmp_path / "train.csv", [row])
+def test_a_csv_file_is_read_as_upstreams_builder_reads_it(tmp_path, text):
+    (tmp_path / "train.csv").write_bytes(text.encode())
+    questions, answers = read_boards(tmp_path / "train.csv", SUDOKU)
+    assert questions.tolist() == [[1 if cell == "." else int(cell) + 1 for cell in QUESTION]]
+    assert answers.tolist() == [[int(cell) + 1 for cell in ANSWER]]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "line 1: no titles"),
+        (f"{ROW}\n{ROW}\n", "line 1: a board where titles must be"),
+        (f"{TITLES}\n", "no boards"),
+        (f"{TITLES}\n{ROW}\n\n", "line 3: a blank line, expected source, question, answer, rating"),
+        (f",{TITLES}\n0,{ROW}\n", "line 2: 5 columns"),
+        (f"{TITLES}\ns,{QUESTION[1:]},{ANSWER},0\n", "line 2: not 81 cells"),
+        (f"{TITLES}\n{ROW}\ns,x{QUESTION[1:]},{ANSWER},0\n", "line 3: not 81 cells out of"),
+        (f"{TITLES}\n{ROW}\ns,{QUESTION},{ANSWER[:-1]}.,0\n", "line 3: the answer is no solved Sudoku"),
+        (f"{TITLES}\n{ROW}\ns,{QUESTION},35{ANSWER[2:]},0\n", "line 3: the answer is no solved Sudoku"),
+        (f"{TITLES}\n{ROW}\ns,{ANSWER[:18]}{QUESTION[18:]},{ANSWER[9:18]}{ANSWER[:9]}{ANSWER[18:]},0\n",
+         "line 3: the answer is that of another question"),
+        (f"{TITLES}\n{'s' * 200_000},{QUESTION},{ANSWER},0\n", "line 2: field larger than"),
+        ("\xff".encode("latin1"), "not UTF-8 text"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_boards_is_refused_by_line(tmp_path, text, complaint):
+    (tmp_path / "train.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InvariantBroken, match=rf"train\.csv: {complaint}"):
         read_boards(tmp_path / "train.csv", SUDOKU)
 
 
-def test_bad_sources_leave_nothing(sudokus, tmp_path, capsys):
-    write(sudokus / "test.csv", [], ["question", "answer"])
-    assert build("sudoku", sudokus, tmp_path / "set") == 4
-    assert "columns ['question', 'answer']" in capsys.readouterr().err
-    (sudokus / "test.csv").unlink()
-    assert build("sudoku", sudokus, tmp_path / "set") == 3
-    assert main(["dataset", "sudoku", "--output-dir", str(tmp_path / "set"), "--revision", "main"]) == 2
-    assert "must be a full commit, not 'main'" in capsys.readouterr().err
-    assert build("sudoku", sudokus, tmp_path / "set", "--num-aug", "-1") == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["sudoku"]
+@pytest.mark.parametrize("rating", ["", "12.0", "hard", "1e1"])
+def test_a_rating_must_be_a_whole_number_where_boards_are_left_out_by_it(tmp_path, rating):
+    (tmp_path / "train.csv").write_text(f"{TITLES}\ns,{QUESTION},{ANSWER},{rating}\n")
+    assert len(read_boards(tmp_path / "train.csv", SUDOKU)[0]) == 1
+    with pytest.raises(InvariantBroken, match=f"line 2: rating '{rating}' is not a whole number"):
+        read_boards(tmp_path / "train.csv", SUDOKU, min_difficulty=5)
 
 
-def test_the_hub_is_asked_for_that_commit(sudokus, tmp_path, monkeypatch):
-    asked = []
-
-    def download(repo, filename, *, repo_type, revision):
-        asked.append((repo, filename, repo_type, revision))
-        return str(sudokus / filename)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    commit = "0123456789" * 4
-    assert main(["dataset", "sudoku", "--output-dir", str(tmp_path / "set"), "--revision", commit]) == 0
-    assert asked == [("sapientinc/sudoku-extreme", f"{split}.csv", "dataset", commit) for split in ("train", "test")]
-    assert json.loads((tmp_path / "set/build.json").read_text())["revision"] == commit
+def test_a_hint_tells_of_the_index_that_pandas_writes(tmp_path):
+    (tmp_path / "train.csv").write_text(f",{TITLES}\n0,{ROW}\n")
+    with pytest.raises(InvariantBroken) as caught:
+        read_boards(tmp_path / "train.csv", SUDOKU)
+    assert "index=False" in caught.value.hint
 
 
-def test_a_failed_download_is_a_failed_command(tmp_path, monkeypatch, capsys):
-    from huggingface_hub.errors import LocalEntryNotFoundError
+SMALL = ("S  #" "## #" "#  #" "#G##", "Soo#" "##o#" "#oo#" "#G##")  # fmt: skip
 
-    def download(*_, **__):
-        raise LocalEntryNotFoundError("no network")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert main(["dataset", "maze", "--output-dir", str(tmp_path / "set"), "--revision", "0" * 40]) == 5
-    assert "train.csv could not be downloaded: no network" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ("question", "answer", "complaint"),
+    [
+        (*SMALL, None),
+        (SMALL[0].replace("S", " "), SMALL[1].replace("S", "o"), "one S, one G and no o"),
+        (SMALL[1], SMALL[1], "one S, one G and no o"),
+        (SMALL[0], SMALL[1].replace("#", " ", 1), "not its question with a path"),
+        (SMALL[0], SMALL[1].replace("o", "#", 1), "not its question with a path"),
+        (SMALL[0], SMALL[0], "does not lead from S to G"),
+        (SMALL[0], SMALL[1][:9] + " " + SMALL[1][10:], "does not lead from S to G"),
+        ("S   " "####" "    " "##G ", "Soo " "####" " oo " "##G ", "does not lead from S to G"),
+    ],
+)  # fmt: skip
+def test_a_maze_is_a_square_of_any_size_and_its_answer_leads_from_start_to_goal(tmp_path, question, answer, complaint):
+    write(tmp_path / "train.csv", [["s", *SMALL, ""], ["s", question, answer, ""]])
+    if complaint is None:
+        assert read_boards(tmp_path / "train.csv", MAZE)[0].shape == (2, 16)
+        return
+    with pytest.raises(InvariantBroken, match=rf"train\.csv: line 3: .*{complaint}"):
+        read_boards(tmp_path / "train.csv", MAZE)
+
+
+def test_mazes_of_two_sizes_are_refused(mazes, tmp_path, capsys):
+    write(tmp_path / "mixed.csv", [["s", *SMALL, ""], ["s", "S G" * 3, "S G" * 3, ""]])
+    with pytest.raises(InvariantBroken, match="line 3: not 16 cells"):
+        read_boards(tmp_path / "mixed.csv", MAZE)
+    write(mazes / "test.csv", [["s", *SMALL, ""]])
+    assert build("maze", mazes, tmp_path / "set") == 4
+    assert "test.csv: boards of 16 cells, where train.csv has 900" in capsys.readouterr().err
+
+
+def test_small_mazes_are_built_turned_checked_told_and_shown(tmp_path, capsys):
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.csv", [["s", *SMALL, ""]])
+    assert build("maze", tmp_path, tmp_path / "set", "--aug") == 0
+    assert load(tmp_path / "set", "train")[0].shape == (8, 16)
+    assert verify(tmp_path / "set") == []
+    capsys.readouterr()
+    assert main(["dataset", "info", str(tmp_path / "set")]) == 0
+    said = capsys.readouterr().out
+    assert "maze, 4 × 4; tokens 1 to 5 are '#' ' ' 'S' 'G' 'o'" in said and "checkpoints" not in said
+    assert main(["dataset", "show", str(tmp_path / "set"), "0", "--output", str(tmp_path / "m.png")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  board 0, as it is",
+        "  board 0, turned a quarter to the left",
+        "  board 0, turned by half",
+        "  board 0, turned a quarter to the right",
+    ]
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sudokus_are_told_and_shown_and_those_that_are_not_there_refused(sudokus, tmp_path, capsys):
+    assert build("sudoku", sudokus, tmp_path / "set", "--num-aug", "2") == 0
+    capsys.readouterr()
+    assert main(["dataset", "info", str(tmp_path / "set")]) == 0
+    assert capsys.readouterr().out.startswith("boards                sudoku, 9 × 9; tokens 1 to 10 are '.0' '1' '2'")
+    words = ["dataset", "show", str(tmp_path / "set"), "--output", str(tmp_path / "s.png")]
+    assert main([*words, "6"]) == main([*words, "test:2"]) == 0
+    assert "board 6, shuffled, 2 of 2" in capsys.readouterr().out
+    for absent in ("7", "test:3", "-1", "other:0", "x"):
+        assert main([*words, "--", absent]) == 2
+        assert f"no board {absent}" in capsys.readouterr().err

@@ -84,7 +84,9 @@ def test_the_verdict_and_the_number_come_first(facts: Facts) -> None:
         words.index(w) for w in ("Not a faithful reproduction", "50.00 %", "Published numbers", "Curves", "Provenance")
     ]
     assert places == sorted(places)
-    assert "50.00 % of 4 tasks; 95 % interval 15.0 to 85.0 % (Wilson); one task is 25.00 points" in words
+    assert "pass@2 per task 50.000 % (2 of 4 tasks; 95 % interval 15.00 to 85.00 %); pass@1 per task" in words
+    assert "pass@2 per test input 60.000 % (3 of 5 test inputs; 95 % interval 23.07 to 88.24 %)" in words
+    assert "one task is 25.00 points. It is of 4 tasks of ARC-AGI-2 evaluation (upstream's and Kaggle's; the" in words
     assert "The published numbers are of 120 tasks: this one cannot be compared with them" in words
     assert "vote of all checkpoints" in words
 
@@ -240,7 +242,8 @@ def test_what_a_run_says_cannot_become_markup(root: Path, manifest: dict[str, An
 
 def test_a_faithful_run_says_so(root: Path, manifest: dict[str, Any]) -> None:
     good = copy.deepcopy(manifest)
-    good["tool"]["clean"] = good["recipe"]["resolved"]["faithful"] = True
+    good["tool"] |= {"commit": "0" * 40, "clean": True}
+    good["recipe"]["resolved"]["faithful"] = True
     good["reasons"] = reasons(good)
     good["faithful"] = not good["reasons"]
     text = page(gather(good, lambda path: root / path))
@@ -251,6 +254,41 @@ def test_the_verdict_of_step_6_is_said(root: Path, manifest: dict[str, Any]) -> 
     verdict = {"verdict": "not comparable", "why": [*manifest["reasons"], "4 tasks are not 120"]}
     text = page(gather(manifest, lambda path: root / path, verdict=verdict))
     assert "Against the published number: not comparable (4 tasks are not 120)." in text
+
+
+def hidden(root: Path, manifest: dict[str, Any], folder: Path, known: int) -> Facts:
+    """The facts of a run on a test set of which only the answers of so many tasks are known."""
+    entry = next(e for e in manifest["outputs"] if e["role"] == "test-puzzles")
+    puzzles = read_json(root / entry["path"])
+    for puzzle in list(puzzles.values())[known:]:
+        puzzle["test"] = [{**pair, "output": [[0]]} for pair in puzzle["test"]]
+    write_json(folder / "test_puzzles.json", puzzles)
+    return gather(manifest, lambda p: folder / "test_puzzles.json" if p == entry["path"] else root / p)
+
+
+@pytest.mark.parametrize("twin", [page, markdown])
+def test_what_nobody_knows_is_in_no_number(root: Path, manifest: dict[str, Any], tmp_path: Path, twin: Any) -> None:
+    none = copy.deepcopy(manifest)
+    none["metrics"] = {"step": 70}  # as the manifest of such a run has it
+    facts = hidden(root, none, tmp_path, 0)
+    said = twin(facts)
+    assert "No answers are known: nothing to score." in said and "per task" not in said
+    assert not any(name.startswith(("ARC/", "all.exact")) for entry in facts.evaluations for name in entry)
+    said = twin(hidden(root, manifest, tmp_path, 1))
+    assert "of 1 tasks" in said and "without a known answer: counted in no number" in said
+
+
+def test_what_is_strange_is_said(root: Path, manifest: dict[str, Any]) -> None:
+    leaky = copy.deepcopy(manifest)
+    next(step for step in leaky["steps"] if step["step"] == "04-dataset")["said"] = (
+        "built; leaks: 1 of 5 test pairs stand"
+    )
+    assert " 1 of 5 test pairs stand. The published" in page(gather(leaky, lambda path: root / path))
+    text = page(gather(manifest, lambda path: root / path))
+    assert "answers are [[0]], which stands for no answer." in text
+    verdict = {"verdict": "reproduced", "why": [], "findings": ["ARC-AGI-1&apos;s were trained on"]}
+    text = markdown(gather(manifest, lambda path: root / path, verdict=verdict))
+    assert "Note: ARC-AGI-1&apos;s were trained on." in text and "[[0]]" not in text
 
 
 def test_gpu_hours_and_money(root: Path, manifest: dict[str, Any]) -> None:

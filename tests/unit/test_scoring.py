@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from trm_repro.arc import augment
 from trm_repro.arc.builder import build
 from trm_repro.arc.grids import encode
+from trm_repro.arc.score import wilson
 from trm_repro.arc.scoring import Votes
-from trm_repro.arc.submission import wilson
 from trm_repro.errors import InvariantBroken
 
 DATASETS = {
@@ -87,7 +87,7 @@ def slow_crop(tokens):
 
 
 def slow_scores(puzzles, names, rows, ks):
-    """The written definition, with SHA-256 keys."""
+    """The written definition, with SHA-256 keys; [[0]] is no answer."""
 
     def key(grid):
         return hashlib.sha256(bytes(grid.shape) + np.ascontiguousarray(grid, np.uint8).tobytes()).hexdigest()
@@ -102,18 +102,20 @@ def slow_scores(puzzles, names, rows, ks):
         votes, total, _ = place.get(key(grid), (0, 0.0, grid))
         place[key(grid)] = (votes + 1, total + 1 / (1 + math.exp(-float(q))), grid)
     shares, submission = dict.fromkeys(ks, 0.0), {}
+    known = {task: [pair["output"] != [[0]] for pair in puzzle["test"]] for task, puzzle in puzzles.items()}
+    scorable = sum(map(any, known.values()))
     for task, puzzle in puzzles.items():
         submission[task] = []
         for pair in puzzle["test"]:
             found = ballots.get((task, key(np.array(pair["input"], np.uint8))), {})
             ranked = sorted(found, key=lambda grid: (-found[grid][0], -found[grid][1] / found[grid][0]))
             truth = key(np.array(pair["output"], np.uint8))
-            for k in ks:
-                shares[k] += (truth in ranked[:k]) / len(puzzle["test"]) / len(puzzles)
+            for k in ks if pair["output"] != [[0]] else ():
+                shares[k] += (truth in ranked[:k]) / sum(known[task]) / scorable
             if ranked:
                 best = [found[grid][2].tolist() for grid in [*ranked, ranked[0]][:2]]
                 submission[task].append(dict(zip(("attempt_1", "attempt_2"), best, strict=True)))
-    return shares, submission
+    return shares if scorable else {}, submission
 
 
 def little_grid(random, most=4):
@@ -165,9 +167,11 @@ def test_random_predictions_score_as_the_definition_says(seed):
     shares, submission = slow_scores(puzzles, names, rows, (1, 2, 5))
     assert votes.pass_at_k((1, 2, 5)) == pytest.approx(shares, abs=1e-12)
     assert votes.submission() == submission
+    score = votes.score(shares)
     for k, share in shares.items():
-        right = votes.right(k)
-        assert np.mean([np.mean(marks) for marks in right.values()]) == pytest.approx(share, abs=1e-12)
+        assert score.per_task[k].share == pytest.approx(share, abs=1e-12)
+        marks = [mark for marks in votes.right(k).values() for mark in marks if mark is not None]
+        assert (score.per_input[k].right, score.per_input[k].of) == (sum(marks), len(marks))
 
 
 def test_more_attempts_than_grids_repeat_the_best(splits):

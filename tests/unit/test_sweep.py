@@ -61,8 +61,8 @@ def evaluations(monkeypatch):
     def run(command, **_):
         options = dict(word.removeprefix("--").split("=", 1) for word in command if word.startswith("--"))
         started.append(options)
-        passes = {"2": {"over_tasks": 0.75, "wilson_95_over_tasks": [0.3, 0.95]}}
-        report = {"checkpoints": [{"exact_accuracy": 0.5, "vote": {"pass": passes}}]}
+        scores = {"pass@2 per task": {"share": 0.75, "interval_95": [0.3, 0.95]}}
+        report = {"checkpoints": [{"exact_accuracy": 0.5, "vote": {"scores": scores}}]}
         (Path(options["output-dir"]) / "evaluation.json").write_text(json.dumps(report))
         return type("Done", (), {"returncode": 0})
 

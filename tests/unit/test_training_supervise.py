@@ -14,7 +14,7 @@ from subprocess import PIPE
 import pytest
 
 from trm_repro.training import supervise
-from trm_repro.training.diagnosis import ALARMS
+from trm_repro.training.causes import ALARMS
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "fixtures" / "standin-upstream"
@@ -22,7 +22,7 @@ LIMIT = 100  # seconds until a wait is given up, on a machine with other work to
 SUPERVISED = """
 import os, sys
 from trm_repro.training import supervise
-from trm_repro.training.diagnosis import ALARMS
+from trm_repro.training.causes import ALARMS
 supervise.GRACE, supervise.REDRAW = float(os.environ.get("GRACE", 2)), 0.5
 ending = supervise.Supervisor([sys.executable, "-u", "-c", sys.argv[1]], alarms=ALARMS).run()
 print(f"ending: {ending.exit_code} {ending.stopped!r} {ending.diagnosis and ending.diagnosis.name}", flush=True)
@@ -79,6 +79,63 @@ def test_a_failure_has_its_exit_code_and_diagnosis() -> None:
     assert out.endswith("ending: 137 None killed\n")
 
 
+def test_the_first_failure_of_many_processes_is_not_forgotten() -> None:
+    program = """import sys
+print("[rank7]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.", flush=True)
+for number in range(30000): sys.stderr.write(f"\\r  6%|#| {number}/723914 [3:28:43<94:39:17]")
+for number in range(2000): print(f'[rank0]:   File "/w/torch/x.py", line {number}, in f', file=sys.stderr)
+print("[rank0]: torch.distributed.DistBackendError: NCCL error in: x.cpp:3, unhandled system error", file=sys.stderr)
+sys.exit(1)"""
+    assert supervised(program)[0].endswith("ending: 1 None out of GPU memory\n")
+
+
+REAL = """
+import os, time, traceback, hydra, torch, torch.distributed as dist, tqdm
+@hydra.main(config_path=None, version_base=None)
+def launch(config):
+    dist.init_process_group("gloo")
+    for step in tqdm.trange(1000, disable=dist.get_rank() != 0):
+        dist.all_reduce(torch.ones(4))
+        if step == 5 and dist.get_rank() == 0:
+            try: raise OSError(122, "Disk quota exceeded")
+            except OSError: traceback.print_exc()
+        if step == 20 and dist.get_rank() == 1:
+            match os.environ["FAILURE"]:
+                case "out of GPU memory": raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+                case "crash in compiled code": os.kill(os.getpid(), 11)
+                case "disk full":
+                    try: raise OSError(28, "No space left on device")
+                    except OSError as error: raise RuntimeError("could not save") from error
+                case "unknown": raise ValueError("of ours")
+        time.sleep(0.02)
+launch.__wrapped__(None) if os.environ.get("PLAIN") else launch()
+"""
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("plain", ["", "1"])
+@pytest.mark.parametrize("failure", ["out of GPU memory", "disk full", "crash in compiled code", "unknown"])
+def test_the_cause_in_the_output_of_the_real_torchrun_and_hydra(tmp_path: Path, failure: str, plain: str) -> None:
+    (tmp_path / "real.py").write_text(REAL)
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    words = [torchrun, "--nproc-per-node", "2", "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "real.py"]
+    program = SUPERVISED.replace('[sys.executable, "-u", "-c", sys.argv[1]]', repr(words))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FAILURE": failure, "PLAIN": plain}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
+    )
+    assert done.stdout.splitlines()[-1] == f"ending: 1 None {failure}", done.stdout + done.stderr
+
+
+def test_what_was_printed_before_an_exception_is_no_sign_that_it_was_survived() -> None:
+    program = """import os
+os.write(1, b"TRAIN\\nSAVE CHECKPOINT\\n" * 2000)
+os.write(2, b"torch.OutOfMemoryError: CUDA out of memory.\\n")
+os._exit(1)"""
+    for _ in range(5):
+        assert supervised(program)[0].endswith("ending: 1 None out of GPU memory\n")
+
+
 def test_each_line_can_be_heard() -> None:
     heard: list[str] = []
     words = [sys.executable, "-c", "print('one'); print('two')"]
@@ -102,7 +159,7 @@ def test_a_progress_bar_is_thinned() -> None:
 
 
 @pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.name)
-def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Cause) -> None:
+def test_what_upstream_prints_and_ignores_ends_the_run(alarm: supervise.Alarm) -> None:
     out, _ = supervised(f"import time; print({alarm.pattern.pattern!r}); time.sleep(600)")
     assert f"None {alarm.name}" in out
     assert "ending: 0" not in out

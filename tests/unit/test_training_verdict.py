@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from training_support import RUN, finished, manifest
 
-from trm_repro.provenance.tensors import Tensor, read_checkpoint
+from trm_repro.arc import versions
 from trm_repro.training.inspection import infinite
 from trm_repro.training.state import Place
-from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge
+from trm_repro.training.verdict import Evaluation, Verdict, as_text, compare, judge, strange
+from trm_repro.training.watch import lines as watch_lines
+from trm_repro.weights.stored import Tensor, read_content
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,63 @@ def test_the_file_says_it_all(original: Place) -> None:
     assert {check["outcome"] for check in value["checks"]} == {"holds"}
 
 
+def test_both_metrics_are_said_with_what_they_are_of_and_what_is_strange(original: Place) -> None:
+    verdict = judge(original, manifest(original.recipe), RUN)
+    said = as_text(verdict)
+    assert "the last submission, scored on 3 tasks of no benchmark that is known here:" in said
+    assert "pass@2 per task        33.333 %  1 of 3 tasks        95 % interval 6.15 to 79.23 %" in said
+    assert "pass@2 per test input  50.000 %  2 of 4 test inputs  95 % interval 15.00 to 85.00 %" in said
+    assert "note: 6 of 8 answers are the test input again" in said
+    value = verdict.as_json()
+    assert value["scores"]["pass@2 per test input"]["right"] == 2 and value["unknown"] == 0
+
+
+def elsewhere(place: Place, dataset: Path) -> Place:
+    """The place with another dataset, and no task files with solutions."""
+    words = [word.replace("kaggle/", "nowhere/") for word in place.recipe.dataset.arguments]
+    recipe = place.recipe.model_copy(update={"dataset": place.recipe.dataset.model_copy(update={"arguments": words})})
+    return Place(place.state, place.work, dataset, place.folder, recipe)
+
+
+def test_what_nobody_knows_is_no_score(place: Place, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(place.dataset, dataset)
+    puzzles = json.loads((dataset / "test_puzzles.json").read_text())
+    right = json.loads(json.dumps(puzzles))
+    for puzzle in puzzles.values():
+        for pair in puzzle["test"]:
+            pair["output"] = [[0]]
+    (dataset / "test_puzzles.json").write_text(json.dumps(puzzles))
+    where = elsewhere(place, dataset)
+    verdict = judge(where, manifest(place.recipe), RUN)
+    assert verdict.sound and verdict.verdict == "not comparable" and verdict.unknown == 4
+    assert list(verdict.why) == ["no answers are known: nothing to score"] and verdict.scores == {}
+    assert "no answers are known: nothing to score" in as_text(verdict) and "per task" not in as_text(verdict)
+    shown = "\n".join(watch_lines(where))
+    assert "pass@K" not in shown and "exact" not in shown and "pass@K at 723,914" in "\n".join(watch_lines(place))
+    first = next(iter(puzzles))
+    puzzles[first] = right[first]
+    (dataset / "test_puzzles.json").write_text(json.dumps(puzzles))
+    verdict = judge(where, manifest(place.recipe), RUN)
+    assert verdict.evaluations[-1].out_of == 1 and verdict.sound, "upstream's own number took [[0]] for the answer"
+    left = 4 - len(right[first]["test"])
+    assert f"{left} test inputs without a known answer: counted in no number" in as_text(verdict)
+
+
+def test_what_was_trained_on_under_another_name_is_warned_about(place: Place, tmp_path: Path) -> None:
+    upstreams = versions.tasks_of(versions.UPSTREAMS["evaluation2"])
+    puzzles = {name: upstreams[name] for name in ("0934a4d8", "e8686506")}
+    where = elsewhere(place, tmp_path)
+    (tmp_path / "identifiers.json").write_text(json.dumps(["<blank>", *puzzles, "0934a4d8|||t1|||0213456789"]))
+    assert "ARC-AGI-1" not in "".join(strange(where, puzzles))
+    (tmp_path / "identifiers.json").write_text(json.dumps(["<blank>", *puzzles, "08573cc6|||t1|||0213456789"]))
+    assert strange(where, puzzles)[-1] == (
+        "ARC-AGI-1's evaluation tasks were trained on, and 1 of these 2 tasks are among them: 0934a4d8"
+    )
+
+
 def evaluation(score: float, tasks: int = 120) -> Evaluation:
-    from trm_repro.arc.submission import wilson
+    from trm_repro.arc.score import wilson
 
     return Evaluation(723914, score, wilson(score * tasks, tasks), tasks, score, 10)
 
@@ -101,7 +158,7 @@ def test_without_a_published_number_nothing_is_compared(original: Place) -> None
 
 
 def first_tensor(path: Path, name: str) -> Tensor:
-    return next(tensor for key, tensor in read_checkpoint(path).items() if key.endswith(name))
+    return next(tensor for key, tensor in read_content(path).items() if key.endswith(name))
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
@@ -174,7 +231,7 @@ def lose_submissions(place: Place) -> None:
     [
         (put_nan, "step_723914", "puzzle_emb.weights: 1 numbers are not finite"),
         (put_infinity_in_bfloat16, "step_723914", "H_init: 1 numbers are not finite"),
-        (cut_off, "step_361957", "not a PyTorch checkpoint"),
+        (cut_off, "step_361957", "cut off: a zip without its end"),
         (lose_the_last, "steps", "step_723914: the last one is missing"),
         (add_a_step, "steps", "step_723915: the recipe's run writes none of that number"),
         (change_config("L_cycles: 4", "L_cycles: 6"), "configuration", "arch.L_cycles: expected 4, found 6"),
@@ -219,7 +276,7 @@ def test_the_keys_of_an_uncompiled_model_are_as_good(place: Place) -> None:
 
 def test_two_kinds_of_keys_in_one_checkpoint_are_not(place: Place) -> None:
     found = with_keys(place, lambda i, key: key if i else key.removeprefix("_orig_mod."))
-    assert "keys begin with _orig_mod.model.inner., model.inner." in found["step_723914"]
+    assert "its keys begin with '_orig_mod.model.inner.', 'model.inner.', not all alike" in found["step_723914"]
 
 
 def test_a_table_for_another_dataset_is_found(place: Place, tmp_path: Path) -> None:

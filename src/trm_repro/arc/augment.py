@@ -21,6 +21,18 @@ SEPARATOR = "|||"
 ORIGINAL = -1
 SYMMETRY = 10**9  # code // SYMMETRY is the symmetry k
 
+COLOUR_NAMES = ("black", "blue", "red", "green", "yellow", "grey", "pink", "orange", "light blue", "brown")
+SYMMETRY_NAMES = (
+    "not turned",
+    "turned a quarter to the left",
+    "turned by half",
+    "turned a quarter to the right",
+    "mirrored left to right",
+    "mirrored top to bottom",
+    "transposed",
+    "turned a quarter to the left, then mirrored left to right",
+)
+
 _NAME = re.compile(r"(?P<task>.*?)\|\|\|t(?P<k>[0-7])\|\|\|0(?P<digits>[1-9]{9})", re.DOTALL)
 
 
@@ -69,6 +81,15 @@ def parse(identifier: str) -> tuple[str, int]:
     if not match or len(set(match["digits"])) != COLOURS - 1:
         raise InvariantBroken(f"not the identifier of an augmented task: {identifier!r}")
     return match["task"], int(match["k"]) * SYMMETRY + int(match["digits"])
+
+
+def words(variant: int) -> str:
+    """What a code does to a task, in words: ``transposed; blue → red, red → blue``."""
+    if variant == ORIGINAL:
+        return "as it is"
+    k, colours = decompose(variant)
+    moved = [f"{COLOUR_NAMES[i]} → {COLOUR_NAMES[colour]}" for i, colour in enumerate(colours) if i != colour]
+    return f"{SYMMETRY_NAMES[k]}; {', '.join(moved) or 'colours as they are'}"
 
 
 def json_names(task: str, variants: npt.NDArray[np.int64]) -> bytes:

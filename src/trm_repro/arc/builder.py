@@ -31,19 +31,28 @@ from trm_repro.arc.layout import BLANK, write_indices
 from trm_repro.arc.plan import Numbering, Options, Plan, Planned, draw_plan, number
 from trm_repro.arc.staging import require_space, staged_folder
 from trm_repro.arc.tasks import read_tasks
-from trm_repro.errors import UsageError
+from trm_repro.errors import InvariantBroken, UsageError
 
 __all__ = ["Built", "Options", "build"]
 
 
 @dataclass(frozen=True)
 class Built:
-    """Counts of a dataset: variants, identifiers (with ``<blank>``), tasks short of variants, examples by split."""
+    """Counts of a dataset.
+
+    Attributes:
+        puzzles: variants.
+        identifiers: with ``<blank>``.
+        short: tasks that have fewer variants than asked for.
+        rows: examples, by split.
+        filled: by subset, test outputs that nobody gave and that are therefore ``[[0]]``.
+    """
 
     puzzles: int
     identifiers: int
     short: int
     rows: dict[str, int]
+    filled: dict[str, int]
 
 
 def build(options: Options, output: Path, jobs: int = 0) -> Built:
@@ -64,7 +73,12 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
     if options.num_aug < 0 or options.puzzle_identifiers_start < 1:
         raise UsageError("the number of augmentations must not be negative, the first identifier at least 1")
     with staged_folder(output) as folder:
-        sources = [(subset, read_tasks(options.input_file_prefix, subset)) for subset in options.subsets]
+        sources = [
+            (subset, read_tasks(options.input_file_prefix, subset, held_out=subset in options.test_set_names))
+            for subset in options.subsets
+        ]
+        if not any(tasks for _, tasks in sources):
+            raise InvariantBroken(f"{options.input_file_prefix}: no tasks in {', '.join(options.subsets)}")
         state = draws.seeded(options.seed)
         plan = draw_plan(options, sources, state)
         require_space(folder, 2 * CELLS * sum(plan.rows(split) for split in plan.splits))
@@ -82,6 +96,7 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
         identifiers=numbering.count,
         short=sum(len(task.codes) < wanted for task in plan.tasks),
         rows={split: plan.rows(split) for split in plan.splits},
+        filled={subset: sum(task.filled for task in tasks) for subset, tasks in sources},
     )
 
 

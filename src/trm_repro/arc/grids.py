@@ -59,12 +59,13 @@ _SYMMETRIES: tuple[Callable[[Grid], Grid], ...] = (
 )
 
 
-def parse_grid(value: Any, where: str) -> Grid:
+def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
     """A grid from the nested lists of a JSON file.
 
     Args:
         value: what the file holds.
         where: file, task and example, for the error.
+        whole: take a cell such as 1.0 or true for the whole number that it is.
 
     Raises:
         InvariantBroken: it is not a rectangle of whole numbers 0..9 with sides 1..30.
@@ -76,13 +77,20 @@ def parse_grid(value: Any, where: str) -> Grid:
     height, width = len(value), len(value[0])
     if height > SIDE or width > SIDE:
         raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
+    if any(isinstance(cell, list) for row in value for cell in row):  # of unequal lengths NumPy makes no array at all
+        raise InvariantBroken(f"{where}: a cell that is not a whole number")
     cells = np.array(value)
-    if cells.shape != (height, width) or cells.dtype.kind != "i":
+    if cells.shape != (height, width) or not (cells.dtype.kind == "i" or (whole and _is_whole(cells))):
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
     if cells.min() < 0 or cells.max() >= COLOURS:
         bad = cells[(cells < 0) | (cells >= COLOURS)][0]
         raise InvariantBroken(f"{where}: colour {bad}, outside 0..{COLOURS - 1}")
     return cells.astype(np.uint8)
+
+
+def _is_whole(cells: npt.NDArray[Any]) -> bool:
+    """Whether numbers that JSON does not write as whole ones are."""
+    return cells.dtype.kind == "b" or (cells.dtype.kind == "f" and bool((cells == np.floor(cells)).all()))
 
 
 def encode(grid: Grid, row: int = 0, column: int = 0) -> Grid:

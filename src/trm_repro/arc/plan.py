@@ -85,7 +85,7 @@ def draw_plan(options: Options, sources: Sequence[tuple[str, list[Task]]], state
         for subset, tasks in sources:
             tests = subset in options.test_set_names
             used = (options.first_split, *SPLITS) if tests and not plan.splits else SPLITS[: 1 + tests]
-            plan.splits += [split for split in dict.fromkeys(used) if split not in plan.splits]
+            plan.splits += [split for split in dict.fromkeys(used) if tasks and split not in plan.splits]
             order = np.arange(len(tasks))
             draws.shuffle(state, order)
             for task in (tasks[i] for i in order):

@@ -3,7 +3,7 @@
 Each prediction is a vote for a grid: the canvas is cropped, the augmentation undone, and the grid counted for the test
 input that the (equally restored) input grid belongs to. The candidates of a test input are ranked by votes, then by mean
 confidence sigmoid(q_halt), then by who was seen first. Votes add up over calls: scoring one checkpoint alone and scoring
-the vote of all checkpoints so far are two :class:`Votes`.
+the vote of all checkpoints so far are two :class:`Votes`. A test input whose answer is not known stands in no score.
 
 Memory: 40 bytes and the cells of each *distinct* candidate; predictions are not kept.
 """
@@ -15,15 +15,19 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc import augment, ballot
 from trm_repro.arc.grids import CELLS, Grid, encode, hash_weights, parse_grid
+from trm_repro.arc.score import Score, tally
 from trm_repro.arc.submission import ATTEMPTS, PASS_KS, Submission
+from trm_repro.arc.versions import NO_ANSWER, with_answers_known
 from trm_repro.errors import InvariantBroken
+
+T = TypeVar("T")
 
 _ROWS_A_THREAD = 4096  # fewer are not worth a thread
 
@@ -32,7 +36,8 @@ class Votes:
     """The votes for the test inputs of a dataset.
 
     Args:
-        test_puzzles: {task: {"train": […], "test": [{"input", "output"}, …]}}, as in a dataset's test_puzzles.json.
+        test_puzzles: {task: {"train": […], "test": [{"input", "output"}, …]}}, as in a dataset's test_puzzles.json;
+            an output that is None, missing, or the ``[[0]]`` of a dataset without solutions is not known.
         identifiers: the names of the puzzle identifiers, as in its identifiers.json.
         blank_identifier_id: the identifier of padding rows, which are dropped.
     """
@@ -43,11 +48,14 @@ class Votes:
         self._identifiers = identifiers
         self._blank = blank_identifier_id
         self._tasks = {name: i for i, name in enumerate(test_puzzles)}
-        pairs = [(task, pair) for task, puzzle in test_puzzles.items() for pair in puzzle["test"]]
+        told = with_answers_known(test_puzzles)
+        pairs = [(task, pair) for task, puzzle in told.items() for pair in puzzle["test"]]
+        self._known = np.array([pair["output"] is not None for _, pair in pairs], np.bool_)
         self._task = np.array([self._tasks[task] for task, _ in pairs], np.int64)
         self._first = np.searchsorted(self._task, np.arange(len(self._tasks) + 1))  # test input, by task
         self._input_hash = hash_grids(parse_grid(pair["input"], f"task {task}: test input") for task, pair in pairs)
-        self._truth = hash_grids(parse_grid(pair["output"], f"task {task}: test output") for task, pair in pairs)
+        truths = [(task, NO_ANSWER if pair["output"] is None else pair["output"]) for task, pair in pairs]
+        self._truth = hash_grids(parse_grid(truth, f"task {task}: test output") for task, truth in truths)
 
         # What is known of an identifier, once it was seen: whether, its task (−1: not a test task), its code.
         self._parsed = np.zeros(len(identifiers), np.bool_)
@@ -124,24 +132,33 @@ class Votes:
         self._ranking = None
 
     def pass_at_k(self, ks: Iterable[int] = PASS_KS) -> dict[int, float]:
-        """pass@K by K: the mean over tasks of the share of test inputs whose true grid is among the first K."""
-        ranks = [self._rank(test_input) for test_input in range(len(self._task))]
-        tests = np.bincount(self._task, minlength=len(self._tasks))
+        """pass@K per task by K: the mean over tasks of the share of test inputs whose true grid is among the first K.
+
+        The numbers are upstream's, to the last digit. Test inputs without a known answer are left out; where none is known
+        there is no score.
+        """
+        ranks = np.array([self._rank(test_input) for test_input in range(len(self._task))])
+        tests = np.bincount(self._task[self._known], minlength=len(self._tasks))
         scores = {}
-        for k in ks:
-            right = np.bincount(self._task, np.array(ranks) < k, minlength=len(self._tasks))
-            scores[k] = float(sum((right / tests).tolist()) / len(tests))
+        for k in ks if tests.any() else ():
+            right = np.bincount(self._task, self._known & (ranks < k), minlength=len(self._tasks))
+            shares = right[tests > 0] / tests[tests > 0]
+            scores[k] = float(sum(shares.tolist()) / len(shares))
         return scores
 
-    def right(self, k: int) -> dict[str, list[bool]]:
-        """By task, for each test input, whether its true grid is among the first K."""
-        return self._by_task(lambda test_input: self._rank(test_input) < k)
+    def score(self, ks: Iterable[int] = PASS_KS) -> Score:
+        """Both metrics by K, with what no answer is known of."""
+        return tally({k: self.right(k) for k in ks})
+
+    def right(self, k: int) -> dict[str, list[bool | None]]:
+        """By task, for each test input, whether its true grid is among the first K; None where it is not known."""
+        return self._by_task(lambda test_input: self._rank(test_input) < k if self._known[test_input] else None)
 
     def answered(self) -> dict[str, list[bool]]:
         """By task, for each test input, whether it has a prediction."""
         return self._by_task(lambda test_input: len(self._ranked(test_input)) > 0)
 
-    def _by_task(self, holds: Callable[[int], bool]) -> dict[str, list[bool]]:
+    def _by_task(self, holds: Callable[[int], T]) -> dict[str, list[T]]:
         return {
             name: [holds(test_input) for test_input in range(*self._first[task : task + 2])]
             for name, task in self._tasks.items()

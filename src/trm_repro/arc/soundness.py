@@ -226,7 +226,7 @@ def _invalid_tests(split: SplitFiles, identifiers: list[str], puzzles: Any) -> I
         for array, side in ((split.inputs, "input"), (split.labels, "output")):
             for i, pair in enumerate(pairs):
                 if not np.array_equal(
-                    array[start + i], encode(parse_grid(pair.get(side), f"test_puzzles.json: {task}"))
+                    array[start + i], encode(parse_grid(pair.get(side), f"test_puzzles.json: {task}", whole=True))
                 ):
                     yield f"test: task {task}: {side} {i} is not that of test_puzzles.json"
     for group, first in enumerate(firsts.tolist()):

@@ -18,6 +18,7 @@ from typing import Any
 
 from trm_repro.arc.augment import SEPARATOR
 from trm_repro.arc.grids import Grid, parse_grid
+from trm_repro.arc.versions import NO_ANSWER
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.files import read_json, write_bytes
@@ -48,15 +49,22 @@ class Task:
         name: its identifier, such as "00576224".
         puzzle: the task as the files have it, test outputs filled in.
         examples: its pairs, in the file's order.
+        filled: how many of its test outputs are ``[[0]]`` because nobody gave one.
     """
 
     name: str
     puzzle: Mapping[str, Any]
     examples: tuple[Example, ...]
+    filled: int = 0
 
 
-def read_tasks(prefix: str, subset: str) -> list[Task]:
-    """The tasks of ``<prefix>_<subset>_{challenges,solutions}.json``, in the file's order.
+def read_tasks(prefix: str, subset: str, *, held_out: bool = False) -> list[Task]:
+    """The tasks of ``<prefix>_<subset>_{challenges,solutions}.json``, in the file's order, as upstream's builder takes them.
+
+    Args:
+        prefix: path and first part of the files' names.
+        subset: which files.
+        held_out: the subset is a test set, whose tasks need training and test examples both; other tasks need any.
 
     Raises:
         MissingPrerequisite: there is no challenges file.
@@ -64,18 +72,15 @@ def read_tasks(prefix: str, subset: str) -> list[Task]:
     """
     challenges_path = Path(f"{prefix}_{subset}_challenges.json")
     solutions_path = Path(f"{prefix}_{subset}_solutions.json")
-    challenges = read_object(challenges_path)
-    solutions = read_object(solutions_path) if solutions_path.exists() else None
-    if solutions is not None and solutions.keys() != challenges.keys():
-        missing, extra = challenges.keys() - solutions.keys(), solutions.keys() - challenges.keys()
-        what = f"no solutions of task {min(missing)}" if missing else f"solutions of an unknown task {min(extra)}"
-        raise InvariantBroken(f"{solutions_path}: {what}", hint=f"it must match {challenges_path}")
-    if not challenges:
-        raise InvariantBroken(f"{challenges_path}: no tasks")
-    return [
-        _task(name, challenge, solutions and solutions[name], challenges_path, solutions_path)
-        for name, challenge in challenges.items()
-    ]
+    challenges = _read_plain(challenges_path)
+    solutions = _read_plain(solutions_path) if solutions_path.exists() else None
+    tasks = []
+    for name, challenge in challenges.items():
+        where = f"{challenges_path}: task {name}"
+        puzzle = _puzzle(name, challenge, where)
+        given = _given(name, solutions, puzzle, solutions_path)
+        tasks.append(_task(name, puzzle, given, where, str(solutions_path), held_out))
+    return tasks
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -91,39 +96,102 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _task(name: str, challenge: Any, answers: Any, challenges_path: Path, solutions_path: Path) -> Task:
-    where = f"{challenges_path}: task {name}"
+def _read_plain(path: Path) -> dict[str, Any]:
+    """The object in a file that upstream's builder opens: UTF-8 without a byte order mark."""
+    value = read_object(path)
+    if path.read_bytes()[:2] in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff"):
+        raise InvariantBroken(
+            f"{path}: begins with a byte order mark, which upstream's builder does not take",
+            hint=f"trm-repro tasks write {path} … writes its layout",
+        )
+    return value
+
+
+def _puzzle(name: str, challenge: Any, where: str) -> dict[str, list[dict[str, Any]]]:
+    """A task of a challenges file: lists of pairs, "train" and "test"."""
     if SEPARATOR in name or not name:
         raise InvariantBroken(f"{where}: a task's name must not be empty or contain {SEPARATOR}")
-    if not isinstance(challenge, dict) or challenge.keys() != {"train", "test"}:
-        raise InvariantBroken(f'{where}: must have the keys "train" and "test"')
-    for role, pairs in challenge.items():
-        if not isinstance(pairs, list) or not pairs:
-            raise InvariantBroken(f"{where}: no {role} examples")
-    if answers is None:
-        answers = [[[0]] for _ in challenge["test"]]
-    elif not isinstance(answers, list) or len(answers) != len(challenge["test"]):
-        count = len(answers) if isinstance(answers, list) else "no"
+    if not isinstance(challenge, dict) or not {"test"} <= challenge.keys() <= {"train", "test"}:
         raise InvariantBroken(
-            f"{solutions_path}: task {name}: {count} solutions for {len(challenge['test'])} test inputs"
+            f'{where}: must have the keys "train" and "test", and no others',
+            hint="trm-repro tasks write makes upstream's layout of any other",
         )
+    for role, pairs in challenge.items():
+        if not isinstance(pairs, list):
+            raise InvariantBroken(f"{where}: no {role} examples")
+        for i, pair in enumerate(pairs):
+            if not isinstance(pair, dict) or "input" not in pair:
+                raise InvariantBroken(f'{where}: {role} example {i}: must have the keys "input" and "output"')
+    return challenge
+
+
+def _given(name: str, solutions: Mapping[str, Any] | None, puzzle: Mapping[str, Any], path: Path) -> list[Any]:
+    """What the solutions file has for a task's test inputs; the first of them, if it has fewer."""
+    if solutions is None:
+        return []
+    if name not in solutions:
+        raise InvariantBroken(f"{path}: no solutions of task {name}", hint="a solutions file must answer every task")
+    answers, count = solutions[name], len(puzzle["test"])
+    inside = sum("output" in pair for pair in puzzle["test"][len(answers) :]) if isinstance(answers, list) else 0
+    if not isinstance(answers, list) or not len(answers) <= count <= len(answers) + inside:
+        found = len(answers) if isinstance(answers, list) else "no"
+        raise InvariantBroken(f"{path}: task {name}: {found} solutions for {count} test inputs")
+    return answers
+
+
+def _task(
+    name: str, challenge: Mapping[str, Any], given: list[Any], where: str, answered_by: str, held_out: bool
+) -> Task:
+    """A task with its test outputs filled in: those ``given``, else its own, else ``[[0]]``."""
     puzzle: dict[str, Any] = {}
     examples: list[Example] = []
+    filled = 0
     for role, pairs in challenge.items():
         puzzle[role] = []
+        if held_out and not pairs:
+            raise InvariantBroken(f"{where}: no {role} examples")
         for i, pair in enumerate(pairs):
-            here, source = f"{where}: {role} example {i}", where
-            if role == "test" and isinstance(pair, dict):
-                pair = {**pair, "output": answers[i]}
-                source = f"{solutions_path}: task {name}"
-            if not isinstance(pair, dict) or not {"input", "output"} <= pair.keys():
+            here = source = f"{where}: {role} example {i}"
+            if role == "test" and i < len(given):
+                pair, source = {**pair, "output": given[i]}, f"{answered_by}: task {name}: {role} example {i}"
+            elif role == "test" and "output" not in pair:
+                pair = {**pair, "output": NO_ANSWER}
+                filled += 1
+            if "output" not in pair:
                 raise InvariantBroken(f'{here}: must have the keys "input" and "output"')
             puzzle[role].append(pair)
-            input_grid = parse_grid(pair["input"], f"{here}: input")
-            examples.append(
-                Example(role, input_grid, parse_grid(pair["output"], f"{source}: {role} example {i}: output"))
-            )
-    return Task(name, puzzle, tuple(examples))
+            input_grid = parse_grid(pair["input"], f"{here}: input", whole=True)
+            examples.append(Example(role, input_grid, parse_grid(pair["output"], f"{source}: output", whole=True)))
+    if not examples or (held_out and "train" not in challenge):
+        raise InvariantBroken(f"{where}: no {'train ' if examples else ''}examples")
+    return Task(name, puzzle, tuple(examples), filled)
+
+
+def upstreams_layout(puzzles: Mapping[str, Any]) -> dict[str, bytes]:
+    """Tasks as upstream's builder reads them, with every answer that is known.
+
+    Args:
+        puzzles: {task: {"train": [{"input", "output"}, …], "test": [{"input", "output" or None}, …]}}.
+
+    Returns:
+        {"challenges": content, "solutions": content}. There are no solutions where no answer is known; where some are, they
+        stand in the challenges, for the builder takes no solutions file that lacks one.
+    """
+    answers = {name: [pair["output"] for pair in task["test"]] for name, task in puzzles.items()}
+    known = [answer is not None for of in answers.values() for answer in of]
+    inside = any(known) and not all(known)
+    challenges = {
+        name: {
+            role: [
+                {side: grid for side, grid in pair.items() if role == "train" or side == "input" or (inside and grid)}
+                for pair in pairs
+            ]
+            for role, pairs in task.items()
+        }
+        for name, task in puzzles.items()
+    }
+    files = {"challenges": json.dumps(challenges).encode()}
+    return files | ({"solutions": json.dumps(answers).encode()} if all(known) else {})
 
 
 def arc_agi_2(selection: Mapping[str, Sequence[str]] | None = None) -> dict[str, bytes]:
@@ -152,13 +220,10 @@ def arc_agi_2(selection: Mapping[str, Sequence[str]] | None = None) -> dict[str,
             if unknown := set(names) - tasks.keys():
                 raise UsageError(f"no task {min(unknown)} in {subset}")
             tasks = {name: task for name, task in tasks.items() if name in set(names)}
-        challenges = {
-            name: {"train": task["train"], "test": [{"input": pair["input"]} for pair in task["test"]]}
-            for name, task in tasks.items()
-        }
-        solutions = {name: [pair["output"] for pair in task["test"]] for name, task in tasks.items()}
-        files[f"{subset}_challenges"] = json.dumps(challenges).encode()
-        files[f"{subset}_solutions"] = json.dumps(solutions).encode()
+        parts = upstreams_layout(
+            {name: {role: task[role] for role in ("train", "test")} for name, task in tasks.items()}
+        )
+        files |= {f"{subset}_{kind}": content for kind, content in parts.items()}
     if selection is None:
         for name, content in files.items():
             if digest_bytes(content).sha256 != UPSTREAM_SHA256[name]:

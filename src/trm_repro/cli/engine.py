@@ -42,6 +42,13 @@ def register(verbs: Verbs) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="the all_config.yaml, if not beside the checkpoint")
     parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--probe-cycles",
+        action="store_true",
+        help="score nothing: find out with which cycles and puzzle slots the weights were trained, from a small sample of "
+        "the dataset's training pairs (exit 1: not as configured; 3: it cannot be told)",
+    )
+    parser.add_argument("--sample", type=int, default=64, metavar="N", help="pairs of the probe (default: %(default)s)")
     parser.set_defaults(handler=_evaluate)
     parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
     parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
@@ -49,7 +56,7 @@ def register(verbs: Verbs) -> None:
     parser.set_defaults(handler=_fetch)
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(arguments: argparse.Namespace) -> int | None:
     from trm_repro.engine import scorecard
     from trm_repro.engine.world import join
     from trm_repro.errors import UsageError
@@ -65,7 +72,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     if arguments.predictions:
         print(scorecard.table(scorecard.rescore(request, arguments.predictions)))
-        return
+        return None
+    if arguments.probe_cycles:
+        return _probe(arguments)
     expected = dict(pair.partition("=")[::2] for pair in arguments.arch)
     if not all(expected.values()):
         raise UsageError("--arch takes KEY=VALUE")
@@ -73,6 +82,26 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         report = scorecard.run(request, arguments.checkpoint, world, arch=expected, config=arguments.config)
         if world.leads:
             print(scorecard.table(report))
+    return None
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    from trm_repro.engine.config import read_arch
+    from trm_repro.engine.probe import probe
+    from trm_repro.engine.scorecard import locate
+    from trm_repro.engine.world import join
+    from trm_repro.weights.find import find_in
+
+    codes = []
+    with join(arguments.device) as world:
+        for name in arguments.checkpoint:
+            path = locate(name, configured=True)
+            config = arguments.config or find_in(path)[1]
+            arch = read_arch(config) if config else None
+            found = probe(path, arch, arguments.dataset, world.device, pairs=arguments.sample)
+            print(f"{name}{'' if arch else ': no configuration'}\n{found}")
+            codes.append(found.exit_code)
+    return max(codes)
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

@@ -18,9 +18,10 @@ def register(verbs: Verbs) -> None:
     _add_signers(verify)
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
     verify.set_defaults(handler=_verify)
-    compare = verbs.add_parser("compare", help="two runs side by side: bit-identical, within tolerance, or what else")
-    for name in ("a", "b"):
-        compare.add_argument(name, type=Path, metavar=name.upper(), help="a bundle, artifacts/RUN_NAME, or a manifest")
+    compare = verbs.add_parser("compare", help="runs side by side: bit-identical, within tolerance, or what else")
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="two or more: a bundle, artifacts/RUN_NAME, or a manifest"
+    )
     compare.set_defaults(handler=_compare)
     attest = verbs.add_parser("attest", help="write the committable record of a verified bundle")
     attest.add_argument("bundle", type=Path)
@@ -105,7 +106,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from trm_repro.provenance.compare import compare, read_run
 
-    comparison = compare(read_run(arguments.a), read_run(arguments.b))
+    comparison = compare(*map(read_run, arguments.runs))
     print(comparison)
     return comparison.exit_code
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin
 from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _register_begin_and_end(step: Verbs) -> None:
 
 def _register_acts(step: Verbs) -> None:
     preflight = step.add_parser("preflight", help="1: what the run needs of this machine, and what is there")
+    preflight.add_argument("--dry-run", action="store_true", help="no folder is tried out")
     preflight.set_defaults(handler=_preflight)
     installed = step.add_parser("check-installed", help="3: compare `pip list --format=freeze` on stdin with locks")
     installed.add_argument("locks", nargs="+", type=Path)
@@ -81,6 +83,10 @@ def _register_acts(step: Verbs) -> None:
     measure.add_argument("--at-most", type=float, default=900, metavar="SECONDS")
     measure.add_argument("words", nargs="+")
     measure.set_defaults(handler=_measure)
+    page = step.add_parser(
+        "doctor", help="make doctor: this machine and run on one page, for a bug report; defaults on stdin"
+    )
+    page.set_defaults(handler=doctor)
     summary = step.add_parser("summary", help="make rehearse: what a finished run did, and what to do next")
     summary.set_defaults(handler=_summary)
     sweep = step.add_parser("sweep", help="make sweep: recipes side by side")
@@ -122,11 +128,11 @@ def _end(arguments: argparse.Namespace) -> None:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from trm_repro.machine.preflight import lines, table
     from trm_repro.machine.survey import survey
+    from trm_repro.machine.words import lines, table
 
     recipe = this_recipe()
-    found = lines(recipe, survey(recipe, os.environ))
+    found = lines(recipe, survey(recipe, os.environ, trying=not arguments.dry_run))
     print(table(found))
     return 3 if any(line.state == "problem" for line in found) else 0
 
@@ -164,10 +170,13 @@ def _check_weights(arguments: argparse.Namespace) -> None:
 
 def _check_dataset(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.arc import print_facts, verify_dataset
+    from trm_repro.cli.tasks import print_leaks
     from trm_repro.digests import Cache
 
     verify_dataset(arguments.folder, arguments.digests, Cache(Path(".repro/digests.json")), sys.stderr)
-    print_facts(arguments.folder, this_recipe())
+    recipe = this_recipe()
+    print_facts(arguments.folder, recipe)
+    print_leaks(recipe, Path(os.environ["TRM_DIR"], recipe.work))
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -249,10 +258,12 @@ def _handoff(arguments: argparse.Namespace) -> None:
 
 def _estimate(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.estimate import estimate
-    from trm_repro.machine.hardware import gpus
+    from trm_repro.machine.hardware import graphics
 
-    most = int(os.environ.get("MAX_GPUS_TO_USE", "4"))
-    print(estimate(this_recipe(), gpus(), most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    most, seen = int(os.environ.get("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
+    if seen.complaint and seen.why != "missing":
+        print(f"GPUs      {seen.told}")
+    print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
 
 
 def _measure(arguments: argparse.Namespace) -> None:

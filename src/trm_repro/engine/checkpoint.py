@@ -1,20 +1,21 @@
 """Checkpoints: upstream's format for the weights.
 
 ``step_<N>`` is a ``torch.save`` of the state dict, each key behind ``model.inner.``, and behind ``_orig_mod.`` before that
-when the model was compiled. It holds the weights only (the averaged ones, where there is an average).
+when the model was compiled. It holds the weights only (the averaged ones, where there is an average). Other people's
+weights are stored in other ways: what is read is :mod:`trm_repro.weights`' to say.
 
-Nothing is ever unpickled: ``torch.load`` runs with ``weights_only=True``.
+Nothing is ever unpickled: a training state's ``torch.load`` runs with ``weights_only=True``.
 """
 
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,10 +23,24 @@ from trm_repro.digests import digest_file
 from trm_repro.engine.layers import truncated_normal
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import staged
+from trm_repro.weights.find import find_in
+from trm_repro.weights.state import TABLE, State, read_state, read_trm, split_part
+from trm_repro.weights.stored import Tensor as Stored
 
 PREFIX = "model.inner."
 COMPILED = "_orig_mod."
-TABLE = "puzzle_emb.weights"
+DTYPES = {
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def load(path: Path, device: torch.device | str = "cpu", *, every_byte: bool = False) -> dict[str, Any]:
@@ -69,17 +84,37 @@ def save_weights(path: Path, state: Mapping[str, Tensor], *, compiled: bool = Fa
         torch.save({prefix + key: value.detach().cpu().clone() for key, value in state.items()}, file)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint, without the prefixes of its keys.
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """The weights of a TRM, from a checkpoint of anybody's: names without prefixes, values in the file's own dtypes.
+
+    Args:
+        path: the file, ``FILE:PART`` where it holds several sets of weights, or a folder with one.
 
     Raises:
-        InvariantBroken: it is not a checkpoint of this model.
+        MissingPrerequisite: no such file.
+        InvariantBroken: it is no checkpoint of a TRM (see :mod:`trm_repro.weights.state`).
     """
-    saved = load(path)
-    prefix = re.compile(re.escape(PREFIX).join((f"({re.escape(COMPILED)})?", "")))
-    if not all(isinstance(key, str) and prefix.match(key) and isinstance(saved[key], Tensor) for key in saved):
-        raise InvariantBroken(f"{path}: not a TRM checkpoint: its keys do not start with {PREFIX}")
-    return {prefix.sub("", key, count=1): value for key, value in saved.items()}
+    return _mapped_all(read_trm(*split_part(str(find_in(Path(path))[0]))))
+
+
+def read_adapters(path: Path | str) -> dict[str, Tensor]:
+    """The same of a file of adapters, whose names are not a TRM's."""
+    return _mapped_all(read_state(*split_part(str(path))))
+
+
+def _mapped_all(state: State) -> dict[str, Tensor]:
+    data = np.memmap(state.path, np.uint8, "c")  # private to this process: nothing written to a tensor reaches the file
+    return {name: _mapped(data, tensor) for name, tensor in state.tensors.items()}
+
+
+def _mapped(data: np.ndarray, stored: Stored) -> Tensor:
+    """A tensor of a file, its values not read before they are needed."""
+    values, dtype = data[stored.begin : stored.begin + stored.bytes], DTYPES[stored.dtype]
+    if not stored.bytes:
+        return torch.empty(stored.shape, dtype=dtype)
+    if stored.begin % dtype.itemsize:  # PyTorch's format before 1.6 does not align
+        values = values.copy()
+    return torch.frombuffer(values, dtype=dtype).reshape(stored.shape)
 
 
 def know_same_puzzles(folder: Path, dataset: Path) -> bool | None:
@@ -145,6 +180,9 @@ def load_weights(
     ]
     if problems:
         raise InvariantBroken(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
+    for dtype in {str(value.dtype): None for key, value in weights.items() if value.dtype != own[key].dtype}:
+        count = sum(str(value.dtype) == dtype != str(own[key].dtype) for key, value in weights.items())
+        said.append(f"{count} tensors were converted from {dtype.removeprefix('torch.')}")
     with torch.no_grad():
         for key, value in weights.items():
             own[key].copy_(value)

@@ -6,16 +6,17 @@ Every batch starts from a fresh carry and runs for exactly halt_max_steps superv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trm_repro.arc.reader import read_test_puzzles
+from trm_repro.arc.score import LOGGED
 from trm_repro.arc.scoring import Votes
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import EvaluatorConfig
@@ -128,7 +129,7 @@ class ArcEvaluator:
 
     def __init__(self, split: Split, config: EvaluatorConfig) -> None:
         self.split, self.config = split, config
-        self.test_puzzles: Mapping[str, Any] = read_json(split.folder / "test_puzzles.json")
+        self.test_puzzles = read_test_puzzles(split.folder)
         self.identifiers: list[str] = read_json(split.folder / "identifiers.json")
         if len(self.identifiers) != split.metadata.num_puzzle_identifiers:
             raise InvariantBroken(f"{split.folder}: identifiers.json does not belong to the arrays")
@@ -152,10 +153,13 @@ class ArcEvaluator:
         )
 
     def result(self, folder: Path) -> dict[str, float]:
-        """The metrics ``ARC/pass@K``; writes ``submission.json`` and, for reports, ``votes.json`` into ``folder``."""
+        """The metrics ``ARC/pass@K``; writes ``submission.json`` and, for reports, ``votes.json`` into ``folder``.
+
+        There are no metrics where no answer of the test set is known.
+        """
         write_json(folder / "submission.json", self.votes.submission(self.config.submission_K))
         write_json(folder / "votes.json", self.votes.tally(self.config.submission_K))
-        return {f"ARC/pass@{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
+        return {f"{LOGGED}{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
 
 
 def save_predictions(path: Path, predictions: Predictions, split: Split) -> None:

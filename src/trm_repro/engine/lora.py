@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trm_repro.engine.checkpoint import TABLE
 from trm_repro.engine.layers import Linear
 from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.weights.state import TABLE
 
 LAYERS = ("lm_head", "q_head", "qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 

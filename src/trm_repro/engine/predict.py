@@ -26,6 +26,8 @@ from trm_repro.engine.loss import IGNORE
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.weights.find import find_in
+from trm_repro.weights.state import TABLE
 
 
 def load_checkpoint(
@@ -39,7 +41,8 @@ def load_checkpoint(
     """A trained model, ready to predict.
 
     Args:
-        path: a ``step_N`` of this engine, of upstream or of a fork.
+        path: weights of this engine, of upstream, of a fork or of anybody's (:mod:`trm_repro.weights`): a file, a folder
+            with one, or ``FILE:PART`` where a file holds several sets of weights.
         seq_len: tokens of a grid: 900 for ARC and Maze, 81 for Sudoku.
         device: where to put it.
         forward_dtype: compute in this dtype rather than the one of the training run.
@@ -49,13 +52,13 @@ def load_checkpoint(
         MissingPrerequisite: the file, or the configuration, is missing.
         InvariantBroken: it is no checkpoint of the model that the configuration describes.
     """
-    path = Path(path)
-    arch = read_arch(config or path.parent / CONFIG)
+    path, beside = find_in(Path(path))
+    arch = read_arch(config or beside or path.with_name(CONFIG))
     if forward_dtype:
         arch.forward_dtype = forward_dtype
     weights = checkpoint.read_weights(path)
     vocab_size = weights["lm_head.weight"].shape[0] if "lm_head.weight" in weights else 0
-    puzzles = weights[checkpoint.TABLE].shape[0] if checkpoint.TABLE in weights else 0
+    puzzles = weights[TABLE].shape[0] if TABLE in weights else 0
     model = arch.build(vocab_size, seq_len, puzzles)
     arch.adapt(model)
     checkpoint.load_weights(model, weights, source=str(path))
@@ -85,14 +88,20 @@ def predict(
         A submission in ARC's format: {name: [{"attempt_1": grid, …} for each test input]}.
 
     Raises:
-        UsageError: a task is none of the model's puzzles.
+        UsageError: a task is none of the model's puzzles, or the tasks are not {name: task}.
         InvariantBroken: the identifiers do not belong to the model.
     """
+    for name, task in tasks.items() if isinstance(tasks, Mapping) else [("", tasks)]:
+        pairs = task.get("test") if isinstance(task, Mapping) else None
+        if not isinstance(pairs, list) or not all(isinstance(pair, Mapping) and "input" in pair for pair in pairs):
+            raise UsageError(
+                f"no task: {name!r}", hint='tasks are {name: {"test": [{"input": grid}, …]}}, one of them too'
+            )
     if len(identifiers) != model.config.num_puzzle_identifiers:
         raise InvariantBroken(
             f"the model has {model.config.num_puzzle_identifiers} puzzle vectors, there are {len(identifiers)} identifiers"
         )
-    puzzles = {name: {"test": [{"output": [[0]], **pair} for pair in task["test"]]} for name, task in tasks.items()}
+    puzzles = {name: {"test": [{"input": pair["input"]} for pair in task["test"]]} for name, task in tasks.items()}
     known: dict[str, list[tuple[int, int]]] = {name: [] for name in tasks}
     for number, identifier in enumerate(identifiers):
         if identifier.split(augment.SEPARATOR, 1)[0] in known:

@@ -89,7 +89,7 @@ class Pretraining:
         if config.load_checkpoint:
             source = Path(config.load_checkpoint)
             self._say(f"loading {source}")
-            weights = checkpoint.read_weights(source)
+            weights = checkpoint.read_weights(config.load_checkpoint)
             for sentence in checkpoint.load_weights(
                 self.model,
                 weights,
@@ -100,7 +100,7 @@ class Pretraining:
                 self._say(sentence)
         if config.load_adapters:
             self._say(f"loading the adapters {config.load_adapters}")
-            adapters = checkpoint.read_weights(Path(config.load_adapters))
+            adapters = checkpoint.read_adapters(config.load_adapters)
             lora.load_adapters(self.model, adapters, source=config.load_adapters)
 
     def train(self) -> None:

@@ -1,8 +1,9 @@
 """Evaluation alone: what one checkpoint, or several that vote together, score on a dataset.
 
-For ARC, pass@K is the mean over *tasks* with a Wilson 95 % interval over tasks; the share of all test inputs is given
-beside it and named ``pooled``. Augmentations of a task are not independent trials: no interval is given for token and
-exact accuracy there. Sudoku and Maze have one example a puzzle, and exact accuracy gets its interval.
+For ARC both metrics of :mod:`trm_repro.arc.score` are given, with what is strange about the submission. Where no answer of the
+test set is known (a dataset built without solutions) there is a submission and no score. Augmentations of a task are not
+independent trials: no interval is given for token and exact accuracy there. Sudoku and Maze have one example a puzzle, and
+exact accuracy gets its interval.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from trm_repro import progress
-from trm_repro.arc.submission import ATTEMPTS, PASS_KS, wilson
+from trm_repro.arc import versions
+from trm_repro.arc.augment import SEPARATOR
+from trm_repro.arc.grids import encode
+from trm_repro.arc.score import Share
+from trm_repro.arc.score import lines as score_lines
+from trm_repro.arc.submission import ATTEMPTS, PASS_KS, findings, flat
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
-from trm_repro.engine.data import Split, evaluation_batches
+from trm_repro.engine.data import Indices, Split, evaluation_batches
 from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
 from trm_repro.engine.failures import explained
 from trm_repro.engine.model import TRM
@@ -30,6 +37,8 @@ from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
 from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.weights.find import find_in
+from trm_repro.weights.state import split_part
 
 HUB_ID = re.compile(r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
 
@@ -69,14 +78,15 @@ def locate(name: str, *, configured: bool = False) -> Path:
     """A checkpoint on this machine: ``name`` if there is such a file, else fetched from the Hugging Face hub.
 
     Args:
-        name: a path, or ``[hf://]USER/REPO/FILE[@REVISION]``; what lies beside FILE and tells of it is fetched too.
+        name: a path (of a file, ``FILE:PART``, or a folder with weights), or ``[hf://]USER/REPO/FILE[@REVISION]``; what
+            lies beside FILE and tells of it is fetched too.
         configured: the configuration is known, and need not lie there.
 
     Raises:
         MissingPrerequisite: there is no such file, here or there.
     """
-    if Path(name).is_file():
-        return Path(name)
+    if split_part(name)[0].exists():
+        return find_in(Path(name))[0]
     match = HUB_ID.fullmatch(name)
     if not match or (not name.startswith("hf://") and Path(name).parent.exists()):
         raise MissingPrerequisite(f"{name}: no such file", hint="a checkpoint on the hub is hf://USER/REPO/FILE")
@@ -168,7 +178,7 @@ def run(
     evaluations = []
     for name in checkpoints:
         path = locate(name, configured=config is not None)
-        trained = read_arch(config or path.parent / CONFIG)
+        trained = read_arch(config or find_in(path)[1] or path.with_name(CONFIG))
         check_arch(trained, arch)
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
         if model.config.vocab_size != split.metadata.vocab_size:
@@ -198,9 +208,11 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     for number, evaluation in enumerate(evaluations):
         predictions = evaluation.pop("predictions")
         folder = request.output if len(evaluations) == 1 else request.output / str(number)
-        result = {**evaluation, **_accuracies(split, predictions, independent=not is_arc)}
-        if is_arc:
-            assert together is not None
+        known = _known(split, predictions.examples, together)
+        result = {**evaluation, **_accuracies(split, predictions, known, independent=not is_arc)}
+        if not known.all():  # the model's own metrics are of all labels
+            result.pop("metrics", None)
+        if together:
             alone = _evaluator(request, split)
             for evaluator in (alone, together):
                 evaluator.add(predictions)
@@ -210,6 +222,7 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
         results.append(result)
     report: dict[str, Any] = {
         "dataset": str(request.dataset),
+        "tasks": str(versions.which(together.test_puzzles)) if together else None,
         "examples_in_split": len(split.inputs),
         "one_batch": request.one_batch,
         "checkpoints": results,
@@ -242,8 +255,10 @@ def _evaluator(request: Request, split: Split) -> ArcEvaluator:
     )
 
 
-def _accuracies(split: Split, predictions: Predictions, *, independent: bool) -> dict[str, Any]:
-    """Mean token accuracy of the examples, and exact accuracy, from the predictions."""
+def _accuracies(
+    split: Split, predictions: Predictions, known: NDArray[np.bool_], *, independent: bool
+) -> dict[str, Any]:
+    """Mean token accuracy of the examples, and exact accuracy, from the predictions; None where no label is known."""
     accuracy, exact, counted = 0.0, 0, 0
     examples = predictions.examples
     for start in range(0, len(examples), 4096):
@@ -252,51 +267,57 @@ def _accuracies(split: Split, predictions: Predictions, *, independent: bool) ->
         valid = labels >= 0
         tokens = valid.sum(-1)
         right = (valid & (labels == predictions.preds[rows])).sum(-1)
-        has = tokens > 0
+        has = (tokens > 0) & known[rows]
         counted += int(has.sum())
         accuracy += float((right[has] / tokens[has]).sum())
         exact += int((right[has] == tokens[has]).sum())
     result: dict[str, Any] = {
         "examples": len(examples),
-        "accuracy": accuracy / max(1, counted),
-        "exact_accuracy": exact / max(1, counted),
+        "accuracy": accuracy / counted if counted else None,
+        "exact_accuracy": exact / counted if counted else None,
     }
     if independent:
-        result["exact_accuracy_wilson_95"] = list(wilson(exact, counted))
+        result["exact_accuracy_wilson_95"] = list(Share(exact, counted, "examples").interval)
     return result
 
 
+def _known(split: Split, examples: Indices, evaluator: ArcEvaluator | None) -> NDArray[np.bool_]:
+    """(n,) whether an example's label is an answer, and not what a dataset without solutions has for it."""
+    puzzles = evaluator.test_puzzles if evaluator else {}
+    without = {name for name, task in puzzles.items() if any(pair["output"] is None for pair in task["test"])}
+    if not evaluator or not without:
+        return np.ones(len(examples), np.bool_)
+    tasks = np.array([name.partition(SEPARATOR)[0] in without for name in evaluator.identifiers])
+    dummies: NDArray[np.bool_] = (split.labels[examples] == encode(np.array(versions.NO_ANSWER, np.uint8))).all(-1)
+    dummies &= tasks[split.puzzle_identifiers[split.puzzles(examples)]]
+    return ~dummies
+
+
 def _vote(evaluator: ArcEvaluator, request: Request, folder: Path) -> dict[str, Any]:
-    """pass@K over tasks and pooled over test inputs, with their intervals; writes the submission."""
+    """Both metrics by K with their intervals, and what is strange; writes the submission."""
     evaluator.result(folder)
-    scores: dict[str, Any] = {
+    votes, attempts = evaluator.votes, request.submission_k
+    score = votes.score(request.pass_ks)
+    missing = sum(answers.count(False) for answers in votes.answered().values())
+    strange = [] if missing else findings(votes.submission(attempts), evaluator.test_puzzles, attempts)
+    return {
         "submission": str(folder / "submission.json"),
-        "test_inputs_without_answer": sum(answers.count(False) for answers in evaluator.votes.answered().values()),
-        "pass": {},
+        "test_inputs_without_prediction": missing,
+        "test_inputs_without_known_answer": score.unknown,
+        "scores": score.as_json(),
+        "findings": strange + flat({k: share.share for k, share in score.per_task.items()}),
     }
-    for k in request.pass_ks:
-        right = evaluator.votes.right(k)
-        over_tasks = sum(float(np.mean(answers)) for answers in right.values())
-        answers = [answer for task in right.values() for answer in task]
-        scores["pass"][str(k)] = {
-            "over_tasks": over_tasks / max(1, len(right)),
-            "tasks": len(right),
-            "wilson_95_over_tasks": list(wilson(over_tasks, len(right))),
-            "pooled_over_test_inputs": sum(answers) / max(1, len(answers)),
-            "test_inputs": len(answers),
-            "wilson_95_pooled": list(wilson(sum(answers), len(answers))),
-        }
-    return scores
 
 
 def table(report: Mapping[str, Any]) -> str:
     """The report as text for a terminal."""
-    lines = []
+    lines = [f"tasks: {report['tasks']}"] if report["tasks"] else []
     for result in report["checkpoints"]:
         lines += [f"{result['checkpoint']}", f"  examples        {result['examples']} of {report['examples_in_split']}"]
-        lines.append(f"  token accuracy  {result['accuracy']:.4f}")
-        interval = result.get("exact_accuracy_wilson_95")
-        lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
+        if result["accuracy"] is not None:
+            lines.append(f"  token accuracy  {result['accuracy']:.4f}")
+            interval = result.get("exact_accuracy_wilson_95")
+            lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
         if metrics := result.get("metrics"):
             lines.append(f"  steps           {metrics['all.steps']:.2f}")
         if known := result.get("puzzle_vectors_checked"):
@@ -309,14 +330,11 @@ def table(report: Mapping[str, Any]) -> str:
 def _vote_lines(vote: Mapping[str, Any] | None, title: str) -> list[str]:
     if not vote:
         return []
-    lines = [f"  {title}, {vote['submission']}:", f"    {'':10}over tasks, 95 % Wilson       pooled over test inputs"]
-    for k, score in vote["pass"].items():
-        tasks = f"{score['over_tasks']:.4f}{_span(score['wilson_95_over_tasks'])}"
-        pooled = f"{score['pooled_over_test_inputs']:.4f}{_span(score['wilson_95_pooled'])}"
-        lines.append(f"    pass@{k:5}{tasks:30}{pooled}")
-    if unanswered := vote["test_inputs_without_answer"]:
-        lines.append(f"    {unanswered} test inputs have no answer: they score 0, and the submission lacks them")
-    return lines
+    shares = {called: Share.of_json(value) for called, value in vote["scores"].items()}
+    said = score_lines(shares, vote["test_inputs_without_known_answer"])
+    if unanswered := vote["test_inputs_without_prediction"]:
+        said.append(f"{unanswered} test inputs have no prediction: they are wrong, and the submission lacks them")
+    return [f"  {title}, {vote['submission']}:", *(f"    {line}" for line in said + vote["findings"])]
 
 
 def _span(interval: Sequence[float] | None) -> str:

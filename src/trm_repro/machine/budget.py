@@ -126,7 +126,9 @@ PEAK = {
 
 
 def peak(gpu: str) -> float | None:
-    """A GPU's dense bfloat16 peak in FLOP/s, by its name; None if it is not in the table."""
+    """A GPU's dense bfloat16 peak in FLOP/s, by its name; None if it is not in the table, or is a MIG slice."""
+    if " MIG " in gpu:
+        return None
     return next((flop for name, flop in PEAK.items() if name in gpu), None)
 
 

@@ -34,7 +34,8 @@ def estimate(recipe: Recipe, gpus: Sequence[Gpu], *, most: int, gpu_hour: float)
     total = budget.work(data, steps=drawn, batch=recipe.train.batch, evaluations=epochs // interval, cycles=cycles)
     runs = budget.published_runs()
     count = recipe.process_count(min(len(gpus) or 4, most))
-    name = gpus[0].name if gpus else "H100"
+    # of several kinds the slowest decides, and one that is not in the table may be it
+    name = min((gpu.name for gpu in gpus), key=lambda name: budget.peak(name) or 0, default="H100")
     peak = budget.peak(name)
     texts = [
         f"steps     {scheduled:,} by the schedule ({epochs:,} epochs × {data.groups} puzzles × {data.mean_examples:.4f}"

@@ -1,21 +1,23 @@
-"""What a run needs of its machine, beside what :mod:`trm_repro.machine.survey` saw there: one line each.
+"""What a run needs of its machine, beside what :mod:`trm_repro.machine.survey` saw there. This module only judges;
+:mod:`trm_repro.machine.words` says it.
 
-A line says what was found, what is needed, why (with the arithmetic of the number), and what to do about it. Its state is
-``ok``, ``warning`` (the run can start, and may suffer) or ``problem`` (it cannot succeed). The guard G-MACHINE stops a run
-on problems; this module only judges.
+A finding's state is ``ok``, ``warning`` (the run can start, and may suffer), ``problem`` (it cannot succeed) or ``unknown``
+(nobody says, and what was not seen is not called ok). The guard G-MACHINE stops a run on problems. A new fact is one line of
+:data:`RULES`.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Any
 
-from trm_repro.errors import ReproError
 from trm_repro.machine import budget
 from trm_repro.machine.budget import GB
-from trm_repro.machine.hardware import dotted
-from trm_repro.machine.locks import choose
+from trm_repro.machine.finding import Finding, Rule, gb, one, process_count, state_of
+from trm_repro.machine.folders import LONGEST, Place
+from trm_repro.machine.gpu_rules import GPU_RULES
 from trm_repro.machine.survey import Survey
 from trm_repro.recipes.schema import Recipe
 
@@ -23,172 +25,65 @@ MB = 10**6
 
 # The training environment as it lies on the disk: 5.3 GB with cu130, and as much again while pip unpacks it.
 ENVIRONMENT = 6 * GB
+ENVIRONMENT_FILES = 50_000  # torch alone has 14,273
 # Loaders for training and evaluation keep up to 8 batches each in /dev/shm: 2 × 8 × 768 examples × 7.2 kB = 89 MB, more than
 # a container's usual 64 MB. NCCL puts its buffers there too; its manual asks for 1 GB.
 SHM_LEAST, SHM_ADVISED = 256 * MB, GB
 FILES = 1024  # each batch in flight holds a few file handles, each process some hundred
+PROCESSES = 512  # a process has some 50 threads, two loaders, and compiles with 32 helpers
+PATH_MAX = 4095
+
+REMOTE_KINDS = re.compile(
+    r"nfs|cifs|smb|9p|lustre|gpfs|beegfs|ceph|gluster|afs|weka|virtiofs|fuse|drvfs|vboxsf", re.IGNORECASE
+)
+OBJECT_STORES = re.compile(r"s3|gcsfuse|goofys|rclone|blobfuse|ossfs|geesefs", re.IGNORECASE)
+# What each folder must allow, of folders.TRIALS; what does not stop a run is a warning.
+NEEDED = {
+    "the repository": {"write", "read", "lock", "rename"},
+    "TRM_DIR": {"write", "read", "rename", "link", "map", "long names", "git"},
+    "VENV_DIR": {"write", "read", "run programs", "link"},
+    "the temporary folder": {"write", "read", "run programs", "sockets"},
+    "Triton's cache": {"write", "read", "run programs", "rename"},
+}
+ADVISED = {"TRM_DIR": {"tell names apart by case", "own new files"}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One thing that the run needs."""
-
-    what: str
-    found: str
-    needed: str = ""
-    why: str
-    remedy: str = ""
-    state: str = "ok"
-
-
-def lines(recipe: Recipe, survey: Survey) -> list[Line]:
+def findings(recipe: Recipe, survey: Survey) -> list[Finding]:
     """What the recipe's run needs, compared with what was found."""
-    found = [_memory(recipe, survey), _disk(recipe, survey), _files(survey), _clock(survey), _ports(survey)]
-    if recipe.train.gpu:
-        found = [*_gpu_lines(recipe, survey), *_build_lines(recipe, survey), *found]
-        found += [_shm(survey), _cores(recipe, survey)]
-    if (refused := survey.wandb) is not None:
-        why, remedy = (
-            "upstream stops when it is refused",
-            "take the key from your account's settings, or unset WANDB_API_KEY",
-        )
-        found.append(
-            Line(what="W&B key", found=refused or "accepted", why=why, remedy=remedy, state=_state(not refused))
-        )
-    if recipe.engine == "upstream" and recipe.faithful:
-        found.append(_rehearsal(survey))
-    return found
+    rules = [*(GPU_RULES if recipe.train.gpu else ()), *RULES]
+    return [finding for rule in rules for finding in rule(recipe, survey)]
 
 
-def table(found: Sequence[Line]) -> str:
-    """The lines as text; the last one names what falls short, if anything does."""
-    texts = []
-    for line in found:
-        needed = f", needed {line.needed}" if line.needed else ""
-        texts.append(f"{line.state:8} {line.what}: {line.found}{needed} ({line.why})")
-        if line.state != "ok":
-            texts.append(f"{'':8}   → {line.remedy}")
-    short = [line.what for line in found if line.state == "problem"]
-    if short:
-        texts.append("falls short: " + ", ".join(short))
-    return "\n".join(texts)
+# ---- the machine ----
 
 
-def _state(good: bool, otherwise: str = "problem") -> str:
-    return "ok" if good else otherwise
-
-
-def _gb(size: float) -> str:
-    return f"{size / GB:.1f} GB"
-
-
-def _processes(recipe: Recipe, survey: Survey) -> int:
-    most = int(survey.environ.get("MAX_GPUS_TO_USE") or recipe.max_gpus_to_use)
-    return recipe.process_count(min(len(survey.gpus), most)) or 1
-
-
-def _gpu_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
-    processes, batch = _processes(recipe, survey), recipe.train.batch
-    names = sorted({gpu.name for gpu in survey.gpus})
-    yield Line(
-        what="GPUs",
-        found=f"{len(survey.gpus)} × {' and '.join(names)}" if survey.gpus else "none",
-        needed="1 at least",
-        why=f"{processes} process(es) share a batch of {batch}; the recipe is made for {recipe.needs.gpu or 'any'}",
-        remedy="run on a machine with GPUs of one kind; without any: make rehearse",
-        state="problem" if not survey.gpus else _state(len(names) == 1, "warning"),
-    )
-    if capability := min((gpu.capability for gpu in survey.gpus if gpu.capability), default=None):
-        yield Line(
-            what="GPU generation",
-            found=f"compute capability {dotted(capability)}",
-            needed="8.0",
-            why="bfloat16 in hardware; adam-atan2 is compiled for 8.0, 8.6, 8.9, 9.0 and what is found here",
-            remedy="use Ampere (A100) or newer",
-            state=_state(capability >= (8, 0)),
-        )
-    smallest, data = min((gpu.memory for gpu in survey.gpus if gpu.memory), default=None), budget.known_data(recipe)
-    if smallest and data:
-        examples = batch // processes
-        low, high = budget.gpu_memory(data, examples, budget.cycles(recipe))
-        yield Line(
-            what="GPU memory",
-            found=f"{_gb(smallest)} each",
-            needed=f"{_gb(low)} to {_gb(high)}",
-            why=f"{batch} / {processes} = {examples} examples × 0.22 to 0.27 GB"
-            f" + 3 × {_gb(data.table)} of puzzle vectors + 1.5 GB; an estimate",
-            remedy="more GPUs or larger ones: the batch is split among them, so fewer GPUs make it worse; no flag is changed",
-            state="problem" if smallest < low else _state(smallest >= high, "warning"),
-        )
-    used = max((gpu.used for gpu in survey.gpus if gpu.used is not None), default=None)
-    if used is not None:
-        yield Line(
-            what="GPUs free",
-            found=f"{_gb(used)} in use",
-            needed="under 1 GB",
-            why="what others hold is missing to the training",
-            remedy="nvidia-smi names the processes; end them if they are yours",
-            state=_state(used < GB, "warning"),
-        )
-
-
-def _build_lines(recipe: Recipe, survey: Survey) -> Iterator[Line]:
-    if survey.environ.get("ENV_LOCK") == "none":
-        yield _unlocked(recipe, survey)
-        return
-    try:
-        wanted = survey.environ.get("CUDA_LOCK", "auto")
-        choice = choose(survey.gpus, survey.compilers, wanted=wanted, compiles=recipe.compiles)
-        compiler = f"nvcc 12 in {choice.cuda_home}" if choice.cuda_home else "which brings its own nvcc"
-        yield Line(what="CUDA", found=f"{choice.lock}, {compiler}", why=choice.why)
-    except ReproError as error:
-        why, remedy = "a lock that the driver runs", error.hint or ""
-        yield Line(what="CUDA", found=str(error), why=why, remedy=remedy, state="problem")
-    why, cxx = "adam-atan2 is compiled when it is installed, torch.compile's kernels in every run", survey.cxx
-    remedy = "install g++"
-    yield Line(what="C++ compiler", found=cxx or "none", needed="one", why=why, remedy=remedy, state=_state(bool(cxx)))
-    if (there := survey.headers) is not None:
-        seen = "there" if there else "none"
-        remedy = f"install those of PY={survey.environ.get('PY', '')} (Debian: python3.10-dev)"
-        yield Line(what="Python headers", found=seen, needed="Python.h", why=why, remedy=remedy, state=_state(there))
-
-
-def _unlocked(recipe: Recipe, survey: Survey) -> Line:
-    if not recipe.environment.unlocked:
-        seen, needed, state = "ENV_LOCK=none", "ENV_LOCK=locks", "problem"
-        why, remedy = (
-            "without a lock, no commands are known that make this recipe's environment",
-            "leave ENV_LOCK alone",
-        )
-    else:
-        seen = "nvcc " + (", ".join(dotted(nvcc.version) for nvcc in survey.compilers) or "none")
-        needed, state = "nvcc of torch's CUDA", _state(bool(survey.compilers), "warning")
-        why, remedy = (
-            "ENV_LOCK=none: adam-atan2 is compiled by it",
-            "install that CUDA toolkit, or leave ENV_LOCK alone",
-        )
-    return Line(what="CUDA", found=seen, needed=needed, why=why, remedy=remedy, state=state)
-
-
-def _memory(recipe: Recipe, survey: Survey) -> Line:
-    data = budget.known_data(recipe)
-    remedy = "use a machine with more memory"
+def _memory(recipe: Recipe, survey: Survey) -> list[Finding]:
+    data, limit = budget.known_data(recipe), survey.memory
     builds = data and not survey.built and survey.environ.get("DATASET_BUILDER") != "fast"
+    facts: dict[str, Any] = {"identifiers": data.identifiers, "data": data.bytes} if data else {}
+    case = "built"
     if not data:
-        needed, why = recipe.needs.memory * GB, "the recipe says so"
+        needed, case = recipe.needs.memory * GB, "recipe"
     elif builds:
-        needed = data.builder_memory + 2 * GB
-        why = f"upstream's builder: {data.identifiers:,} identifiers × 18.36 kB, and 2 GB for the rest"
-        remedy = "DATASET_BUILDER=fast writes the same bytes in 0.6 GB; or use a machine with more memory"
+        needed, case = data.builder_memory + 2 * GB, "builder"
     else:
-        needed, why = data.bytes + 4 * GB, f"{_gb(data.bytes)} of data that are read at random, and 4 GB for the rest"
+        needed = data.bytes + 4 * GB
+    if limit is None:
+        return one("memory", "unknown", case, found="unknown", needed=needed, **facts)
     # page cache that is missing slows a training down; a builder without memory is killed
-    worst = "problem" if builds or not data else "warning"
-    state = _state(survey.memory >= needed, worst)
-    return Line(what="memory", found=_gb(survey.memory), needed=_gb(needed), why=why, remedy=remedy, state=state)
+    state = state_of(limit.amount >= needed, "problem" if builds or not data else "warning")
+    found = gb(limit.amount) + ("" if limit.by == "the machine's" else f", {limit.by}")
+    if state == "ok" and survey.free_memory is not None and survey.free_memory < needed:
+        state, case, found = "warning", "in use", f"{found}, of which {gb(survey.free_memory)} are free now"
+    return one("memory", state, case, found=found, needed=needed, **facts)
 
 
-def _disk(recipe: Recipe, survey: Survey) -> Line:
+def _address_space(recipe: Recipe, survey: Survey) -> list[Finding]:
+    most = survey.address_space
+    return [] if most is None else one("address space", "problem" if recipe.train.gpu else "warning", most=most)
+
+
+def _disk(recipe: Recipe, survey: Survey) -> list[Finding]:
     data = budget.known_data(recipe)
     if not data:
         needed, why = recipe.needs.disk * GB, "the recipe says so"
@@ -197,62 +92,146 @@ def _disk(recipe: Recipe, survey: Survey) -> Line:
         parts = {
             "environment": 0 if survey.installed else ENVIRONMENT,
             "dataset": 0 if survey.built else data.bytes,
-            f"{count} checkpoints of {_gb(data.checkpoint)}": count * data.checkpoint,
+            f"{count} checkpoints of {gb(data.checkpoint)}": count * data.checkpoint,
             "the published copy": data.checkpoint,
             "logs": 2 * GB,
         }
         needed = sum(parts.values())
-        why = " + ".join(f"{name} {_gb(size)}" for name, size in parts.items() if size)
-    remedy, state = "free some, or set TRM_DIR (and VENV_DIR) to a larger disk", _state(survey.disk >= needed)
-    return Line(what="disk", found=f"{_gb(survey.disk)} free", needed=_gb(needed), why=why, remedy=remedy, state=state)
+        why = " + ".join(f"{name} {gb(size)}" for name, size in parts.items() if size)
+    free, quota = survey.disk.free, survey.disk.quota
+    state = "unknown" if free is None else state_of(free >= needed)
+    by = f", by a quota ({quota})" if quota else ""
+    return one("disk", state, found="unknown" if free is None else f"{gb(free)} free{by}", needed=needed, why=why)
 
 
-def _shm(survey: Survey) -> Line:
-    state = "problem" if survey.shm < SHM_LEAST else _state(survey.shm >= SHM_ADVISED, "warning")
-    why = "loaders pass batches through it, NCCL its buffers; containers get 64 MB unless asked"
-    remedy = "docker run --ipc=host, or --shm-size=8g"
-    return Line(what="/dev/shm", found=f"{_gb(survey.shm)} free", needed="1 GB", why=why, remedy=remedy, state=state)
+def _inodes(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    needed = 1000 + (ENVIRONMENT_FILES if recipe.train.gpu and not survey.installed else 0)
+    if (free := survey.disk.files) is not None:
+        yield from one(
+            "files on the disk", state_of(free >= needed), free=free, needed=needed, why=f"{needed:,} at most"
+        )
+    elif survey.disk.free is None:
+        yield from one("files on the disk", "unknown", "unknown", needed=needed)
 
 
-def _cores(recipe: Recipe, survey: Survey) -> Line:
-    have, needed = survey.cores, 2 * _processes(recipe, survey)
-    why, remedy = "each process keeps one busy and has two loader workers", "use a machine with more"
-    state = _state(have >= needed, "warning")
-    return Line(what="cores", found=str(have), needed=str(needed), why=why, remedy=remedy, state=state)
+def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    good = []
+    for place in survey.places:
+        kind = place.kind or "of unknown type"
+        found = list(_of_folder(place))
+        for case, state, said in found:
+            yield from one("folders", state, case, name=place.name, path=place.path, kind=kind, said=said)
+        if not found:
+            good.append(f"{place.name} ({kind})")
+    if good:
+        tried = all(place.tried for place in survey.places)
+        remote = "" if not any(REMOTE_KINDS.search(place.kind) for place in survey.places) else "remote"
+        yield from one("folders", "ok" if tried else "unknown", remote if tried else "plan", names=", ".join(good))
 
 
-def _files(survey: Survey) -> Line:
-    why, remedy, state = (
-        "loader workers hold some for each batch in flight",
-        f"ulimit -n {FILES}",
-        _state(survey.files >= FILES),
-    )
-    return Line(what="open files", found=str(survey.files), needed=str(FILES), why=why, remedy=remedy, state=state)
+def _of_folder(place: Place) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a folder: (case, state, what it does not do)."""
+    if place.silent:
+        yield "silent", "problem", ""
+    for name, how in place.tried.items():
+        if how and name in NEEDED[place.name]:
+            case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "fault")
+            yield case, "problem", how if name in ("git", "sockets") else f"cannot {name}: {how}"
+        elif how and name in ADVISED.get(place.name, ()):
+            yield {"own new files": "owner"}.get(name, "case"), "warning", how
+    if OBJECT_STORES.search(place.kind):
+        yield "object store", "warning", "an object store that looks like a folder"
+    if (length := len(bytes(place.path)) + LONGEST) > PATH_MAX:
+        yield "long", "problem", f"paths in it would have {length} bytes, and {PATH_MAX} is the most"
 
 
-def _clock(survey: Survey) -> Line:
-    remedy = "set the clock (ntpdate, chrony); TLS and uploads refuse a wrong one"
+def _shm(recipe: Recipe, survey: Survey) -> list[Finding]:
+    if survey.shm_tried:
+        return one("/dev/shm", "problem", "write", found=survey.shm_tried)
+    free = survey.shm.free
+    if free is None:
+        return one("/dev/shm", "unknown", found="unknown")
+    if survey.shm.files is not None and survey.shm.files < FILES:
+        return one("/dev/shm", "problem", "files", found=f"room for {survey.shm.files} files")
+    state = "problem" if free < SHM_LEAST else state_of(free >= SHM_ADVISED, "warning")
+    if state == "ok" and survey.shm_kind not in ("tmpfs", ""):
+        return one("/dev/shm", "warning", "disk", found=f"{gb(free)} free, of type {survey.shm_kind}")
+    return one("/dev/shm", state, found=f"{gb(free)} free")
+
+
+def _cores(recipe: Recipe, survey: Survey) -> list[Finding]:
+    have, needed = survey.cores.amount, 2 * process_count(recipe, survey)
+    by = "" if survey.cores.by == "the machine's" else f", {survey.cores.by}"
+    return one("cores", state_of(have >= needed, "warning"), have=f"{have:g}{by}", needed=needed)
+
+
+def _ulimits(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    case = "" if survey.files_most >= FILES else "hard"
+    yield from one("open files", state_of(survey.files >= FILES), case, have=survey.files, needed=FILES)
+    data = budget.known_data(recipe)
+    if (most := survey.file_size) is not None:
+        needed = max(data.checkpoint, data.bytes) if data else GB
+        yield from one("file size", state_of(most >= needed), most=most, needed=needed)
+    if (seconds := survey.cpu_seconds) is not None:
+        yield from one("processor time", "problem" if recipe.train.gpu else "warning", seconds=seconds)
+    if recipe.train.gpu and (limit := survey.processes) is not None:
+        state = state_of(limit.amount >= PROCESSES * process_count(recipe, survey), "warning")
+        yield from one(
+            "processes",
+            state,
+            most=f"{limit.amount:.0f}",
+            by=limit.by,
+            needed=PROCESSES * process_count(recipe, survey),
+        )
+
+
+def _clock(recipe: Recipe, survey: Survey) -> list[Finding]:
     if (skew := survey.skew) is not None:
-        why, state = "compared with a server's", _state(abs(skew) <= 300)
-        found, needed = f"{skew:+.0f} s off", "within 300 s"
-        return Line(what="clock", found=found, needed=needed, why=why, remedy=remedy, state=state)
-    after = "after" if survey.clock >= survey.newest else "before"
-    found = f"{time.strftime('%FT%TZ', time.gmtime(survey.clock))}, {after} this repository's last commit"
-    asked = survey.environ["CHECK_REMOTE"] == "1"
-    why = "no server could be asked" if asked else "CHECK_REMOTE=1 compares it with a server's"
-    return Line(what="clock", found=found, why=why, remedy=remedy, state=_state(after == "after"))
+        return one("clock", state_of(abs(skew) <= 300), "server", skew=skew)
+    after = survey.clock >= survey.newest
+    asked = (
+        "no server could be asked"
+        if survey.environ.get("CHECK_REMOTE") == "1"
+        else "CHECK_REMOTE=1 compares it with a server's"
+    )
+    now = time.strftime("%FT%TZ", time.gmtime(survey.clock))
+    state = state_of(after) if survey.newest else "unknown"
+    said = (
+        f"{'after' if after else 'before'} this repository's last commit"
+        if survey.newest
+        else "nothing to compare it with"
+    )
+    return one("clock", state, now=now, said=said, asked=asked)
 
 
-def _ports(survey: Survey) -> Line:
-    problem = survey.port or survey.host
-    why = "torchrun's processes meet on a free port of this machine, by its name"
-    remedy = "let /etc/hosts name localhost and this machine's own name (127.0.0.1), and allow connections on lo"
-    state = "problem" if survey.port else _state(not survey.host, "warning")
-    return Line(what="ports", found=problem or "a free one can be reached", why=why, remedy=remedy, state=state)
+def _ports(recipe: Recipe, survey: Survey) -> list[Finding]:
+    state = "problem" if survey.port else state_of(not survey.host, "warning")
+    return one("ports", state, found=survey.port or survey.host or "a free one can be reached")
 
 
-def _rehearsal(survey: Survey) -> Line:
-    why = "minutes on this machine, with this environment, instead of days until the first surprise"
+def _servers(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
+    for server in survey.servers or []:
+        via = f" through the proxy {server.proxy}" if server.proxy else ""
+        case = "" if not server.problem else "issuer" if server.issuer else "refused"
+        facts = dict(what=server.what, where=server.where, via=via, problem=server.problem, issuer=server.issuer)
+        yield from one("network", state_of(not server.problem), case, **facts)
+
+
+def _wandb(recipe: Recipe, survey: Survey) -> list[Finding]:
+    refused = survey.wandb
+    return [] if refused is None else one("W&B key", state_of(not refused), found=refused or "accepted")
+
+
+def _rehearsal(recipe: Recipe, survey: Survey) -> list[Finding]:
+    if recipe.engine != "upstream" or not recipe.faithful:
+        return []
     found = f"succeeded {survey.rehearsed}" if survey.rehearsed else "none has succeeded here"
-    remedy, state = "make rehearse ENGINE=upstream", _state(bool(survey.rehearsed), "warning")
-    return Line(what="dress rehearsal", found=found, why=why, remedy=remedy, state=state)
+    return one("dress rehearsal", state_of(bool(survey.rehearsed), "warning"), found=found)
+
+
+RULES: tuple[Rule, ...] = (
+    *(_memory, _address_space, _disk, _inodes, _folders, _ulimits, _clock, _ports, _servers, _wandb),
+    *(lambda recipe, survey: _shm(recipe, survey) if recipe.train.gpu else [],),
+    *(lambda recipe, survey: _cores(recipe, survey) if recipe.train.gpu else [],),
+    _rehearsal,
+)

@@ -1,94 +1,191 @@
 """Looking at the machine, for :mod:`trm_repro.machine.preflight` to judge: everything that a run depends on, measured before
-anything is spent.
+anything is spent. A new fact is one line of :class:`Survey`: its name, its type, and how it is measured.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
+import platform
 import resource
 import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from trm_repro.digests import digest_file
 from trm_repro.errors import ReproError
-from trm_repro.machine.hardware import Gpu, Nvcc, compilers, free_space, gpus, memory, output
+from trm_repro.machine import folders, hardware, limits, network
+from trm_repro.machine.ask import output, within
+from trm_repro.machine.folders import Place, Space
+from trm_repro.machine.hardware import Gpu, Graphics, Nvcc
+from trm_repro.machine.limits import Limit, ulimit
 from trm_repro.machine.locks import choose, lock_files
+from trm_repro.machine.network import Reached
 from trm_repro.recipes.bases import top_level
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.layout import Run
 from trm_repro.runs.stamps import read_stamp
 
 REHEARSAL = "arc2-rehearsal-upstream"  # the recipe of the dress rehearsal
+SHM = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Here:
+    """What is surveyed for whom: the recipe, the knobs; ``trying``: whether files may be made and removed again."""
+
+    recipe: Recipe
+    environ: Mapping[str, str]
+    trying: bool = True
+
+    @property
+    def remote(self) -> bool:
+        """Whether servers are asked."""
+        return self.environ.get("CHECK_REMOTE") == "1"
+
+    @functools.cached_property
+    def graphics(self) -> Graphics:
+        """The GPUs, asked for once."""
+        return hardware.graphics(self.environ)
+
+    @functools.cached_property
+    def compilers(self) -> Sequence[Nvcc]:
+        """The CUDA compilers."""
+        return hardware.compilers()
+
+
+def _fact(measure: Callable[[Here], Any]) -> Any:
+    return field(metadata={"measure": measure})
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was measured. Sizes are bytes; what was not looked at is None.
+    """What was measured. Sizes are bytes; what nobody says, or was not looked at, is None.
 
     ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why
     Weights & Biases does not take the key (empty: it does); ``built`` says whether the dataset
-    is there, ``installed`` whether the environment is; ``rehearsed`` is when a dress rehearsal succeeded here.
+    is there, ``installed`` whether the environment is; ``rehearsed`` is when a dress rehearsal succeeded here;
+    ``shm_tried`` is why no file can be made in /dev/shm; ``manager`` whether NVIDIA's fabric manager is among the processes,
+    where there are NVLink switches.
     """
 
-    gpus: Sequence[Gpu]
-    compilers: Sequence[Nvcc]
-    cores: int
-    memory: int
-    shm: int
-    disk: int
-    files: int
-    clock: float
-    newest: float
-    skew: float | None
-    wandb: str | None
-    port: str
-    host: str
-    cxx: str
-    headers: bool | None
-    built: bool
-    installed: bool
-    rehearsed: str
-    environ: Mapping[str, str]
-
-
-def survey(recipe: Recipe, environ: Mapping[str, str]) -> Survey:
-    """Looks at the machine. Nothing is written, and nothing outside the machine is asked unless CHECK_REMOTE is 1."""
-    trm_dir, remote = Path(environ["TRM_DIR"]), environ["CHECK_REMOTE"] == "1"
-    found, nvccs, locks = gpus(), compilers(), []
-    if environ["ENV_LOCK"] == "locks":
-        with contextlib.suppress(ReproError):  # a line of its own says that no lock fits
-            choice = choose(found, nvccs, wanted=environ["CUDA_LOCK"], compiles=recipe.compiles)
-            locks = lock_files(Path("locks"), choice.lock, recipe)
-    return Survey(
-        gpus=found,
-        compilers=nvccs,
-        cores=len(os.sched_getaffinity(0)),
-        memory=memory(),
-        shm=free_space(Path("/dev/shm")),
-        disk=free_space(trm_dir),
-        files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        clock=time.time(),
-        newest=_newest_commit(),
-        skew=_skew() if remote else None,
-        wandb=_wandb_problem(environ["WANDB_API_KEY"]) if remote and environ["WANDB_API_KEY"] else None,
-        port=_port_problem(),
-        host=_host_problem(),
-        cxx=shutil.which("c++") or shutil.which("g++") or "",
-        headers=_python_headers(environ.get("PY", "")),
-        built=(trm_dir / recipe.dataset.folder / "identifiers.json").exists(),
-        installed=(Path(environ["VENV_DIR"]) / "bin" / "torchrun").exists(),
-        rehearsed=_rehearsed(environ, locks),
-        environ=environ,
+    # ruff: noqa: RUF009 (a field that says how it is measured is no mutable default)
+    environ: Mapping[str, str] = _fact(lambda here: here.environ)
+    architecture: str = _fact(lambda here: platform.machine())
+    graphics: Graphics = _fact(lambda here: here.graphics)
+    others: Sequence[str] = _fact(lambda here: hardware.other_gpus())
+    health: Sequence[Mapping[str, list[str]]] | None = _fact(lambda here: _of_gpus(here, hardware.health))
+    links: Sequence[Sequence[str]] | None = _fact(lambda here: _of_gpus(here, hardware.topology))
+    manager: bool | None = _fact(lambda here: _fabric_manager())
+    compilers: Sequence[Nvcc] = _fact(lambda here: here.compilers)
+    cores: Limit = _fact(lambda here: limits.cores())
+    memory: Limit | None = _fact(lambda here: limits.memory())
+    free_memory: int | None = _fact(lambda here: limits.free_memory())
+    address_space: int | None = _fact(lambda here: ulimit(resource.RLIMIT_AS))
+    file_size: int | None = _fact(lambda here: ulimit(resource.RLIMIT_FSIZE))
+    cpu_seconds: int | None = _fact(lambda here: ulimit(resource.RLIMIT_CPU))
+    processes: Limit | None = _fact(lambda here: limits.processes())
+    files: int = _fact(lambda here: resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    files_most: int = _fact(lambda here: resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    shm: Space = _fact(lambda here: folders.space(SHM) if SHM.is_dir() else Space(0))
+    shm_kind: str = _fact(lambda here: folders.mounted(SHM)[2])
+    shm_tried: str = _fact(lambda here: _write_problem(SHM) if here.trying else "")
+    disk: Space = _fact(lambda here: folders.space(Path(here.environ["TRM_DIR"])))
+    places: Sequence[Place] = _fact(lambda here: _places(here))
+    clock: float = _fact(lambda here: time.time())
+    newest: float = _fact(lambda here: float(output(["git", "log", "-1", "--format=%ct"]).strip() or 0))
+    skew: float | None = _fact(lambda here: _skew() if here.remote else None)
+    wandb: str | None = _fact(
+        lambda here: _wandb_problem(here.environ.get("WANDB_API_KEY", "")) if here.remote else None
     )
+    servers: Sequence[Reached] | None = _fact(
+        lambda here: network.reach(here.recipe, here.environ) if here.remote else None
+    )
+    port: str = _fact(lambda here: _port_problem())
+    host: str = _fact(lambda here: _host_problem())
+    cxx: str = _fact(lambda here: shutil.which("c++") or shutil.which("g++") or "")
+    headers: bool | None = _fact(lambda here: _python_headers(here.environ.get("PY", "")))
+    built: bool = _fact(lambda here: _is_there(here.environ["TRM_DIR"], here.recipe.dataset.folder, "identifiers.json"))
+    installed: bool = _fact(lambda here: _is_there(here.environ["VENV_DIR"], "bin", "torchrun"))
+    rehearsed: str = _fact(lambda here: _rehearsed(here.environ, _locks(here)))
+
+    @property
+    def gpus(self) -> Sequence[Gpu]:
+        """The GPUs that the training would see."""
+        return self.graphics.visible
 
 
-def _newest_commit() -> float:
-    return float(output(["git", "log", "-1", "--format=%ct"]).strip() or 0)
+def survey(recipe: Recipe, environ: Mapping[str, str], *, trying: bool = True) -> Survey:
+    """Looks at the machine. Nothing outside of it is asked unless CHECK_REMOTE is 1.
+
+    Args:
+        recipe: what is to be run.
+        environ: the knobs.
+        trying: make small files in the folders that the run will use, and remove them again.
+    """
+    here = Here(recipe, environ, trying)
+    return Survey(**{fact.name: fact.metadata["measure"](here) for fact in fields(Survey)})
+
+
+def _of_gpus(here: Here, measure: Callable[[], Any]) -> Any:
+    return measure() if here.recipe.train.gpu and here.graphics.visible else None
+
+
+def _is_there(*parts: str) -> bool:
+    try:
+        return within(folders.PATIENCE, Path(*parts).exists)
+    except TimeoutError:  # a line of its own says that the folder does not answer
+        return False
+
+
+def _locks(here: Here) -> Sequence[Path]:
+    """The locks that the environment will be made of; none where none fits, which a line of its own says."""
+    if here.environ["ENV_LOCK"] == "locks":
+        with contextlib.suppress(ReproError):
+            choice = choose(
+                here.graphics.visible,
+                here.compilers,
+                wanted=here.environ["CUDA_LOCK"],
+                compiles=here.recipe.compiles,
+            )
+            return lock_files(Path("locks"), choice.lock, here.recipe)
+    return ()
+
+
+def _places(here: Here) -> list[Place]:
+    home = Path(here.environ.get("HOME") or "~").expanduser()
+    named = {"the repository": Path.cwd(), "TRM_DIR": Path(here.environ["TRM_DIR"])}
+    if here.recipe.train.gpu:
+        named |= {
+            "VENV_DIR": Path(here.environ["VENV_DIR"]),
+            "the temporary folder": Path(tempfile.gettempdir()),
+            "Triton's cache": Path(here.environ.get("TRITON_CACHE_DIR") or home / ".triton"),
+        }
+    return [folders.look(name, path, trying=here.trying) for name, path in named.items()]
+
+
+def _write_problem(folder: Path) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"some bytes")
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _fabric_manager() -> bool | None:
+    """Whether NVIDIA's fabric manager runs; None where there are no NVLink switches that it would set up."""
+    if not list(Path("/dev").glob("nvidia-nvswitch[0-9]*")):
+        return None
+    return any(process.info["name"] == "nv-fabricmanager" for process in psutil.process_iter(["name"]))
 
 
 def _skew() -> float | None:
@@ -109,8 +206,10 @@ def _skew() -> float | None:
     return time.time() - email.utils.parsedate_to_datetime(date).timestamp() if date else None
 
 
-def _wandb_problem(key: str) -> str:
-    """Why Weights & Biases does not take an API key; empty if it does."""
+def _wandb_problem(key: str) -> str | None:
+    """Why Weights & Biases does not take an API key; empty if it does, None without a key."""
+    if not key:
+        return None
     import wandb
 
     try:

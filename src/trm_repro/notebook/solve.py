@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_repro.arc.layout import BLANK
+from trm_repro.arc.score import lines
 from trm_repro.arc.scoring import Votes
-from trm_repro.arc.submission import Submission, problems
+from trm_repro.arc.submission import Submission, findings, problems, score_submission, with_solutions
+from trm_repro.arc.versions import which
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json
 from trm_repro.progress import track
@@ -132,17 +134,18 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     Returns:
         The model on the CPU, and how many of the dataset's puzzles the weights were trained on.
     """
-    from trm_repro.engine.checkpoint import TABLE, load_weights, read_weights
+    from trm_repro.engine.checkpoint import load_weights, read_weights
     from trm_repro.engine.config import read_arch
     from trm_repro.engine.data import Split
+    from trm_repro.weights.state import TABLE
 
     weights = read_weights(bundle / "model.ckpt")
     wanted: list[str] = read_json(dataset / "identifiers.json")
     rows = {name: row for row, name in enumerate(read_json(bundle / "identifiers.json"))}
-    trained = weights[TABLE]
+    trained = weights[TABLE].float()  # some publish the table in half precision
     if len(rows) != len(trained):
         raise InvariantBroken(f"{bundle}: {len(rows)} identifiers, but {len(trained)} puzzle vectors")
-    table = trained.float().mean(0, keepdim=True).repeat(len(wanted), 1)
+    table = trained.mean(0, keepdim=True).repeat(len(wanted), 1)
     known = [(place, rows[name]) for place, name in enumerate(wanted) if name in rows]
     table[[place for place, _ in known]] = trained[[row for _, row in known]]
     weights[TABLE] = table
@@ -284,6 +287,14 @@ def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
     if wrong := problems(whole, tasks):
         raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
     return whole
+
+
+def scores(whole: Submission, tasks: Mapping[str, Any], solutions: Mapping[str, Any]) -> list[str]:
+    """Both metrics of the submission, a line each, which tasks they are of, and what is strange about the answers."""
+    puzzles = with_solutions(tasks, solutions)
+    found = score_submission(whole, puzzles)
+    notes = [f"note: {line}" for line in findings(whole, puzzles)]
+    return [f"scored on {which(puzzles)}:", *lines(found.shares, found.unknown), *notes]
 
 
 def picture(whole: Submission, tasks: Mapping[str, Any], *, limit: int = 4) -> Any:

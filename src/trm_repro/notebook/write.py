@@ -84,14 +84,7 @@ print("submission.json:", len(submission), "tasks")
 SCORE = """\
 solutions = challenges.with_name(challenges.name.replace("_challenges", "_solutions"))
 if solutions.exists():
-    from trm_repro.arc.submission import score_submission
-
-    truth = {
-        task: {"test": [{"output": grid} for grid in grids]} for task, grids in read_json(solutions).items()
-    }
-    score = score_submission(submission, truth)
-    low, high = score.interval(2)
-    print(f"pass@2 {100 * score.pass_at[2]:.2f} % of {score.tasks} tasks (95 % interval {100 * low:.1f} to {100 * high:.1f} %)")
+    print(*solve.scores(submission, tasks, read_json(solutions)), sep="\\n")
 """
 
 PICTURE = "%matplotlib inline\nsolve.picture(submission, tasks)"
@@ -118,7 +111,7 @@ def write_notebook(bundle: Bundle, path: Path) -> None:
         "## Prediction\n\nThe variants of a task vote. When the time is over, what there is is submitted.",
         (PREDICT,),
         (SUBMIT,),
-        "## Result\n\nScored where the solutions are known.",
+        "## Result\n\nScored where the solutions are known, in both of ARC's metrics.",
         (SCORE,),
         (PICTURE,),
     ]

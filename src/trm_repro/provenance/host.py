@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trm_repro.machine.hardware import gpus, output
+from trm_repro.machine.ask import output
+from trm_repro.machine.hardware import gpus
 
 
 def host() -> dict[str, Any]:

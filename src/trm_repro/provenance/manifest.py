@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro import __version__
+from trm_repro.arc.reader import unknown_answers
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance.deviations import applying
@@ -29,7 +30,7 @@ from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
 from trm_repro.runs.inputs import digests_held
 from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
-from trm_repro.runs.metrics import read_evaluations
+from trm_repro.runs.metrics import credible, read_evaluations
 from trm_repro.runs.stamps import Stamp, hashed, last_attempts, read_stamp
 
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
@@ -56,6 +57,8 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     folder = work / recipe.checkpoint_folder(run.name)
     commands, machine = _commands(run, scrubber)
     last, ours = (read_evaluations(folder / METRICS) or [{}])[-1], tool(run.repository)
+    unknown = unknown_answers(work / recipe.dataset.folder)
+    metrics = credible(last, unknown, engine=recipe.engine)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "run": {
@@ -88,7 +91,7 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         "deviations": applying(recipe),
         "host": machine,
         "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
-        "metrics": {key: value for key, value in last.items() if key != "time"},
+        "metrics": {key: value for key, value in metrics.items() if key != "time"},
     }
     clean: dict[str, Any] = scrubber.value(manifest)
     why = reasons(clean)

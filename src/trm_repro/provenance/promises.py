@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
-from trm_repro.provenance.tensors import PREFIX, Tensor
 from trm_repro.recipes.read import merge
 from trm_repro.runs.checkpoints import checkpoint_name
 from trm_repro.runs.schedule import Settings, swiglu_width
+from trm_repro.weights.stored import Tensor
 
 # Keys of a training configuration that upstream has; the reference engine's own decide how it computes, not what.
 UPSTREAM_KEYS = (
@@ -175,9 +175,13 @@ def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> 
 
 
 def tensor_problems(arch: Mapping[str, Any], target: str, identifiers: int, found: Mapping[str, Tensor]) -> list[str]:
-    """Where the tensors of a checkpoint of TRM are not what its configuration describes, one line each; adapters aside."""
+    """Where the tensors of a checkpoint of TRM are not what its configuration describes, one line each; adapters aside.
+
+    Args:
+        found: by name without prefix.
+    """
     expected = expected_tensors(arch, target, identifiers)
-    own = {PREFIX.sub("", name): (tensor.dtype, tensor.shape) for name, tensor in found.items()}
+    own = {name: (tensor.dtype, tensor.shape) for name, tensor in found.items()}
     if arch.get("lora_rank"):
         own = {name: tensor for name, tensor in own.items() if not name.endswith(("_lora_A", "_lora_B"))}
     return [

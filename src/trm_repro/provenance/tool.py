@@ -55,7 +55,11 @@ def _git(folder: Path, *words: str) -> tuple[str, str]:
     """What git says, and, if that is nothing, why."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=60
+            ["git", "--no-optional-locks", "-C", str(folder), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", f"git does not run: {error}"

@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trm_repro.arc import score
+from trm_repro.arc.score import Share
 from trm_repro.provenance.bundle import FAITHFUL, UNFAITHFUL, describe
 from trm_repro.provenance.names import DATASETS
 
 UPSTREAM = "https://github.com/SamsungSAILMontreal/TinyRecursiveModels"
 
 
-def card(manifest: Mapping[str, Any], *, title: str, license: str, files: Iterable[str]) -> str:
+def card(
+    manifest: Mapping[str, Any],
+    *,
+    title: str,
+    license: str,
+    files: Iterable[str],
+    verdict: Mapping[str, Any] | None = None,
+) -> str:
     """The card's text.
 
     Args:
@@ -23,23 +32,24 @@ def card(manifest: Mapping[str, Any], *, title: str, license: str, files: Iterab
         title: the dataset's title.
         license: the license of the weights, in Kaggle's spelling.
         files: the names of the bundle's files.
+        verdict: what step 6 made of the run, where it did: both metrics of the submission, and what they are of.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
     run = manifest["run"]
     dataset = dataset_name(manifest)
-    scores = results(manifest)
+    scores = results(manifest, verdict)
     evaluations = [
         EvalResult(
             task_type="abstract-reasoning",
             task_name="Abstract reasoning",
             dataset_type=f"{run['target_dataset']}-evaluation",
             dataset_name=f"{dataset} public evaluation",
-            metric_type=name.rpartition("/")[2],
+            metric_type=name,
             metric_name=name,
-            metric_value=value,
+            metric_value=found.share,
         )
-        for name, value in scores.items()
+        for name, found in scores.items()
     ]
     front = ModelCardData(
         license=license.lower(),
@@ -54,7 +64,7 @@ def card(manifest: Mapping[str, Any], *, title: str, license: str, files: Iterab
             f"# {title}",
             _made(manifest),
             "## Files\n\n" + "\n".join(f"* `{name}`: {describe(name)}" for name in files),
-            "## Results\n\n" + _results(scores),
+            "## Results\n\n" + _results(scores, verdict or {}),
             "## Use\n\n" + _use(),
             "## Differences\n\n" + _differences(manifest),
             "## License\n\n" + _license(manifest, license),
@@ -76,10 +86,22 @@ def subtitle(manifest: Mapping[str, Any]) -> str:
     return f"NOT a faithful reproduction: Tiny Recursive Model on {dataset_name(manifest)}"
 
 
-def results(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of a run, by upstream's names: pass@K and exact accuracy, as shares between 0 and 1."""
+def results(manifest: Mapping[str, Any], verdict: Mapping[str, Any] | None = None) -> dict[str, Share]:
+    """The scores of a run by name: pass@K and exact accuracy as logged, and both of ARC's metrics as scored again."""
     flat = _flat(manifest.get("metrics", {}))
-    return {name: value for name, value in flat.items() if "pass@" in name or name.endswith("exact_accuracy")}
+    tasks = next((e.get("rows") for e in manifest["outputs"] if e["role"] == "test-puzzles"), None) or 0
+    logged = {
+        score.title(name): Share(value * tasks, tasks, "tasks")
+        if name.startswith(score.LOGGED) and tasks
+        else Share(value, 1, "")
+        for name, value in flat.items()
+        if "pass@" in name or name.endswith("exact_accuracy")
+    }
+    again = (verdict or {}).get("scores", {})
+    return {
+        **{name: Share.of_json(value) for name, value in again.items()},
+        **{n: v for n, v in logged.items() if n not in again},
+    }
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -120,14 +142,24 @@ def _unmodified(manifest: Mapping[str, Any]) -> str:
     return ", unmodified" if outcomes == {"holds"} else ""
 
 
-def _results(scores: Mapping[str, float]) -> str:
+def _results(scores: Mapping[str, Share], verdict: Mapping[str, Any]) -> str:
+    unknown = verdict.get("unknown", 0)
     if not scores:
-        return "No score was recorded."
-    table = "\n".join(f"| {name} | {100 * value:.2f} % |" for name, value in scores.items())
-    return (
-        f"| metric | value |\n|---|---|\n{table}\n\n"
-        "ARC's pass@K as upstream logs it: the vote of all checkpoints evaluated in the run, not of the last one alone."
-    )
+        return score.NOTHING[0].upper() + score.NOTHING[1:] + "." if unknown else "No score was recorded."
+    rows = [
+        (name, one.percent, one.count, one.span.removeprefix("95 % interval "))
+        if one.what
+        else (name, one.percent, "", "")
+        for name, one in scores.items()
+    ]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    said = f"| metric | value | right | 95 % interval |\n|---|---|---|---|\n{table}\n\n"
+    if tasks := verdict.get("tasks"):
+        said += f"ARC's are of {tasks}. "
+    if unknown:
+        said += f"{score.left_out(unknown)}. "
+    said += "ARC's pass@K is the vote of all checkpoints evaluated in the run, as upstream logs it, not of the last one alone."
+    return said + "".join(f"\n\nNote: {line}." for line in verdict.get("findings", ()))
 
 
 def _use() -> str:

@@ -1,8 +1,9 @@
 """Brings published weights here: a bundle of ours, or somebody else's checkpoint.
 
-What can be checked is checked: of a bundle every digest it lists; of any checkpoint that it is whole, holds the tensors
-of a TRM and nothing that could run, and that its puzzle table has a row for each identifier. What cannot be checked is
-said. The folder appears under its name when it is complete; ``NAME.fetched.json`` beside it says where it is from.
+What can be checked is checked: of a bundle every digest it lists; of any checkpoint that it is whole, is a TRM's (what
+it is otherwise is said), holds nothing that could run, and that its puzzle table has a row for each identifier. What
+cannot be checked is said. Where several runs lie side by side, one must be named, before anything is downloaded. The
+folder appears under its name when it is complete; ``NAME.fetched.json`` beside it says where it is from.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from glob import escape
+from pathlib import Path
 
 from trm_repro.digests import digest_files
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
-from trm_repro.provenance.tensors import read_checkpoint
-from trm_repro.runs.checkpoints import CONFIG, step_of
+from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.weights.find import find_weights
+from trm_repro.weights.state import TABLE, read_trm, split_part
 
-TABLE = "puzzle_emb.weights"
+BESIDE = (CONFIG, "identifiers.json", "identifiers.sha256")  # what tells of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def fetch(source: str, output: Path | None) -> Fetched:
     """Fetches weights.
 
     Args:
-        source: ``kaggle:owner/slug``, ``hf:owner/name``, ``hf:owner/name@revision``, or a path of a folder or file.
+        source: ``kaggle:owner/slug``, ``hf:owner/name``, ``hf:owner/name@revision``, the first three with ``/PLACE`` (a folder
+            or file in it) after the name, or a path of a folder or file. ``FILE:PART`` where a file holds several sets.
         output: the folder to make; None for ``.repro/weights/NAME`` here.
 
     Raises:
@@ -55,7 +59,7 @@ def fetch(source: str, output: Path | None) -> Fetched:
         InvariantBroken: what came is not what was published, or is no TRM checkpoint.
         CommandFailed: the server or the network failed; run it again.
     """
-    bring, name = _source(source)
+    bring, name, part = _source(source)
     output = output or Path(".repro/weights") / name
     if output.exists():
         raise UsageError(f"{output}: is there already", hint="remove it, or name another --output")
@@ -68,7 +72,7 @@ def fetch(source: str, output: Path | None) -> Fetched:
     finally:
         if not any(staging.iterdir()):
             staging.rmdir()
-    checkpoint, notes = _check(staging)
+    checkpoint, notes = _check(staging, part)
     files = digest_files(path for path in staging.rglob("*") if path.is_file())
     receipt = {
         "format": "trm-repro/fetched/v1",
@@ -86,23 +90,41 @@ def fetch(source: str, output: Path | None) -> Fetched:
     return Fetched(output, output / checkpoint, f"{source} ({revision})", tuple(notes))
 
 
-def _source(source: str) -> tuple[Callable[[Path], str], str]:
-    """How to bring a source, and what to call it here."""
-    if found := re.fullmatch(r"kaggle:([\w-]+)/([\w-]+)", source):
-        return (lambda folder: _from_kaggle(f"{found[1]}/{found[2]}", folder)), found[2]
-    if found := re.fullmatch(r"hf:([\w.-]+/([\w.-]+))(?:@(.+))?", source):
-        return (lambda folder: _from_hub(found[1], found[3] or "main", folder)), found[2]
+def _source(source: str) -> tuple[Callable[[Path], str], str, str | None]:
+    """How to bring a source, what to call it here, and which of several sets of weights in its file is meant."""
+    if found := re.fullmatch(r"kaggle:([\w-]+/([\w-]+))(?:/([^:]+))?(?::(.+))?", source):
+        return (lambda folder: _from_kaggle(found[1], found[3] or "", folder)), found[2], found[4]
+    if found := re.fullmatch(r"hf:([\w.-]+/([\w.-]+))(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?", source):
+        return (lambda folder: _from_hub(found[1], found[3] or "", found[4] or "main", folder)), found[2], found[5]
     if source.partition(":")[0] in ("kaggle", "hf"):
         raise UsageError(
-            f"{source}: not a source", hint="kaggle:owner/slug, hf:owner/name, hf:owner/name@revision or a path"
+            f"{source}: not a source",
+            hint="kaggle:owner/slug[/place], hf:owner/name[/place][@revision] or a path; place: a folder or file in it",
         )
-    path = Path(source)
+    path, part = split_part(source)
     if not path.exists():
         raise MissingPrerequisite(f"{source}: no such file or folder", hint="for a download write kaggle:… or hf:…")
-    return (lambda folder: _from_path(path, folder)), path.resolve().name
+    return (lambda folder: _from_path(path, folder)), path.resolve().name, part
 
 
-def _from_kaggle(dataset: str, folder: Path) -> str:
+def _wanted(names: Iterable[str], place: str) -> list[str]:
+    """Those of a publication's files that belong to one run: all, or those in a folder, or a file and what tells of it.
+
+    Raises:
+        MissingPrerequisite, InvariantBroken: they are not the files of one run; as :func:`find_weights`.
+    """
+    names = list(names)
+    if place in names:
+        beside = {f"{place.rpartition('/')[0]}/{name}".lstrip("/") for name in BESIDE}
+        return [name for name in names if name in beside or name == place]
+    wanted = [name for name in names if not place or name.startswith(place.rstrip("/") + "/")]
+    if not wanted:
+        raise MissingPrerequisite(f"no {place} among: {', '.join(sorted(names)[:10])}")
+    find_weights(wanted)
+    return wanted
+
+
+def _from_kaggle(dataset: str, place: str, folder: Path) -> str:
     from trm_repro.publish.credentials import find_credentials
     from trm_repro.publish.kaggle_client import Kaggle
 
@@ -117,7 +139,8 @@ def _from_kaggle(dataset: str, folder: Path) -> str:
         shutil.rmtree(folder)
         folder.mkdir()
         begun.write_text(str(remote.version))
-    files = kaggle.files(dataset)
+    sizes = kaggle.files(dataset)
+    files = {name: sizes[name] for name in _wanted(sizes, place)}
     with track(f"fetching {dataset}", total=len(files), unit="files") as bar:
         for name, size in files.items():
             target = folder / name
@@ -129,15 +152,19 @@ def _from_kaggle(dataset: str, folder: Path) -> str:
     return f"version {remote.version}"
 
 
-def _from_hub(repository: str, revision: str, folder: Path) -> str:
+def _from_hub(repository: str, place: str, revision: str, folder: Path) -> str:
     from huggingface_hub import HfApi
 
     from trm_repro.publish.huggingface import translated
 
     api = HfApi()
     try:
-        commit = str(api.repo_info(repository, revision=revision).sha)
-        api.snapshot_download(repository, revision=commit, local_dir=folder)
+        info = api.model_info(repository, revision=revision)
+        wanted = _wanted([file.rfilename for file in info.siblings or ()], place)
+        commit = str(info.sha)
+        api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(map(escape, wanted)))
+    except ReproError:
+        raise
     except Exception as error:
         raise translated(f"fetching {repository}@{revision}", error) from None
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes for resuming
@@ -145,40 +172,39 @@ def _from_hub(repository: str, revision: str, folder: Path) -> str:
 
 
 def _from_path(path: Path, folder: Path) -> str:
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        target = folder / (file.name if path.is_file() else file.relative_to(path))
+    root, place = (path.parent, path.name) if path.is_file() else (path, "")
+    here = root.glob("*") if place else root.rglob("*")
+    for name in _wanted((file.relative_to(root).as_posix() for file in here if file.is_file()), place):
+        file, target = root / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
             target.hardlink_to(file.resolve())
         except OSError:
             shutil.copyfile(file, target)
-    if path.is_file() and (config := path.with_name(CONFIG)).is_file():
-        shutil.copyfile(config, folder / config.name)
     return "a copy"
 
 
-def _check(folder: Path) -> tuple[str, list[str]]:
+def _check(folder: Path, part: str | None) -> tuple[str, list[str]]:
     """Checks what came; returns the checkpoint's name, and notes.
 
     Raises:
         InvariantBroken: it is not what was published, or is no TRM checkpoint.
     """
     notes = _check_sums(folder)
-    checkpoint = _checkpoint(folder)
-    tensors = {name.rpartition("inner.")[2]: tensor for name, tensor in read_checkpoint(folder / checkpoint).items()}
-    if "H_init" not in tensors:
-        raise InvariantBroken(f"{checkpoint}: not a TRM checkpoint: it has no H_init")
-    rows = tensors[TABLE].shape[0] if TABLE in tensors else 0
-    if not (folder / CONFIG).is_file():
+    found = find_weights(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    state = read_trm(folder / found.file, part)
+    notes += [*state.oddities(), *state.conversions()]
+    rows = state.tensors[TABLE].shape[0] if TABLE in state.tensors else 0
+    if not found.config:
         notes.append("there is no all_config.yaml: the number of cycles and slots must be known from elsewhere")
-    if not (folder / "identifiers.json").is_file():
+    identifiers = (folder / found.file).with_name("identifiers.json")
+    if not identifiers.is_file():
         if rows > 1:
             notes.append(f"there is no identifiers.json: nobody can tell which puzzles the {rows} rows belong to")
-    elif (count := len(read_json(folder / "identifiers.json"))) != rows:
-        raise InvariantBroken(f"{folder.name}: {count} identifiers, but {rows} puzzle vectors")
-    return checkpoint, notes
+    elif (count := len(read_json(identifiers))) != rows:
+        raise InvariantBroken(f"{found.file}: {count} identifiers, but {rows} puzzle vectors")
+    return found.file + (f":{part}" if part else ""), notes
 
 
 def _check_sums(folder: Path) -> list[str]:
@@ -192,16 +218,3 @@ def _check_sums(folder: Path) -> list[str]:
             hint=f"remove {folder} and fetch it again; if it stays so, the publication is damaged",
         )
     return []
-
-
-def _checkpoint(folder: Path) -> str:
-    """The file with the weights: ``model.ckpt``, else the one of the highest step."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    if "model.ckpt" in names:
-        return "model.ckpt"
-    steps = {name: step_of(file) for name in names if "preds" not in (file := PurePosixPath(name).name)}
-    if (best := max(steps, key=lambda name: steps[name], default="")) and steps[best] >= 0:
-        return best
-    raise InvariantBroken(
-        f"no checkpoint among: {', '.join(names)}", hint="a checkpoint is called model.ckpt or step_N"
-    )

@@ -34,11 +34,11 @@ from trm_repro.provenance.names import Names, kaggle_license, names
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import locate
 from trm_repro.provenance.statement import SIGNED
-from trm_repro.provenance.tensors import write_safetensors
 from trm_repro.publish.card import card, subtitle
 from trm_repro.publish.cover import write_cover
 from trm_repro.publish.wheel import write_wheel
 from trm_repro.runs.checkpoints import step_of
+from trm_repro.weights.twin import write_safetensors
 
 
 def package(
@@ -90,7 +90,10 @@ def package(
         write_wheel(staging)
         write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
         files = [*(path.name for path in published_files(staging)), "README.md", KAGGLE_SUMS, SUMS]
-        write_text(staging / "README.md", card(manifest, title=called.title, license=license, files=sorted(files)))
+        judged = manifest_path.with_name("verdict.json")
+        verdict = read_json(judged) if judged.is_file() else None
+        text = card(manifest, title=called.title, license=license, files=sorted(files), verdict=verdict)
+        write_text(staging / "README.md", text)
         write_json(staging / METADATA, _metadata(staging, manifest, called, license))
         write_sums(staging)
         bundle = read_bundle(staging)

@@ -1,4 +1,6 @@
-"""Sudoku-Extreme: 81 cells, '.' or a digit; the token is the digit + 1, 1 for an empty cell.
+"""Sudoku-Extreme: 81 cells, row by row, '.' or a digit; the token is the digit + 1, 1 for an empty cell, which is '.' or '0'.
+
+An answer has each digit once in every row, column and box, and the question's digits where they are.
 
 A variant of a board relabels the digits, transposes the board with probability ½, and permutes the bands, the rows
 within each band, the stacks and the columns within each stack. All of these turn a valid board into a valid board.
@@ -15,7 +17,24 @@ from trm_repro.errors import UsageError
 from trm_repro.puzzles.boards import Expand, Kind, Options, Tokens, build
 
 REPO = "sapientinc/sudoku-extreme"
-SUDOKU = Kind("sudoku", 81, {".": 1, **{str(digit): digit + 1 for digit in range(10)}})
+_EMPTY, _ALL = 1, sum(1 << token for token in range(2, 11))
+
+
+def _wrong(questions: Tokens, answers: Tokens) -> tuple[int, str] | None:
+    bits = np.left_shift(1, answers.reshape(-1, 9, 9), dtype=np.int16)
+    boxes = bits.reshape(-1, 3, 3, 3, 3).transpose(0, 1, 3, 2, 4).reshape(-1, 9, 9)
+    parts = np.concatenate(
+        [np.bitwise_or.reduce(bits, 1), np.bitwise_or.reduce(bits, 2), np.bitwise_or.reduce(boxes, 2)], 1
+    )
+    unsolved = (parts != _ALL).any(axis=1)
+    another = ((questions != _EMPTY) & (questions != answers)).any(axis=1)
+    if not (unsolved | another).any():
+        return None
+    first = int((unsolved | another).argmax())
+    return first, "the answer is no solved Sudoku" if unsolved[first] else "the answer is that of another question"
+
+
+SUDOKU = Kind("sudoku", 81, {".": _EMPTY, **{str(digit): digit + 1 for digit in range(10)}}, _wrong)
 
 
 def build_sudoku(options: Options, output: Path, num_aug: int = 0) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from trm_repro.arc.picture import PALETTE
-from trm_repro.arc.submission import wilson
+from trm_repro.arc.score import wilson
 from trm_repro.recipes.published import TASKS, Result
 from trm_repro.report.facts import Chart, Curve, Grid, Number
 

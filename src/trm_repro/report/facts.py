@@ -14,13 +14,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trm_repro.arc.submission import wilson
+from trm_repro.arc.reader import read_test_puzzles
+from trm_repro.arc.score import Score, Share
+from trm_repro.arc.submission import findings, score_submission
+from trm_repro.arc.versions import which
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
-from trm_repro.provenance.faithful import TRAIN, processes
+from trm_repro.provenance.faithful import BUILD, TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, published
 from trm_repro.runs.checkpoints import step_of
+from trm_repro.runs.metrics import credible
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
@@ -109,6 +113,11 @@ class Facts:
         gallery: right ones first.
         judgement: what step 6 made of the number against the published one, in sentences; empty before it has run.
         solved: how many test inputs are right, of how many; None without a submission.
+        shares: both of ARC's metrics of the last evaluation, scored again, by name.
+        unknown: how many test inputs have no known answer: they are in no number.
+        tasks: which version of which benchmark the numbers are of; empty for other puzzles.
+        strange: what is strange about the answers, and about what was trained on.
+        leaks: what of the test set stands among the training examples, as step 4 found it; empty where it could not look.
     """
 
     manifest: Mapping[str, Any]
@@ -123,6 +132,11 @@ class Facts:
     gallery: tuple[Shown, ...]
     judgement: str
     solved: tuple[int, int] | None
+    shares: Mapping[str, Share]
+    unknown: int
+    tasks: str
+    strange: tuple[str, ...]
+    leaks: str
 
     @property
     def title(self) -> str:
@@ -164,16 +178,25 @@ def gather(
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
-    puzzles = _read(next(iter(found.get("test-puzzles", [])), None))
+    puzzles = _puzzles(found.get("test-puzzles", []))
+    unknown, inputs = (sum(map(count, puzzles.values())) for count in (_unknown, lambda puzzle: len(puzzle["test"])))
+    engine = manifest["run"]["engine"]
+    evaluations = [credible(entry, (unknown, inputs), engine=engine) for entry in evaluations]
     submission = _latest(found.get("submission", []), found.get("votes", []))
     gallery, solved = _gallery(puzzles, submission)
+    attempts = manifest["recipe"]["resolved"]["expected"].get("attempts", 2)
+    scored = score_submission(submission, puzzles, range(1, attempts + 1)) if submission else Score({}, {})
+    if verdict:
+        strange = tuple(verdict.get("findings", ()))
+    else:
+        strange = tuple(findings(submission, puzzles, attempts)) if submission else ()
     seconds = {step["step"]: _between(step["started"], step["finished"]) for step in manifest["steps"]}
     gpus = min(len(manifest["host"]["gpus"]), _processes(manifest))
     price = manifest["knobs"].get(PRICE, {}).get("value")
     return Facts(
         manifest=manifest,
         state=state or ("" if manifest["run"]["finished"] else "the training has not ended"),
-        score=_score(manifest, len(puzzles)),
+        score=_score(manifest, puzzles),
         others=tuple(published(manifest["run"]["target_dataset"])),
         charts=tuple(chart for chart in _charts(training, evaluations) if chart),
         evaluations=tuple(evaluations),
@@ -183,7 +206,17 @@ def gather(
         gallery=gallery,
         judgement=_judgement(verdict, manifest["reasons"]) if verdict else "",
         solved=solved,
+        shares=scored.shares,
+        unknown=unknown,
+        tasks=str(which(puzzles)) if puzzles else "",
+        strange=strange,
+        leaks="".join(step["said"].partition("; leaks: ")[2] for step in manifest["steps"] if step["step"] == BUILD),
     )
+
+
+def _unknown(puzzle: Mapping[str, Any]) -> int:
+    """How many test inputs of a task have no known answer."""
+    return sum(pair["output"] is None for pair in puzzle["test"])
 
 
 def _judgement(verdict: Mapping[str, Any], known: Sequence[str]) -> str:
@@ -205,15 +238,15 @@ def _paths(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     return paths
 
 
-def _score(manifest: Mapping[str, Any], tasks: int) -> Number | None:
+def _score(manifest: Mapping[str, Any], puzzles: Mapping[str, Any]) -> Number | None:
     target = manifest["run"]["target_dataset"]
     metric = next((name for kind, name in METRICS.items() if target.startswith(kind)), "ARC/pass@2")
     value = manifest["metrics"].get(metric)
     if value is None:
         return None
-    of = tasks or TASKS.get(target, 0)
-    low, high = wilson(value * of, of)
-    return Number(metric, value, low, high, of)
+    known = sum(_unknown(puzzle) < len(puzzle["test"]) for puzzle in puzzles.values())
+    of = known or TASKS.get(target, 0)
+    return Number(metric, value, *Share(value * of, of, "tasks").interval, of)
 
 
 def _processes(manifest: Mapping[str, Any]) -> int:
@@ -230,6 +263,14 @@ def _quoted(value: str) -> str:
     import shlex
 
     return shlex.quote(value)
+
+
+def _puzzles(paths: Sequence[Path]) -> dict[str, Any]:
+    """The evaluation tasks; none where they cannot be read."""
+    try:
+        return read_test_puzzles(paths[0].parent) if paths else {}
+    except ReproError:
+        return {}
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -322,7 +363,7 @@ def _charts(
             share=True,
         ),
         Chart("Halting loss", "per example", (line("q_halt_loss", "training"), dots("all.q_halt_loss", "evaluation"))),
-        Chart("pass@K", "share of tasks", tuple(dots(f"ARC/pass@{k}", f"pass@{k}") for k in ks), share=True),
+        Chart("pass@K per task", "share of tasks", tuple(dots(f"ARC/pass@{k}", f"pass@{k}") for k in ks), share=True),
     ]
 
 
@@ -334,7 +375,7 @@ def _gallery(
     for task, puzzle in puzzles.items():
         for index, pair in enumerate(puzzle["test"]):
             entries = submission.get(task, [])
-            if index >= len(entries):
+            if index >= len(entries) or pair["output"] is None:
                 continue
             attempts = tuple(
                 _attempt(entries[index], number, pair["output"])
@@ -347,7 +388,7 @@ def _gallery(
     wrong = sorted(
         (one for one in shown if not one.right), key=lambda one: -max(a.agreement or 0 for a in one.attempts)
     )
-    total = sum(len(puzzle["test"]) for puzzle in puzzles.values())
+    total = sum(len(puzzle["test"]) - _unknown(puzzle) for puzzle in puzzles.values())
     return (*right[:SHOWN], *wrong[:SHOWN]), (len(right), total)
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from trm_repro.arc.score import title
 from trm_repro.report import charts as pictures
 from trm_repro.report import words
 from trm_repro.report.facts import Facts, Shown
@@ -52,7 +53,7 @@ def _head(facts: Facts) -> str:
 def _numbers(facts: Facts) -> str:
     score = facts.score
     big = (
-        f'<p class="number">{escape(words.percent(score.value))} <small>{escape(score.metric)}</small></p>'
+        f'<p class="number">{escape(words.percent(score.value))} <small>{escape(title(score.metric))}</small></p>'
         if score
         else ""
     )

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trm_repro.arc import score
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.compare import compare
@@ -28,15 +29,15 @@ from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.layout import Run
 
 CYCLES = ("H_cycles", "L_cycles", "halt_max_steps")
-SCORES = ("ARC/pass@1", "ARC/pass@2", "all.exact_accuracy")
+SCORES = (score.name(1), score.name(2), "all.exact_accuracy")
 COLUMNS = (
     "recipe",
     "trained with",
     "evaluated with",
     "faithful",
     "votes of",
-    "pass@1",
-    "pass@2 (95 % interval)",
+    score.name(1),
+    f"{score.name(2)} (95 % interval)",
     "exact accuracy",
 )
 NOTHING = "–"
@@ -175,10 +176,11 @@ def rows(sweep: Sweep, run: Finished) -> Iterator[tuple[str, ...]]:
         path = _folder(run, pairs) / "evaluation.json"
         if path.is_file():
             result = read_json(path)["checkpoints"][0]
-            passes = result.get("vote", {}).get("pass", {})
-            scores = {f"ARC/pass@{k}": entry["over_tasks"] for k, entry in passes.items()}
-            scores["all.exact_accuracy"] = result["exact_accuracy"]
-            interval = passes.get("2", {}).get("wilson_95_over_tasks")
+            found = result.get("vote", {}).get("scores", {})
+            scores = {name: entry["share"] for name, entry in found.items()}
+            if result["exact_accuracy"] is not None:
+                scores["all.exact_accuracy"] = result["exact_accuracy"]
+            interval = found.get(score.name(2), {}).get("interval_95")
             yield name, trained, " ".join(pairs), NOTHING, "1", *_scores(scores, interval)
 
 
@@ -195,7 +197,8 @@ def _folder(run: Finished, pairs: list[str]) -> Path:
 
 def _scores(scores: Mapping[str, float], interval: Sequence[float] | None) -> tuple[str, ...]:
     """The cells of the scores: pass@1, pass@2 with its interval over tasks, exact accuracy over examples."""
+    scores = {score.title(name): value for name, value in scores.items()}
     cells = [f"{100 * scores[name]:.2f} %" if name in scores else NOTHING for name in SCORES]
-    if interval and "ARC/pass@2" in scores:
+    if interval and score.name(2) in scores:
         cells[1] += f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
     return tuple(cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from trm_repro.arc.score import title
 from trm_repro.report import words
 from trm_repro.report.facts import Chart, Curve, Facts, thin
 
@@ -71,7 +72,7 @@ def _evaluations(facts: Facts) -> str:
         key=lambda name: (name.partition("@")[0], int(name.partition("@")[2] or 0)),
     )
     rows = [(str(e["step"]), *(words.percent(e[n]) if n in e else "" for n in names)) for e in facts.evaluations]
-    return _table(("step", *names), rows)
+    return _table(("step", *map(title, names)), rows)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trm_repro.arc.score import NOTHING, Share, left_out, title
 from trm_repro.provenance.faithful import guard_outcomes
 from trm_repro.provenance.host import machine
 from trm_repro.recipes.published import TASKS
@@ -23,18 +24,19 @@ def why(facts: Facts) -> list[str]:
 def number(facts: Facts) -> str:
     """The number in a sentence or two, with what has to be known to read it."""
     score = facts.score
+    if score is None and facts.unknown and not facts.shares:
+        return f"{NOTHING[0].upper()}{NOTHING[1:]}.{version(facts)}"
     if score is None:
         return "There is no score yet: no evaluation has ended."
     judged = f"Against the published number: {facts.judgement}. " if facts.judgement else ""
     target = facts.manifest["run"]["target_dataset"]
     known = TASKS.get(target)
-    said = f"{score.metric} {percent(score.value)}"
+    share = Share(score.value * score.of, score.of, "tasks")
+    said = f"{title(score.metric)} {share if score.of else percent(score.value)}"
+    said += "".join(f"; {name} {found}" for name, found in facts.shares.items() if name != title(score.metric))
     if score.of:
-        said += (
-            f" of {score.of} tasks; 95 % interval {100 * score.low:.1f} to {100 * score.high:.1f} % (Wilson); "
-            f"one task is {100 / score.of:.2f} points"
-        )
-    said += "."
+        said += f". The intervals are Wilson's; one task is {100 / score.of:.2f} points"
+    said += f".{version(facts)}"
     if known and score.of != known:
         said += f" The published numbers are of {known} tasks: this one cannot be compared with them."
     if score.metric.startswith("ARC/"):
@@ -42,7 +44,14 @@ def number(facts: Facts) -> str:
             " As upstream logs it, pass@K is the vote of all checkpoints evaluated so far, not of the last one alone;"
             " a single checkpoint usually scores lower."
         )
-    return judged + said
+    return judged + said + "".join(f" Note: {line}." for line in facts.strange)
+
+
+def version(facts: Facts) -> str:
+    """Which tasks the number is of, and which of them it leaves out."""
+    said = f" It is of {facts.tasks}." if facts.tasks else ""
+    said += f" {facts.leaks}." if facts.leaks else ""
+    return said + (f" {left_out(facts.unknown)}." if facts.unknown else "")
 
 
 def comparison(facts: Facts) -> Rows:

@@ -8,9 +8,11 @@ is wanted while it goes on (the last lines, the evaluations) is found without re
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from trm_repro.arc.score import LOGGED
 
 FILE = "metrics.jsonl"
 
@@ -25,6 +27,24 @@ def series(entries: list[dict[str, Any]], name: str) -> Iterator[tuple[int, floa
 def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines that an evaluation wrote, in order: those with a metric that no training step has."""
     return [entry for entry in entries if any(key.startswith(("all.", "ARC/")) for key in entry)]
+
+
+def credible(entry: Mapping[str, Any], unknown: tuple[int, int], *, engine: str) -> dict[str, Any]:
+    """A line without what it says of answers that nobody knows.
+
+    Accuracies and losses are against the labels, which a dataset without solutions fills with ``[[0]]``. So is upstream's
+    pass@K; the reference engine's leaves such test inputs out.
+
+    Args:
+        entry: the line.
+        unknown: how many test inputs have no known answer, of how many.
+        engine: which one wrote it.
+    """
+    missing, inputs = unknown
+    if not missing:
+        return dict(entry)
+    says_nothing = ("all.", LOGGED) if engine == "upstream" or missing == inputs else ("all.",)
+    return {name: value for name, value in entry.items() if name == "all.steps" or not name.startswith(says_nothing)}
 
 
 def read_tail(path: Path, count: int = 2000) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.score import Share
+from trm_repro.arc.score import lines as score_lines
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.runs.layout import Run
@@ -27,12 +29,11 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
     recipe = manifest["recipe"]["resolved"]
     stamps = [stamp for step in run.steps if (stamp := read_stamp(run.path(step)))]
     outputs = {entry["role"]: entry["path"] for entry in manifest["outputs"]}
-    scores = {name: value for name, value in manifest["metrics"].items() if name.startswith("ARC/pass@")}
     lines = [
         f"{run.name}: {recipe['title']}",
         *(f"  {stamp.step:12} {clock(seconds(stamp))}  {stamp.said}" for stamp in stamps),
         _losses(locate(outputs["metrics"])) if "metrics" in outputs else "training loss: not on record",
-        "scores: " + (", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.items()) or "none"),
+        *_scores(artifacts / "verdict.json"),
         f"faithful: {'yes' if manifest['faithful'] else 'no: ' + '; '.join(manifest['reasons'])}",
     ]
     report = artifacts / "report.html"
@@ -46,6 +47,15 @@ def summary(run: Run, locate: Callable[[str], Path]) -> str:
             f"next: on {where}, `make plan` shows what the real run does and `make all` does it.",
         ]
     return "\n".join(lines)
+
+
+def _scores(verdict: Path) -> list[str]:
+    """Both of ARC's metrics as step 6 scored them again; other puzzles' stand in the verdict's table."""
+    judged = read_json(verdict) if verdict.exists() else {}
+    if not judged.get("tasks"):
+        return ["scores: none of ARC's"]
+    shares = {name: Share.of_json(value) for name, value in judged["scores"].items()}
+    return [f"scores, of {judged['tasks']}:", *(f"  {line}" for line in score_lines(shares, judged["unknown"]))]
 
 
 def _losses(metrics: Path) -> str:

@@ -20,9 +20,10 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.provenance import promises
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
-from trm_repro.provenance.tensors import PREFIX, Tensor, read_checkpoint
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
 from trm_repro.training.state import Place, configuration
+from trm_repro.weights.state import read_state
+from trm_repro.weights.stored import Tensor
 
 CHUNK = 1 << 26  # bytes of a tensor that are looked at together
 PACKAGE = Path(__file__).parent.parent
@@ -101,19 +102,17 @@ def tensor_problems(path: Path, place: Place, *, values: bool) -> Iterator[str]:
         yield f"{place.folder}: no {CONFIG}; cycle counts and heads leave no trace in a checkpoint"
         return
     try:
-        found = read_checkpoint(path)
+        state = read_state(path)
     except ReproError as error:
         yield str(error)
         return
-    prefixes = {match[0] if (match := PREFIX.match(name)) else name for name in found}
-    if len(prefixes) != 1:
-        yield f"keys begin with {', '.join(sorted(prefixes))}"
+    yield from state.oddities()
     identifiers = read_json(place.dataset / "train" / "dataset.json")["num_puzzle_identifiers"]
     if is_trm(config["arch"]):
-        yield from promises.tensor_problems(config["arch"], place.recipe.target_dataset, identifiers, found)
-    for name, tensor in found.items() if values else ():
+        yield from promises.tensor_problems(config["arch"], place.recipe.target_dataset, identifiers, state.tensors)
+    for name, tensor in state.tensors.items() if values else ():
         if wrong := infinite(path, tensor):
-            yield f"{PREFIX.sub('', name)}: {wrong:,} numbers are not finite"
+            yield f"{name}: {wrong:,} numbers are not finite"
 
 
 def infinite(path: Path, tensor: Tensor) -> int:

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite, ReproError
-from trm_repro.provenance.tensors import read_checkpoint
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import checkpoints
 from trm_repro.runs.inputs import changed
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.training import disk
 from trm_repro.training.attempt import begin, write_attempt
-from trm_repro.training.diagnosis import ALARMS, Cause
+from trm_repro.training.causes import ALARMS, Alarm
 from trm_repro.training.printed import listener
 from trm_repro.training.state import Place, disk_plan, last_step, read_progress
 from trm_repro.training.supervise import Ending, Supervisor
+from trm_repro.weights.state import read_state
 
 LOOK = 60.0  # seconds between two looks at the disk
 REMIND = 3600.0  # seconds between two warnings
@@ -74,7 +74,7 @@ def going_on() -> str:
     )
 
 
-def alarms(recipe: Recipe) -> list[Cause]:
+def alarms(recipe: Recipe) -> list[Alarm]:
     """The lines that may not appear in the output of a recipe's training.
 
     A run that adapts given weights to other puzzles replaces their table on purpose, and one without an evaluator has none.
@@ -122,7 +122,7 @@ def last_whole_checkpoint(folder: Path) -> Path:
     attempts = [folder, *sorted(folder.parent.glob(f"{folder.name}.set-aside-*"), reverse=True)]
     for path in (path for attempt in attempts for path in reversed(checkpoints(attempt))):
         try:
-            read_checkpoint(path)
+            read_state(path)
         except ReproError as error:
             print(f"warning: {error}", file=sys.stderr)
             continue

@@ -5,7 +5,7 @@ end (SIGTERM to its launcher, which ends its workers), the second kills it. The 
 the step, is gone. Whatever way it ends, no process of it is left: all of them carry a mark in their environment.
 
 Its output passes through, whole lines at a time. Of lines that a program draws over each other (progress bars), one in
-``REDRAW`` seconds passes. Lines that upstream prints and ignores (:data:`~trm_repro.training.diagnosis.ALARMS`) end the run
+``REDRAW`` seconds passes. Lines that upstream prints and ignores (:data:`~trm_repro.training.causes.ALARMS`) end the run
 at once.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from trm_repro.training.diagnosis import Cause, Diagnosis, diagnose
+from trm_repro.training.causes import Alarm
+from trm_repro.training.diagnosis import Diagnosis, alarmed, diagnose
 
 MARK = "TRM_REPRO_TRAINING"
 GRACE = 60.0  # seconds to end by itself; torchrun gives its workers 30
 REDRAW = 10.0  # seconds between two lines of a progress bar that are passed on
-KEPT = 400  # lines of output that a diagnosis is made from
+KEPT = 8_000  # lines of output that a diagnosis is made from: eight processes, each with a long traceback
+LONGEST = 4000  # characters of each
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,11 +65,11 @@ class Supervisor:
     """
 
     argv: Sequence[str]
-    alarms: Sequence[Cause] = ()
+    alarms: Sequence[Alarm] = ()
     every_second: Callable[[], None] = lambda: None
     hear: Callable[[str], None] = lambda line: None
     _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT))
-    _alarm: str = ""
+    _alarm: tuple[Alarm, str] | None = None
     _asked: list[signal.Signals] = field(default_factory=list)
 
     def run(self) -> Ending:
@@ -81,19 +84,14 @@ class Supervisor:
                 env={**os.environ, MARK: mark},
                 process_group=0,
             )
-            readers = [
-                threading.Thread(target=self._pass_on, args=(pipe, out.buffer))
-                for pipe, out in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
-            ]
-            for reader in readers:
-                reader.start()
+            reader = threading.Thread(target=self._listen, args=(process,))
+            reader.start()
             try:
                 self._stay_beside(process, parent)
             finally:
                 end_marked(mark)
             code = process.wait()
-            for reader in readers:
-                reader.join()
+            reader.join()
         return self._ending(128 - code if code < 0 else code)
 
     def _stay_beside(self, process: subprocess.Popen[bytes], parent: int) -> None:
@@ -113,7 +111,7 @@ class Supervisor:
         if self._asked:
             return Ending(128 + self._asked[0], self._asked[0])
         if self._alarm:
-            return Ending(1, diagnosis=diagnose([self._alarm], 1))
+            return Ending(1, diagnosis=alarmed(*self._alarm))
         return Ending(code, diagnosis=diagnose(self._tail, code) if code else None)
 
     @contextlib.contextmanager
@@ -133,36 +131,69 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _pass_on(self, pipe: IO[bytes], out: IO[bytes]) -> None:
-        """Passes a stream on, line by line, until it ends; listens for alarms."""
-        drawn = -REDRAW
-        for line in _lines(pipe):
-            text = line.decode(errors="replace")
-            if text.strip():
-                self._tail.append(text)
-                self.hear(text)
-            if not self._alarm and any(alarm.pattern.search(text) for alarm in self.alarms):
-                self._alarm = text
-            if line.endswith(b"\r"):
-                if not text.strip() or time.monotonic() - drawn < REDRAW:
-                    continue
-                drawn = time.monotonic()
-                line = line[:-1] + b"\n"
-            with contextlib.suppress(OSError):  # nobody reads any more: the training goes on until it is stopped
-                out.write(line)
-                out.flush()
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        """Passes both streams on until they end.
+
+        What was printed before an exception must be heard before it: of two streams with news, stdout comes first.
+        """
+        assert process.stdout
+        assert process.stderr
+        with selectors.DefaultSelector() as selector:
+            for pipe, out in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+                selector.register(pipe, selectors.EVENT_READ, (pipe is process.stderr, _Passage(pipe, out.buffer)))
+            while selector.get_map():
+                for key, _ in sorted(selector.select(), key=lambda ready: ready[0].data[0]):
+                    passage: _Passage = key.data[1]
+                    for line in passage.lines():
+                        self._pass_on(line, passage)
+                    if passage.ended:
+                        selector.unregister(passage.pipe)
+                        passage.pipe.close()
+
+    def _pass_on(self, line: bytes, passage: _Passage) -> None:
+        """Passes a line on; listens for alarms."""
+        text = line.decode(errors="replace")
+        if text.strip():
+            self._keep(text[:LONGEST])
+            self.hear(text)
+        if not self._alarm:
+            self._alarm = next(((alarm, text) for alarm in self.alarms if alarm.pattern.search(text)), None)
+        if line.endswith(b"\r"):
+            if not text.strip() or time.monotonic() - passage.drawn < REDRAW:
+                return
+            passage.drawn = time.monotonic()
+            line = line[:-1] + b"\n"
+        with contextlib.suppress(OSError):  # nobody reads any more: the training goes on until it is stopped
+            passage.out.write(line)
+            passage.out.flush()
+
+    def _keep(self, text: str) -> None:
+        """Keeps a line for a diagnosis; of a bar that is drawn again and again, the last."""
+        if text.endswith("\r") and self._tail and self._tail[-1].endswith("\r"):
+            self._tail[-1] = text
+        else:
+            self._tail.append(text)
 
 
-def _lines(pipe: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a stream as soon as they are whole, each with its end: a newline or a carriage return."""
-    rest = b""
-    while chunk := os.read(pipe.fileno(), 1 << 16):
-        lines = (rest + chunk).splitlines(keepends=True)
-        rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
-        yield from lines
-    if rest:
-        yield rest + b"\n"
-    pipe.close()
+@dataclass
+class _Passage:
+    """A stream, where it goes, what has no end yet, and when a progress bar was last passed on."""
+
+    pipe: IO[bytes]
+    out: IO[bytes]
+    rest: bytes = b""
+    drawn: float = -REDRAW
+    ended: bool = False
+
+    def lines(self) -> list[bytes]:
+        """The lines that are whole by now, each with its end: a newline or a carriage return. There must be news."""
+        chunk = os.read(self.pipe.fileno(), 1 << 16)
+        if not chunk:
+            self.ended = True
+            return [self.rest + b"\n"] if self.rest else []
+        lines = (self.rest + chunk).splitlines(keepends=True)
+        self.rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        return lines
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from trm_repro.arc.reader import unknown_answers
 from trm_repro.files import utc_now
 from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
+from trm_repro.runs.metrics import credible
 from trm_repro.training.disk import free, gigabytes
 from trm_repro.training.state import Place, Progress, disk_plan, read_progress
 
@@ -47,13 +50,22 @@ def lines(place: Place) -> Iterator[str]:
         ("state", condition(progress)),
         ("step", step(progress)),
         ("loss", loss(progress)),
-        *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in progress.evaluations[-10:]),
+        *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in evaluations(place, progress)),
         *((f"GPU {found.index}", gpu(found)) for found in gpus() if found.busy is not None),
         ("disk", disk(place, progress)),
         ("checkpoint", checkpoint(progress)),
     ):
         if text:
             yield f"  {label:18} {text}"
+
+
+def evaluations(place: Place, progress: Progress) -> list[dict[str, object]]:
+    """The last ten, without scores where no answer is known."""
+    unknown = _unknown(place.dataset)
+    return [credible(entry, unknown, engine=place.recipe.engine) for entry in progress.evaluations[-10:]]
+
+
+_unknown = functools.cache(unknown_answers)  # a screen is drawn every few seconds
 
 
 def condition(progress: Progress) -> str:
@@ -106,7 +118,7 @@ def scores(entry: dict[str, object]) -> str:
 
 def gpu(found: Gpu) -> str:
     """The memory and the use of a GPU."""
-    total, used = (f"{(size or 0) / 2**30:.1f}" for size in (found.memory, found.used))
+    total, used = ("unknown" if size is None else f"{size / 2**30:.1f}" for size in (found.memory, found.used))
     return f"{found.name}: {used} of {total} GiB, {found.busy} % busy"
 
 
