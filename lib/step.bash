@@ -65,7 +65,7 @@ take_over() {
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
   end_orphans
   export TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE
-  rm -f "$RUN_STATE/$STEP.stamp"
+  rm -rf "$RUN_STATE/$STEP.stamp"
 }
 
 # make_folders PATH…: where a step writes; says what is wrong where it cannot.
