@@ -64,6 +64,7 @@ take_over() {
   fi
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
   end_orphans
+  remove_leftovers
   export TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE
   rm -rf "$RUN_STATE/$STEP.stamp"
 }
@@ -87,6 +88,15 @@ end_orphans() {
     kill -KILL "$pid" 2>/dev/null && warn "process $pid of an earlier, killed attempt was still running: ended it"
   done
   return 0
+}
+
+# Removes what killed processes had begun to write, under names that end in their number (files.py).
+remove_leftovers() {
+  local leftover pid
+  for leftover in {.repro,"$RUN_STATE","$ARTIFACTS","$(dirname "${VOUCHER:-.repro/none}")"}/.*.part; do
+    pid=${leftover%.part} pid=${pid##*.}
+    [[ ! $pid =~ ^[0-9]+$ || -d /proc/$pid ]] || rm -rf "$leftover"
+  done
 }
 
 # From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py). What
@@ -120,18 +130,19 @@ step_failed() {
 # Says so, where there is hardly room left to write to, or nothing may be written: programs that fail for that say it in
 # many ways, or not at all.
 no_room() {
-  local place left
-  for place in . "$RUN_STATE" "$ARTIFACTS" "$TRM_DIR" "$KAGGLE_DS_DIR" "${TMPDIR:-/tmp}"; do
+  local place left full=0
+  for place in . "$RUN_STATE" "$ARTIFACTS" "$TRM_DIR" "$(dirname "$TRM_DIR/${DATASET_FOLDER:-.}")" \
+    "$(dirname "$TRM_DIR/${CHECKPOINT_FOLDER:-.}")" "$KAGGLE_DS_DIR" "${TMPDIR:-/tmp}"; do
     [[ -e $place ]] || continue
-    [[ -w $place ]] || {
-      printf 'error: nothing can be written to %s\nhint: mount it for writing, change its owner, or use another folder\n' \
-        "$(short "$(realpath "$place")")" >&2
-      continue
-    }
+    [[ -w $place ]] || printf 'error: nothing can be written to %s\nhint: %s\n' "$(short "$(realpath "$place")")" \
+      "mount it for writing, change its owner, or use another folder" >&2
     left=$(df -B1 --output=avail "$place" 2>/dev/null | tail -n 1) || continue
-    [[ -z $left ]] || ((left >= 4 << 20)) ||
+    [[ $left =~ ^\ *([0-9]+) ]] || continue
+    left=${BASH_REMATCH[1]}
+    ((full || left >= 4 << 20)) ||
       printf 'error: the disk of %s is full (%s bytes left)\nhint: free some space, and give the same command again\n' \
         "$(short "$(realpath "$place")")" "$left" >&2
+    ((left >= 4 << 20)) || full=1
   done
   return 0
 }

@@ -244,3 +244,164 @@ def test_what_is_not_what_it_was(done: Place, name: str) -> None:
         assert re.search("^hint: ", said, re.M), said
     else:
         assert not differences(done.folder / "undisturbed.json", done.manifest()), said
+
+
+# ---- folders and disks that take nothing ----
+
+
+def begun_anew() -> None:
+    """Nothing is stamped or vouched for; what was made lies there."""
+    shutil.rmtree(STATE)
+    for path in [*Path(CLONE).glob("*/*.voucher.json"), *Path(CLONE).glob("*/*/*.voucher.json")]:
+        path.unlink()
+
+
+def ours_fails(said: str) -> bool:
+    """Whether a traceback shows code of this tool; a wrapped program may print its own."""
+    return any("/trm_repro/" in trace for trace in said.split("Traceback")[1:])
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "logs",
+        *(
+            pytest.param(name, marks=pytest.mark.deep)
+            for name in (".", ".repro", "artifacts", f"artifacts/{RUN}", CLONE, f"{CLONE}/data", CHECKPOINTS, BUNDLE)
+        ),
+    ],
+)
+def test_a_read_only_folder_is_named(done: Place, folder: str) -> None:
+    begun_anew()
+    parent = str(Path(CHECKPOINTS).parent) if folder == CHECKPOINTS else folder
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 99; PATH=$2 exec make all'
+    steps_path = f"{done.folder}/stubs/bin:{done.folder}/suite/bin"
+    words = ["env", f"PATH={os.environ['PATH']}", "unshare", "--mount", "bash", "-c", mount, "bash", parent, steps_path]
+    code, said = make(done, *words)
+    if folder == BUNDLE:  # a mount point, replaced beside itself
+        return
+    assert code == 2, said
+    assert re.search("cannot write to|nothing can be written to|is read-only", said), said
+    assert "hint: " in said and not ours_fails(said), said
+    comes_out_the_same(done)
+
+
+@needs_mounts
+@pytest.mark.deep
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_full_disk_in_every_step_is_told_and_trusted_nowhere(step: int) -> None:
+    """On a tmpfs of its own, filled up to a few kilobytes or megabytes before the step begins."""
+    script = f"""
+import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
+import test_chaos; test_chaos.on_a_full_disk({step})"""
+    words = ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs -o size=500m none /mnt && exec "$@"', "bash"]
+    ran = subprocess.run([*words, sys.executable, "-c", script], capture_output=True, text=True, timeout=850)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def on_a_full_disk(step: int) -> None:
+    """The step on /mnt, with more and more room, until it completes; then all must complete, and be the same."""
+    place = Place(Path("/mnt/chaos"), "paper")
+    place.prepare()
+    undisturbed(place)
+    os.chdir(place.runbook)
+    stale(*range(step, 9))
+    if step in (3, 4, 5):
+        for path in Path(CLONE).glob({3: ".venv*", 4: "data/*1000*", 5: "checkpoints/*/*"}[step]):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+    if step == 2:
+        shutil.rmtree(CLONE)
+    told = 0
+    for left in (0, 4096, 40_000, 400_000, 4_000_000, 40_000_000):
+        filler = Path("/mnt/filler")
+        free = os.statvfs("/mnt").f_bavail * os.statvfs("/mnt").f_frsize
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, free - left - 4096))
+        code, said = make_with_log_elsewhere(place, f"step-{step}")
+        filler.unlink()
+        print(f"step {step}, {left} bytes left: {code}, {said.strip().splitlines()[-3:]}")
+        assert not ours_fails(said), said
+        if code == 0:
+            break
+        told += 1
+        assert "full" in said or "No space left" in said, said
+    assert told, "it was never full"
+    os.chdir(place.runbook)
+    comes_out_the_same(place)
+
+
+def make_with_log_elsewhere(place: Place, word: str) -> tuple[int, str]:
+    """`make WORD`; what it says needs no room on that disk."""
+    pairs = (place.folder / "environment").read_text().rstrip("\0").split("\0")
+    ran = subprocess.run(
+        ["make", word],
+        cwd=place.runbook,
+        env=dict(pair.split("=", 1) for pair in pairs),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=200,
+        stdin=subprocess.DEVNULL,
+    )
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+# ---- signals, clocks, two at once ----
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_in_every_step_ends_it_and_leaves_nothing_at_work(place: Place, name: str) -> None:
+    place.renew()
+    number = signal.Signals[name]
+    for step in range(1, 9):
+        (place.folder / "said").write_bytes(b"")
+        process = place.start()
+        wait_for(place, lambda step=step: list(place.runbook.glob(f"logs/*/0{step}-*.log")))
+        time.sleep(place.seconds[step] * step / 16)  # at another moment of each
+        kill(process.pid, "group", place.token, number)
+        code = process.wait(60)
+        assert code != 0, f"step {step} went on"
+        assert not wait_until_gone(place.token, 30), f"step {step} left processes"
+        said = (place.folder / "said").read_text(errors="replace")
+        assert not ours_fails(said), said
+        assert "hint: the log of this step is" in said, said
+    comes_out_the_same(place)
+
+
+def wait_for(place: Place, there: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, (place.folder / "said").read_text(errors="replace")
+        time.sleep(0.01)
+
+
+@pytest.mark.deep
+def test_two_whole_runs_at_once(place: Place) -> None:
+    place.renew()
+    (place.folder / "said").write_bytes(b"")
+    both = [place.start(), place.start()]
+    codes = [process.wait(240) for process in both]
+    said = (place.folder / "said").read_text(errors="replace")
+    assert codes == [0, 0], said
+    assert said.count("-> ") and len(list(place.runbook.glob("logs/*/05-*.log"))) == 1, said
+    comes_out_the_same(place)
+
+
+@pytest.mark.deep
+def test_a_clock_that_was_set_back(done: Place) -> None:
+    """Attempts and times go backwards; the last attempt counts all the same."""
+    stale(5, 6, 7, 8)
+    Path(f"{CHECKPOINTS}.voucher.json").unlink()
+    date = done.folder / "stubs/bin/date"
+    date.write_text(f'#!/bin/sh\nexec {shutil.which("date")} --date "2 days ago" "$@"\n')
+    date.chmod(0o755)
+    try:
+        comes_out_the_same(done)
+        stale(6)
+        comes_out_the_same(done)
+    finally:
+        date.unlink()
