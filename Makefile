@@ -23,13 +23,19 @@ help: ## this list
 	  while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
-.venv/ready: pyproject.toml locks/tool.txt ## the tool environment (made by itself on first use)
+INSTALL := $(TOOL)/pip install --quiet --disable-pip-version-check --no-deps
+LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
+
+.venv/ready: pyproject.toml $(wildcard locks/tool*.txt) ## the tool environment (made by itself on first use)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { printf '%s\n' "error: $(PYTHON) does not run or is older than 3.11" "hint: make PYTHON=python3.11 …" >&2; exit 3; }
 	@echo "==> making the tool environment .venv (once; a few minutes)" >&2
 	$(PYTHON) -m venv .venv
-	$(TOOL)/pip install --quiet --disable-pip-version-check --constraint locks/tool.txt \
-	  --editable '.[dev]' >&2
+	$(LOCKED)/tool-build.txt >&2
+	$(LOCKED)/tool.txt >&2
+	@echo "$(LOCKED)/tool-torch-cpu.txt, or with CUDA" >&2
+	@$(LOCKED)/tool-torch-cpu.txt >/dev/null 2>&1 || $(LOCKED)/tool-torch.txt -r locks/tool-cuda.txt >&2
+	$(INSTALL) --no-index --no-build-isolation --editable . >&2
 	@touch .venv/ready
 
 rehearse: export RECIPE := arc2-rehearsal$(if $(filter upstream,$(ENGINE)),-upstream)

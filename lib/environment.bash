@@ -11,6 +11,68 @@ use_environment() {
   export PATH
 }
 
+# ---- the variables that reach the builder and the training ----
+
+GIVEN=(PYTHONPATH) PASSED=() # a PYTHONPATH that is there then is a step's own: G-ENVIRONMENT refuses another
+
+# give NAME=VALUE…: what the step itself sets for them.
+give() {
+  export "${@?}"
+  GIVEN+=("${@%%=*}")
+}
+
+# choose_variables: sets PASSED to the names of all that reach them: those that are known (runs/records.py), those
+# given, and where the user insists (OVERRIDE=G-ENVIRONMENT) those that the guard found. What else is set is told by
+# name.
+choose_variables() {
+  local name held=() ours=" ${KNOBS[*]} SHLVL PWD OLDPWD _ GIT_TERMINAL_PROMPT "
+  PASSED=()
+  for name in $(compgen -e); do
+    if [[ $name =~ $PASSING || " ${GIVEN[*]} $INSISTED_ON " == *" $name "* ]]; then
+      PASSED+=("$name")
+    elif [[ $ours != *" $name "* && ! $name =~ ^(TRM_REPRO|GIT_CONFIG)_ ]]; then
+      held+=("$name")
+    fi
+  done
+  ((! ${#held[@]})) || note "set, and held back from the command: ${held[*]}"
+}
+
+# supervised: sets RUN_UNDER to what runs the training and stays beside it. It sees to it that PASSED reaches the
+# training; of those, what Python itself heeds does not reach the supervisor, which is Python, too.
+supervised() {
+  local name hidden=() passed=()
+  for name in "${PASSED[@]}"; do
+    if [[ $name == PYTHON* ]]; then
+      hidden+=(-u "$name") passed+=(--variable "$name=${!name}")
+    else
+      passed+=(--variable "$name")
+    fi
+  done
+  # shellcheck disable=SC2034 # run uses it
+  RUN_UNDER=(env "${hidden[@]}" "$TOOL/trm-repro" step train --repository "$REPRO_ROOT" "${passed[@]}" --)
+}
+
+# keep_variables NAME…: in a subshell: nothing else is exported any more.
+keep_variables() {
+  local name
+  for name in $(compgen -e); do
+    [[ " $* " == *" $name "* ]] || export -n "${name?}"
+  done
+  for name in $(declare -Fx | cut -d' ' -f3); do unset -f "$name"; done
+}
+
+# fresh_caches ENVIRONMENT: what Python, numba, torch and Triton compile in this attempt lies in a folder of its own,
+# empty at the start: what an earlier process left in theirs, or anybody put there, is not run. (The tool environment is
+# ours: its caches are the ones that this tool itself runs on.)
+fresh_caches() {
+  local place=$REPRO_ROOT/$RUN_STATE/caches
+  [[ $1 == training ]] || return 0
+  dry || { rm -rf -- "$place" && mkdir -p "$place"; }
+  give PYTHONPYCACHEPREFIX="$place/python" NUMBA_CACHE_DIR="$place/numba" TORCHINDUCTOR_CACHE_DIR="$place/inductor" \
+    TRITON_CACHE_DIR="$place/triton" TORCH_EXTENSIONS_DIR="$place/extensions" CUDA_CACHE_PATH="$place/cuda" \
+    PYTHONNOUSERSITE=1
+}
+
 # CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside
 # torch's CUDA runtime; torch's extension builder looks for these two names there.
 cuda_compiler() {
@@ -25,15 +87,18 @@ cuda_compiler() {
 }
 
 # What the lock for this machine's driver says (LOCKS: its files), adam-atan2 last: its build sees the torch that is
-# installed (deviation D-04).
+# installed (deviation D-04). What an environment holds that nobody has written down is not trusted to be what its
+# version says.
 install_locked() {
   local install=(pip install --require-hashes --no-deps)
+  [[ $ENVIRONMENT_STATE != unknown ]] || install+=(--force-reinstall)
   note "${LOCKS[*]}: $LOCK_WHY; GPUs of compute capability $LOCK_ARCHITECTURES"
   run "${install[@]}" -r "${LOCKS[0]}" || install_failed "the locked packages could not be installed"
   ((${#LOCKS[@]} == 1 && ! ENVIRONMENT_COMPILER)) || cuda_compiler
   if ((${#LOCKS[@]} > 1)); then
     export TORCH_CUDA_ARCH_LIST=$LOCK_ARCHITECTURES NVCC_APPEND_FLAGS=$LOCK_NVCC_FLAGS
-    run "${install[@]}" --no-build-isolation --no-cache-dir --force-reinstall -r "${LOCKS[1]}" || adam_failed
+    install=(pip install --require-hashes --no-deps --no-build-isolation --no-cache-dir --force-reinstall)
+    run "${install[@]}" -r "${LOCKS[1]}" || adam_failed
   fi
   if ((ENVIRONMENT_EDITABLE)); then
     run pip install --no-deps --no-index --no-build-isolation --editable "$TRM_DIR" ||
@@ -42,8 +107,6 @@ install_locked() {
     run pip install --no-deps --no-index -r "$TRM_DIR/requirements.txt" ||
       install_failed "the lock does not satisfy upstream's requirements.txt" "see above for what is missing"
   fi
-  dry || [[ $USE_VENV != 1 ]] ||
-    pip list --format=freeze --exclude-editable | repro step check-installed "${LOCKS[@]}"
 }
 
 # Seed 000, step 3, in the order that works: torch, then adam-atan2 against that torch, then the rest (deviation D-04).
@@ -90,3 +153,18 @@ describe_environment() {
   [[ $ENVIRONMENT != training ]] || printf 'lock: %s\n' "$ENV_LOCK"
   ((! ${#LOCKS[@]})) || sha256sum "${LOCKS[@]}"
 }
+
+# ---- clones ----
+
+# overrule_clones: no program that a clone's own configuration names is run by git, and git is led nowhere else
+# (runs/clone.py does the same for what Python asks). G-UPSTREAM-CONFIG refuses what cannot be overruled.
+overrule_clones() {
+  local setting count=${GIT_CONFIG_COUNT:-0}
+  unset GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_NAMESPACE GIT_CONFIG_PARAMETERS GIT_EXTERNAL_DIFF
+  for setting in core.fsmonitor=false core.hooksPath=/dev/null core.pager=cat protocol.ext.allow=never; do
+    export "GIT_CONFIG_KEY_$count=${setting%%=*}" "GIT_CONFIG_VALUE_$count=${setting#*=}"
+    count=$((count + 1))
+  done
+  export GIT_CONFIG_COUNT=$count GIT_TERMINAL_PROMPT=0
+}
+overrule_clones

@@ -6,7 +6,7 @@
 # and a run with an overridden guard is not faithful.
 # shellcheck shell=bash
 
-GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0
+GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 INSISTED_ON=''
 
 # Guards that nothing may override: without these, what is recorded would not be what ran.
 readonly GUARDS_FIXED=' G-RUN-NAME G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
@@ -113,6 +113,40 @@ g_processes() {
 # repository, so the question is put to git.
 upstream_is_cloned() {
   [[ $(git -C "$TRM_DIR" rev-parse --show-toplevel 2>/dev/null) == "$(realpath -m "$TRM_DIR")" ]]
+}
+
+# The clone's own configuration holds nothing but what git itself and its users' everyday commands write there: no
+# program to run, no other file to read. Those of its submodules, too, and no hooks of theirs.
+readonly HARMLESS_CONFIG="^(core\\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode\
+|symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|longpaths|quotepath|abbrev|worktree)\
+|remote\\..+\\.(url|pushurl|fetch|tagopt|prune|promisor|partialclonefilter)|branch\\..+\
+|url\\..+\\.(pushinsteadof|insteadof)|submodule\\.(.+\\.)?(url|active)\
+|extensions\\.(objectformat|worktreeconfig|partialclone)|lfs\\.repositoryformatversion\
+|(user|advice|gc|pull|push|init|index|fetch|http)\\..+)$"
+g_upstream_config() {
+  local found='' folder own='(local|worktree)\t'
+  [[ -n $UPSTREAM_COMMIT ]] && upstream_is_cloned || return 0
+  for folder in . "${UPSTREAM_SUBMODULES[@]}"; do
+    [[ ! -e $TRM_DIR/$folder/.git ]] ||
+      found+=$(unknown_config "$own" -C "$TRM_DIR/$folder" config --show-scope)
+  done
+  # git would go on with what lies here, where a submodule's own folder is not there yet
+  folder=$(git -C "$TRM_DIR" rev-parse --absolute-git-dir)/modules
+  while IFS= read -r -d '' folder; do
+    found+=$(unknown_config '' config --file "$folder/config")
+    found+=$(find "$folder/hooks" -mindepth 1 ! -name '*.sample' -printf 'hooks/%P ' 2>/dev/null || true)
+  done < <(find "$folder" -name config -type f -printf '%h\0' 2>/dev/null)
+  [[ -z $found ]] ||
+    broken "the configuration of $TRM_DIR has what git could run, or read from elsewhere: ${found% }" \
+      "remove it (git -C $(shell_words "$TRM_DIR") config --unset NAME), or set TRM_DIR to another folder"
+}
+
+# unknown_config BEFORE WORDS OF GIT…: the names in a clone's own configuration that are not among the harmless; each
+# has BEFORE in front of it.
+unknown_config() {
+  local listed
+  listed=$(git "${@:2}" --list --name-only 2>/dev/null) || { printf '(which git cannot read) ' && return; }
+  sed -nE "s/^$1//p" <<<"$listed" | grep -vE "$HARMLESS_CONFIG" | tr '\n' ' ' || true
 }
 
 # Upstream is at the recipe's commit, and that commit has the recipe's tree. (`git replace` could make it another's.)
@@ -246,12 +280,23 @@ g_dataset() {
   [[ -z $INPUTS_PROBLEM ]] || broken "$INPUTS_PROBLEM" "make step-4: what is there is checked, or made anew"
 }
 
-# No variable that changes what the training computes is set from outside.
+# Every file of the training environment is one that a RECORD lists, with its digest, and what step 3 found; there is no
+# .pth, sitecustomize or module beside them. Python looks (ENVIRONMENT_FOUND); the tool's own environment is not asked.
+g_environment_files() {
+  [[ -z $ENVIRONMENT_FOUND ]] ||
+    broken "$(short "$VENV_DIR") is not what was installed: $ENVIRONMENT_FOUND" \
+      "delete it, and make step-3 FORCE=1; nothing but step 3 may write there"
+}
+
+# No variable is set from outside that is known to change what is computed or which code is loaded. It would not reach
+# the training in any case (choose_variables); but who sets it means something by it, and is told.
 g_environment() {
   local name found=''
+  INSISTED_ON=''
   for name in PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE DISABLE_COMPILE WANDB_DISABLED TORCH_COMPILE_DISABLE \
-    TORCHDYNAMO_DISABLE NVIDIA_TF32_OVERRIDE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE PYTORCH_NO_CUDA_MEMORY_CACHING; do
-    [[ -z ${!name+set} ]] || found+="$name=${!name} "
+    TORCHDYNAMO_DISABLE NVIDIA_TF32_OVERRIDE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE PYTORCH_NO_CUDA_MEMORY_CACHING \
+    LD_PRELOAD LD_AUDIT; do
+    [[ -z ${!name+set} ]] || found+="$name=${!name} " INSISTED_ON+="$name "
   done
   [[ -z $found ]] || broken "variables that could change what is computed are set: ${found% }" "unset them"
 }

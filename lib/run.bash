@@ -9,13 +9,18 @@ ATTEMPT='' # the name of this attempt at the step: records bear it
 
 # run COMMAND…: prints the command, runs it, records it. In a dry run it is printed only.
 # Its working folder is RUN_CWD, relative to the repository, if that is set; RUN_UNDER is a program that runs it for us.
+# With RUN_PASSED=1, the variables that PASSED names reach it and no others; what runs it for us sees to that itself.
 run() {
   local cwd=${RUN_CWD:-.} began code=0
   printf -- '-> %s%s\n' "$([[ $cwd == . ]] || printf '(cd %s) ' "${cwd@Q}")" "$(shell_words "$@")" >&2
   ! dry || return 0
   [[ $1 != trm-repro ]] || local PATH=$TOOL:$PATH # ours, and nothing else of the tool environment
   began=$(date -u +%FT%TZ)
-  (cd "$cwd" && exec "${RUN_UNDER[@]}" "$@" 9>&-) || code=$?
+  (
+    cd "$cwd" || exit
+    [[ -z ${RUN_PASSED-} ]] || ((${#RUN_UNDER[@]})) || keep_variables "${PASSED[@]}"
+    exec "${RUN_UNDER[@]}" "$@" 9>&-
+  ) || code=$?
   record_command "$cwd" "$began" "$code" "$@"
   return "$code"
 }
@@ -29,15 +34,23 @@ shell_words() {
   printf '%s\n' "${out% }"
 }
 
-# record_command CWD BEGAN CODE WORD…: with the variables that RECORDED names, and none that may hold a secret.
+# record_command CWD BEGAN CODE WORD…: with the variables that RECORDED names, and none that may hold a secret; with
+# RUN_PASSED, with all that reached it, of which those that are nobody's business are only named.
 record_command() {
-  local name line env=''
+  local name value line env=''
   json "$STEP" && line="{\"step\": $REPLY"
   json "${@:4}" && line+=", \"argv\": [$REPLY]"
   json "$1" && line+=", \"cwd\": $REPLY"
   for name in $(compgen -e); do
-    [[ $name =~ $RECORDED && ! ${name^^} =~ $SECRET ]] || continue
-    json "${!name}" && env+=", \"$name\": $REPLY"
+    value=${!name}
+    if [[ -n ${RUN_PASSED-} ]]; then
+      [[ " ${PASSED[*]} " == *" $name "* && ! $name =~ ^TRM_REPRO_(STEP|TERMINAL|LOG|METRICS|TORCH)$ ]] || continue
+      [[ ! $name =~ $MASKED && ! ${name^^} =~ $MASKED ]] || value='********'
+    else
+      [[ $name =~ $RECORDED && ! ${name^^} =~ $SECRET ]] || continue
+    fi
+    while [[ $value =~ ^(.*://)[^/@[:space:]]+@(.*)$ ]]; do value=${BASH_REMATCH[1]}${BASH_REMATCH[2]}; done
+    json "$value" && env+=", \"$name\": $REPLY"
   done
   line+=", \"env\": {${env:2}}, \"started\": \"$2\", \"finished\": \"$(date -u +%FT%TZ)\", \"exit_code\": $3"
   printf '%s, "host": %s, "attempt": "%s"}\n' "$line" "$HOST" "$ATTEMPT" >>"$RUN_STATE/commands.jsonl"

@@ -23,6 +23,8 @@ main() {
   needs git
   [[ $UPSTREAM_LICENSE == MIT ]] || warn "license of $UPSTREAM_URL: $UPSTREAM_LICENSE"
   if upstream_is_cloned; then told_by_clone; else fetch_upstream; fi
+  guard G-UPSTREAM-CONFIG
+  guards_settle
   complete_upstream "$TRM_DIR"
   make_links
   guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
@@ -39,7 +41,7 @@ fetch_upstream() {
   ! upstream_is_cloned || { told_by_clone && return; } # another run has made it in the meantime
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
     die "$EXIT_INVARIANT" \
-      "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" status 2>&1 | head -1)" \
+      "$TRM_DIR is there and is not a clone that git can read: $(git -C "$TRM_DIR" rev-parse HEAD 2>&1 | head -1)" \
       "move it away, or set TRM_DIR to another folder"
   dry || rm -rf "$staging"
   run git init --quiet "$staging"

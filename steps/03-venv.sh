@@ -2,10 +2,10 @@
 # Usage: steps/03-venv.sh [--help] [--dry-run] [--force]
 # Summary: Make the environment that builds the dataset and trains, and write down what is in it.
 # Reads: locks/, upstream's requirements.txt and imports; the package registry.
-# Writes: VENV_DIR and its voucher, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt and, every distribution with its
-#   digest, .json.
-# Guarantees: every package is the locked one, by digest; all that upstream imports can be imported, adam-atan2's CUDA
-#   part too; torch sees every GPU.
+# Writes: VENV_DIR and its voucher, .repro/env_${TARGET_DATASET}_${RUN_NAME}.txt and, with the digest of every file,
+#   .json.
+# Guarantees: every package is the locked one, by digest, and no file is there that none of them brought; all that
+#   upstream imports can be imported, adam-atan2's CUDA part too; torch sees every GPU.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PY USE_VENV VENV_DIR ENV_LOCK CUDA_LOCK TORCH_INDEX_URL
 # Exit: 0 done or fresh · 3 no lock fits this machine · 4 not what the lock says, or wrong Python ·
 #   5 an installation failed
@@ -13,37 +13,31 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
-  local listing=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt outputs
+  local listing=.repro/env_${TARGET_DATASET}_${RUN_NAME}.txt outputs locked
   step_begin "$@"
   guard G-PYTHON
   guards_settle
   [[ -z $VOUCHER ]] || make_shared "$VENV_DIR"
-  [[ $ENVIRONMENT == tool ]] || { vouched && unchanged; } || make_environment
+  if vouched; then
+    note "$(short "$VENV_DIR") is what its voucher vouches for, byte for byte: taken as it is"
+  elif [[ $ENVIRONMENT != tool ]]; then
+    make_environment
+  fi
   use_environment
   ! dry || return 0
   describe_environment >"$listing.part"
   mv "$listing.part" "$listing"
   outputs=("$listing" "${LOCKS[@]}") # a changed lock makes this step stale
   if [[ $ENVIRONMENT == training ]]; then
-    python "$INVENTORY" >"${listing%.txt}.json.part"
-    mv "${listing%.txt}.json.part" "${listing%.txt}.json"
     outputs+=("${listing%.txt}.json")
+    locked=("${LOCKS[@]}")
+    [[ $USE_VENV == 1 ]] || locked=() # what else is in an environment of somebody's own is not our business
+    ENVIRONMENT_FOUND=$(repro step check-environment "${listing%.txt}.json" "${locked[@]}") || exit
+    guard G-ENVIRONMENT-FILES
+    guards_settle
   fi
   note "$(grep -E '^(Python|torch:|cuda_available:)' "$listing" | tr '\n' ' ')"
   step_done "environment $ENVIRONMENT${LOCKS:+ (${LOCKS[*]##*/})}, written down in $listing" "${outputs[@]}"
-}
-
-# unchanged: the environment is the one that its voucher (VOUCHED: its inventory's digest) vouches for.
-unchanged() {
-  local found
-  found=$(PATH=$VENV_DIR/bin:$PATH && python "$INVENTORY" | sha256sum) || found=''
-  if [[ ${found%% *} == "$VOUCHED" ]]; then
-    note "$(short "$VENV_DIR") is what its voucher vouches for: taken as it is"
-  else
-    VOUCHED=''
-    warn "$(short "$VENV_DIR") is not any more what its voucher vouches for"
-    return 1
-  fi
 }
 
 make_environment() {

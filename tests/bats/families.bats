@@ -16,8 +16,6 @@ as_standin() {
   git clone --quiet "$STANDIN" "$CODE"
   git -C "$CODE" checkout --quiet --detach "$STANDIN_COMMIT"
 }
-# installed LOCK…: what the environment holds is these locks.
-installed() { freeze "${@/#/$RUNBOOK/locks/}"; }
 
 # run_all RECIPE STEPS RUN_NAME [LAST]: the steps 2 to LAST (8); the training ends at these steps.
 run_all() {
@@ -31,7 +29,6 @@ run_all() {
 
 nvarc_pretrain() {
   nvarc_in "$CODE"
-  installed cu130-nvarc.txt
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-training-data" \
     kaggle datasets download cpmpml/arc-prize-trm-training-data --path arc-prize-trm-training-data --unzip
   run_all nvarc-pretrain '24 48' nvarc_pretrain "$1"
@@ -44,7 +41,6 @@ nvarc_pretrain() {
 
 @test "NVARC's fine-tuning and evaluation: a checkpoint to start from, printed metrics, ten attempts" {
   nvarc_in "$CODE"
-  installed cu130-nvarc.txt
   plan "$(checkpoint checkpoint/step_220708)" \
     kaggle datasets download cpmpml/arc-prize-trm-031 --path checkpoint --unzip
   plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluation-data" \
@@ -69,7 +65,6 @@ standin.shapes = lambda *about: whole(*about) | {"lm_head._lora_A": (1, 512), "l
 standin.main()
 PYTHON
   pinned trelis "$CODE"
-  installed cu130-trelis.txt adam-atan2.txt
   plan "$(checkpoint pretrained/step_723914)" \
     hf download Trelis/TRM-ARC-AGI-II all_config.yaml losses.py step_723914 trm.py --local-dir pretrained
   sed -i '/^  bytes:/d' recipes/base/trelis-lora.yaml
@@ -96,7 +91,6 @@ if os.environ["RANK"] == "0":
     print("Run metrics:\n{'all': {'accuracy': np.float32(0.97), 'exact_accuracy': np.float32(0.8333)}}")
 PYTHON
   pinned alphaxiv "$CODE"
-  installed cu130.txt
   plan "$(checkpoint trained_models/maze_hard_step_32550)" \
     hf download alphaXiv/trm-model-maze maze_hard_step_32550 --local-dir trained_models
   plan "mkdir -p data && cp -R '$BATS_SUITE_TMPDIR/dataset' data/maze-30x30-hard-1k" \

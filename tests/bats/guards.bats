@@ -51,9 +51,9 @@ broken_in() {
   broken_in 02-clone 4 G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS
   broken_in 03-venv 4 G-PYTHON
   broken_in 04-dataset 4 G-TARGET-DATASET G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS G-BUILDER-COMMAND \
-    G-NO-ARC1 G-ENVIRONMENT
+    G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES
   broken_in 05-train 4 G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS \
-    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-DATASET
+    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES G-DATASET
   for name in .venv data checkpoints; do refute_file "$UPSTREAM/$name"; done
   assert_equal "$(git -C "$UPSTREAM" rev-parse --abbrev-ref HEAD)" main # nobody's clone is reset
   mkdir -p "$UPSTREAM/checkpoints/Arc2concept-aug-1000-ACT-torch/$LONG"

@@ -27,10 +27,17 @@ make_runbook() {
 # run that is not uploaded. NAME=VALUE words in front of the command set more. Signals that the caller ignores (as under
 # nohup) are not ignored: a shell cannot undo that, and would stay deaf to the Ctrl-C that a test sends.
 clean_environment() {
+  local word
+  printf '%s\n' "STUBS=$STUBS" "STARTED_FOR=$STUBS" "STANDIN_PYTHON=$STANDIN_PYTHON" "STANDIN_SITE=$STANDIN_SITE" \
+    "STANDIN_STEPS='361957 723914'" >"$HOME_OF_TEST/.stubs"
+  for word; do
+    [[ $word == *=* ]] || break
+    [[ $word != STANDIN_* ]] || printf '%s=%q\n' "${word%%=*}" "${word#*=}" >>"$HOME_OF_TEST/.stubs"
+  done
   env --default-signal -i PATH="$STUBS/bin:$BIN" HOME="$HOME_OF_TEST" LANG=C.UTF-8 TERM=dumb CGROUP_ROOT=/nowhere \
     PROC_ROOT="$STUBS/proc" \
     STUBS="$STUBS" STARTED_FOR="$STUBS" STANDIN_PYTHON="$STANDIN_PYTHON" STANDIN_SITE="$STANDIN_SITE" \
-    STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
+    STANDIN_VENV="$STANDIN_VENV" STANDIN_STEPS='361957 723914' TRM_REMOTE="$STANDIN" PUBLISH_TO_KAGGLE=0 "$@" 3>&- 4>&-
 }
 in_runbook() { run clean_environment "$@"; }
 
@@ -102,16 +109,12 @@ disk() { answer "printf 'Avail IFree Inodes\n$(($1 * 10 ** 9)) 9000000 10000000\
 # python_is VERSION: what python3.10 says it is.
 python_is() { answer "echo $1" 'python3.10 -c import sys;*'; }
 
-# freeze LOCK…: what `pip list --format=freeze` prints where these are installed.
-freeze() { answer "sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\\1/p' $*" 'pip list --format=freeze*'; }
-
 # training_environment: everything in it answers, for a test that is about something else.
 training_environment() {
   answer 'make_venv "$3"' 'python3.10 -m venv *'
   answer : 'pip install *'
-  answer 'pip_install_lock' 'pip install --require-hashes *'
+  answer 'pip_install_lock "$@"' 'pip install --require-hashes *'
   answer 'echo "Package Version"; echo "torch 2.11.0"' 'pip list*'
-  freeze "$RUNBOOK/locks/cu130.txt" "$RUNBOOK/locks/adam-atan2.txt"
   answer 'real_python "$@"' 'python *'
   answer : 'python -c import torch*'
   answer 'echo torch: 2.11.0; echo cuda_available: True' 'python -c import torch;*'
@@ -142,6 +145,13 @@ built() {
   mkdir -p "$UPSTREAM/data"
   cp -R "$BATS_SUITE_TMPDIR/dataset" "$UPSTREAM/data/arc2concept-aug-1000"
   make_venv "$UPSTREAM/.venv"
+  written_down
+}
+
+# written_down [NAME]: the environment that make_venv makes, as step 3 writes down what is in it.
+written_down() {
+  mkdir -p .repro
+  cp "$BATS_SUITE_TMPDIR/venv.json" ".repro/env_${1:-arc2_trm_arc2_paper_repro}.json"
 }
 
 # no_plan: what an earlier test of this file planned is forgotten.

@@ -22,6 +22,7 @@ pgrep_standin() { of_this_test | tail -n 1; }
   clone_upstream
   training_environment
   make_venv "$UPSTREAM/.venv"
+  written_down
   kill_in_the_middle steps/04-dataset.sh
   alive "$ORPHAN" || fail 'the builder did not survive its step: this test tests nothing'
   assert_file "$UPSTREAM/data/arc2concept-aug-1000/train/all__inputs.npy"
@@ -56,6 +57,7 @@ pgrep_standin() { of_this_test | tail -n 1; }
   clone_upstream
   training_environment
   make_venv "$UPSTREAM/.venv"
+  written_down
   in_background STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/04-dataset.sh
   first=$BACKGROUND
   wait_for "$BATS_TEST_TMPDIR/paused"

@@ -21,7 +21,9 @@ stood_in() {
     printf '#!/bin/sh\necho %s: stood in\n' "$step" >"steps/$step.sh"
   done
   printf '%s\n' '#!/usr/bin/env bash' "source '$REPO/tests/bats/venv.bash'" \
-    "make_venv '$RUNBOOK/upstream/TinyRecursiveModels/.venv'" 'echo 03-venv: stood in' >steps/03-venv.sh
+    "make_venv '$RUNBOOK/upstream/TinyRecursiveModels/.venv' && mkdir -p .repro" \
+    "cp '$BATS_SUITE_TMPDIR/venv.json' .repro/env_arc2_trm_arc2_paper_repro.json" 'echo 03-venv: stood in' \
+    >steps/03-venv.sh
 }
 
 @test "taken away while it trains: its checkpoints are in the bucket, RESUME=warm begins with them, none is mixed" {

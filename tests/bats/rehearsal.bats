@@ -16,8 +16,30 @@ setup() {
   cd "$RUNBOOK" || return
 }
 
-# On few cores, beside other tests, more threads take more of the processors' time.
-rehearsal() { clean_environment OMP_NUM_THREADS=1 "$@"; }
+# On few cores, beside other tests, more threads take more of the processors' time. It runs where there is no network
+# but the machine's own loopback, if such a place can be made.
+rehearsal() {
+  offline
+  clean_environment OMP_NUM_THREADS=1 "${OFFLINE[@]}" "$@"
+}
+
+# offline: sets OFFLINE to what runs a command in a network namespace of its own, to nothing where none can be made.
+offline() {
+  local ip
+  OFFLINE=()
+  ip=$(type -P ip) && unshare --map-root-user --net "$ip" link set lo up 2>/dev/null || return 0
+  # shellcheck disable=SC2016
+  OFFLINE=("$(type -P unshare)" --map-root-user --net bash -c '"$0" link set lo up && exec "$@"' "$ip")
+}
+
+@test "nothing after the installation needs a network: the rehearsal below had none" {
+  offline
+  ((${#OFFLINE[@]})) || skip 'no network namespace can be made here (unshare --net, ip)'
+  run "${OFFLINE[@]}" cat /proc/net/dev
+  assert_success
+  assert_equal "$(sed -n 's/^ *\([a-z0-9]*\):.*/\1/p' <<<"$output" | tr '\n' ' ')" 'lo '
+  assert_in_file '08-handoff: ' "$BATS_FILE_TMPDIR/first"
+}
 
 @test "make rehearse runs all eight steps on real tasks and says what came of it" {
   local step

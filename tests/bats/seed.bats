@@ -43,7 +43,6 @@ plan_seed() {
 answers_without_commands() {
   grep -E $'^(nvidia-smi|df|python3.10 -c|python -[cV]|pip list)' "$STUBS/answers" >"$STUBS/answers.kept"
   mv "$STUBS/answers.kept" "$STUBS/answers"
-  answer 'real_python "$@"' 'python */inventory.py'
 }
 
 # python_quoted WORDS…: as shlex.join quotes them.

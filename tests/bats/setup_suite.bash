@@ -9,7 +9,7 @@ PROGRAMS=(awk basename bash cat chmod cp cut date df dirname du env find flock g
 
 setup_suite() {
   set -euo pipefail
-  export REPO TEMPLATE STANDIN STANDIN_PYTHON STANDIN_SITE BIN BATS_TEST_TIMEOUT
+  export REPO TEMPLATE STANDIN STANDIN_PYTHON STANDIN_SITE STANDIN_VENV BIN BATS_TEST_TIMEOUT
   : "${BATS_TEST_TIMEOUT:=600}" # alone, the longest test takes 60
   reaper &
   REPO=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
@@ -17,10 +17,12 @@ setup_suite() {
   STANDIN=$BATS_SUITE_TMPDIR/standin.git
   STANDIN_PYTHON=$(sed -n 's/^home = //p' "$REPO/.venv/pyvenv.cfg")/python3
   STANDIN_SITE=$REPO/tests/bats/site
+  STANDIN_VENV=$BATS_SUITE_TMPDIR/venv
   export PYTHONDONTWRITEBYTECODE=1
   make_programs
   make_standin
   make_template
+  make_standin_venv
   unset PYTHONDONTWRITEBYTECODE
 }
 
@@ -96,4 +98,23 @@ make_template() {
   git_as_tester -C "$TEMPLATE" commit --quiet --message 'The runbook under test'
   git -C "$TEMPLATE" gc --quiet # it is copied for every test: few files
   rm -r "$TEMPLATE/.git/hooks"
+}
+
+# A virtual environment whose programs are stubs, of a Python that has a standard library of one file; and what step 3
+# writes down of it.
+make_standin_venv() {
+  local name base=$BATS_SUITE_TMPDIR/base
+  mkdir -p "$base/bin" "$base/lib/python3.10" "$STANDIN_VENV/bin"
+  echo '# the standard library' >"$base/lib/python3.10/os.py"
+  printf '%s\n' "home = $base/bin" 'include-system-site-packages = false' 'version = 3.10.13' \
+    >"$STANDIN_VENV/pyvenv.cfg"
+  ln -s "$REPO/tests/bats/stub.bash" "$STANDIN_VENV/bin/python"
+  ln -s python "$STANDIN_VENV/bin/python3"
+  for name in pip torchrun; do
+    printf '#!/usr/bin/env bash\nsource %q\n' "$REPO/tests/bats/stub.bash" >"$STANDIN_VENV/bin/$name"
+    chmod +x "$STANDIN_VENV/bin/$name"
+  done
+  "$STANDIN_PYTHON" "$REPO/tests/bats/install.py" "$STANDIN_VENV"
+  (cd "$BATS_SUITE_TMPDIR" && RUN_NAME=x RECIPE=x USE_VENV=1 VENV_DIR=venv \
+    "$REPO/.venv/bin/trm-repro" step check-environment venv.json) >&2
 }

@@ -24,8 +24,9 @@ nvcc_is() {
 
 @test "step 3 installs the lock by digest, adam-atan2 after it, tries it all, writes it down (D-04, D-29, D-30)" {
   plan 'make_venv "$3" && mkdir -p '"'$CU13/lib'" python3.10 -m venv "$VENV"
-  plan : "${LOCKED[@]}"
-  plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"' "${ADAM[@]}"
+  plan 'pip_install_lock "$@"' "${LOCKED[@]}"
+  plan 'echo "$CUDA_HOME $TORCH_CUDA_ARCH_LIST [$NVCC_APPEND_FLAGS]" >"$STUBS/built"; pip_install_lock "$@"' \
+    "${ADAM[@]}"
   plan : pip install --no-deps --no-index -r "$UPSTREAM/requirements.txt"
   in_runbook steps/03-venv.sh
   assert_success
@@ -57,10 +58,9 @@ nvcc_is() {
 @test "step 3 takes cu126 for an older driver, with the machine's nvcc 12" {
   driver 550.90 H100 9.0
   nvcc_is 12.6
-  freeze "$RUNBOOK/locks/cu126.txt" "$RUNBOOK/locks/adam-atan2.txt"
   plan 'make_venv "$3"' python3.10 -m venv "$VENV"
-  plan : pip install --require-hashes --no-deps -r locks/cu126.txt
-  plan 'echo "$CUDA_HOME" >"$STUBS/built"' "${ADAM[@]}"
+  plan 'pip_install_lock "$@"' pip install --require-hashes --no-deps -r locks/cu126.txt
+  plan 'echo "$CUDA_HOME" >"$STUBS/built"; pip_install_lock "$@"' "${ADAM[@]}"
   in_runbook CUDA_HOME="$BATS_TEST_TMPDIR/cuda" steps/03-venv.sh
   assert_success
   assert_plan_done
@@ -90,8 +90,8 @@ nvcc_is() {
 @test "step 3 compiles for GPUs that adam-atan2 does not know" {
   driver 580.65 B200 10.0
   plan 'make_venv "$3" && mkdir -p '"'$CU13/lib'" python3.10 -m venv "$VENV"
-  plan : "${LOCKED[@]}"
-  plan 'echo "$NVCC_APPEND_FLAGS" >"$STUBS/built"' "${ADAM[@]}"
+  plan 'pip_install_lock "$@"' "${LOCKED[@]}"
+  plan 'echo "$NVCC_APPEND_FLAGS" >"$STUBS/built"; pip_install_lock "$@"' "${ADAM[@]}"
   in_runbook steps/03-venv.sh
   assert_success
   assert_equal "$(<"$STUBS/built")" '-gencode=arch=compute_100,code=sm_100'
@@ -122,7 +122,8 @@ nvcc_is() {
 }
 
 @test "step 3 fails where the environment holds more than the lock, or another version" {
-  answer "echo torch==2.11.0; echo evil==1.0" 'pip list --format=freeze*'
+  printf '%s\n' torch==2.11.0 evil==1.0 >"$STUBS/lock"
+  answer 'pip_install_lock "$STUBS/lock"' 'pip install --require-hashes --no-deps -r locks/cu130.txt'
   in_runbook steps/03-venv.sh
   assert_failure 4
   assert_output --partial 'evil is extra'
@@ -167,7 +168,7 @@ nvcc_is() {
   local site=$BATS_TEST_TMPDIR/site
   mkdir -p "$site/nvidia/cu13/lib"
   answer "echo '$site'" 'python -c import sysconfig*'
-  answer 'echo evil==1.0' 'pip list --format=freeze*'
+  answer "echo '$BATS_TEST_TMPDIR/user'" 'python -I -S -c *'
   in_runbook USE_VENV=0 PATH="$BATS_TEST_TMPDIR/user/bin:$STUBS/bin:$BIN" steps/03-venv.sh
   assert_success
   refute_called 'm venv'

@@ -7,6 +7,7 @@ setup() {
   clone_upstream
   training_environment
   make_venv "$UPSTREAM/.venv"
+  written_down
   DATASET=$UPSTREAM/data/arc2concept-aug-1000
 }
 

@@ -82,10 +82,10 @@ would_train_with() {
 
 @test "wandb is online with a key, which is written nowhere (D-08)" {
   answer 'echo "${WANDB_MODE-} ${WANDB_API_KEY-unset}" >"$STUBS/wandb"; real_torchrun "$@"' 'torchrun *'
-  in_runbook WANDB_API_KEY=0123456789abcdef steps/05-train.sh --force
+  in_runbook WANDB_API_KEY=f1e2d3c4b5a69788 steps/05-train.sh --force
   assert_success
-  assert_equal "$(<"$STUBS/wandb")" 'online 0123456789abcdef'
-  run grep -rlF 0123456789abcdef "$RUNBOOK" --exclude-dir=.venv
+  assert_equal "$(<"$STUBS/wandb")" 'online f1e2d3c4b5a69788'
+  run grep -rlF f1e2d3c4b5a69788 "$RUNBOOK" --exclude-dir=.venv
   assert_failure 1
 }
 

@@ -7,10 +7,21 @@
 # $STUBS/surprises.
 # shellcheck disable=SC2329 # the functions are what a plan's actions call
 set -euo pipefail
-source "$(dirname "$(readlink -f "$0")")/venv.bash"
+# What a test set for the stubs does not reach the builder and the training, nor do they know it.
+if [[ -z ${STUBS-} ]]; then
+  set -a
+  # shellcheck source=/dev/null
+  source "$HOME/.stubs"
+  exec "$0" "$@"
+fi
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+source "$HERE/venv.bash"
 
-# pip_install_lock: the one thing of a locked installation that a step touches, CUDA's folder.
-pip_install_lock() { mkdir -p "$(dirname "$0")/../lib/python3.10/site-packages/nvidia/cu13/lib"; }
+# pip_install_lock WORDS…: what a locked installation leaves: each distribution's record, and CUDA's folder.
+pip_install_lock() {
+  mkdir -p "$(dirname "$0")/../lib/python3.10/site-packages/nvidia/cu13/lib"
+  "$STANDIN_PYTHON" "$HERE/install.py" "$(dirname "$0")/.." "${@: -1}"
+}
 
 # real_python WORDS…: runs them with a Python that has the standard library and the stand-in packages only.
 real_python() { PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$STANDIN_SITE "$STANDIN_PYTHON" "$@"; }

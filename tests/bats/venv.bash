@@ -1,12 +1,10 @@
 # What only a virtual environment has.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # helper.bash asks
 VENV_PROGRAMS=(python pip torchrun)
 
 # make_venv DIR: what `python -m venv` leaves; its programs are stubs.
 make_venv() {
-  local name
-  mkdir -p "$1/bin"
-  for name in "${VENV_PROGRAMS[@]}"; do
-    ln -sf "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/stub.bash" "$1/bin/$name"
-  done
+  mkdir -p "$(dirname "$1")"
+  cp -RT --preserve=mode "$STANDIN_VENV" "$1"
 }

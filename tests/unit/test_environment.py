@@ -1,6 +1,7 @@
 """The training environment: the lock that fits a machine, and whether what is installed is that lock."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,26 @@ def test_locks_hold_a_digest_for_everything_and_no_registry(name: str) -> None:
     assert len(blocks) == len(read_versions(text.splitlines()))
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in text and "index-url" not in text and "find-links" not in text
+
+
+def test_the_tool_environment_has_digests_too_and_those_of_several_builds_of_torch() -> None:
+    texts = {name: (LOCKS / f"{name}.txt").read_text() for name in ("tool", "tool-build", "tool-torch", "tool-cuda")}
+    for name, text in texts.items():
+        names = [line for line in text.splitlines() if line and line[0] not in "# "]
+        assert len(re.split(r"\n(?=[a-z])", text)[1:]) == len(names), name
+        assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z])", text)[1:]), name
+        assert "://" not in text, name
+    assert list(read_versions(texts["tool-torch"].splitlines())) == ["torch"]
+    assert not re.search(r"^(torch|triton|nvidia|cuda|setuptools)\b", texts["tool"], re.MULTILINE)
+    cpu = read_versions((LOCKS / "tool-torch-cpu.txt").read_text().splitlines())["torch"]
+    assert cpu == read_versions(texts["tool-torch"].splitlines())["torch"] + "+cpu"
+    assert re.search(r"^    --hash=sha256:[0-9a-f]{64}$", (LOCKS / "tool-torch-cpu.txt").read_text(), re.MULTILINE)
+    wanted = {canonical(re.split(r"[\[<>=;# ]", line.strip(' "'))[0]) for line in _listed("dependencies")}
+    assert wanted <= {name for text in texts.values() for name in read_versions(text.splitlines())}
+
+
+def _listed(key: str) -> list[str]:
+    return list(tomllib.loads(Path("pyproject.toml").read_text())["project"][key])
 
 
 def test_locks_pin_what_the_documents_say() -> None:

@@ -26,7 +26,7 @@ def begin(arguments: argparse.Namespace) -> None:
     """Prints ``STEP: fresh``, or the shell assignments of all that the step needs."""
     from trm_repro.provenance.host import host
     from trm_repro.recipes.shell import assignments, shell_words
-    from trm_repro.runs.records import RECORDED, SECRET
+    from trm_repro.runs.records import MASKED, PASSING, RECORDED, SECRET
     from trm_repro.runs.stamps import why_stale
 
     run, step = this_run(), arguments.step
@@ -43,11 +43,14 @@ def begin(arguments: argparse.Namespace) -> None:
     values: dict[str, Any] = {
         **shell_words(recipe, available=available, run_name=run.name, environ=os.environ),
         **dict.fromkeys(("LOCKS", "UPSTREAM_IMPORTS"), ()),
+        "ENVIRONMENT_FOUND": "",
         "GPUS": gpus,
         **_why_no_gpus(found=gpus),
         "HOST": json.dumps(machine, ensure_ascii=False),
         "RECORDED": RECORDED,
         "SECRET": SECRET,
+        "PASSING": PASSING,
+        "MASKED": MASKED,
         "KAGGLE_NAMES_PROBLEM": _names_problem(run),
         **_words_of(step, run, recipe, dry_run=arguments.dry_run),
         "VOUCHER": "",
@@ -86,10 +89,25 @@ def _vouched(
         cache = run.cache()
         why = vouchers.refusal(path, step, found["MEANS"], [path for path in files if path.is_file()], cache)
         cache.save()
-        found["VOUCHED"] = "" if why else vouchers.inventory_of(path) or "1"
+        if step == vouchers.ENVIRONMENT and not why:
+            why = "" if _inventory_now(run) == vouchers.inventory_of(path) else "what is in it has changed"
+        found["VOUCHED"] = "" if why else "1"
         if why:
             print(f"==> {step}: {path.name} does not vouch for what is there: {why}", file=sys.stderr)
     return {**found, "VOUCHER": str(path)}
+
+
+def _inventory_now(run: Run) -> str:
+    """The SHA-256 of the inventory of what is in the training environment, as step 3 writes it; empty where there is none."""
+    from trm_repro.digests import digest_bytes
+    from trm_repro.files import json_text
+    from trm_repro.provenance.inventory import look_at, notes_of, training_environment
+
+    try:
+        seen = look_at(training_environment(run), notes_of(run))
+    except MissingPrerequisite:
+        return ""
+    return "" if seen.strays else digest_bytes(json_text(seen.inventory).encode()).sha256
 
 
 def _names_problem(run: Run) -> str:
@@ -121,10 +139,14 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
     if step in ("01-sanity", "02-clone"):
         return _our_commit()
     if step == "03-venv" and recipe.environment.name == "training":
-        from trm_repro.provenance import inventory
-
         modules = [] if dry_run else _imported(trm_dir / recipe.work)
-        return {**_lock_words(recipe), "UPSTREAM_IMPORTS": modules, "INVENTORY": inventory.__file__}
+        return {
+            **_lock_words(recipe),
+            "UPSTREAM_IMPORTS": modules,
+            "ENVIRONMENT_STATE": "" if dry_run else _state_of_environment(run),
+        }
+    if step == "04-dataset" and recipe.dataset.environment != "tool":
+        return {"ENVIRONMENT_FOUND": "" if dry_run else environment_found(run, recipe)}
     if step == "05-train":
         import trm_repro
         from trm_repro.training.state import Place, last_step, read_progress
@@ -135,7 +157,12 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
             said = f"the last attempt at training did not finish: {state.attempt.fate}"
             said += f"\n    begun {state.attempt.started}, last seen at {last_step(state)}"
         tap = Path(trm_repro.__file__).parent / "tap"
-        return {**(_lock_words(recipe) if recipe.environment.compiler else {}), "LAST_ATTEMPT": said, "TAP": str(tap)}
+        return {
+            **(_lock_words(recipe) if recipe.environment.compiler else {}),
+            "LAST_ATTEMPT": said,
+            "TAP": str(tap),
+            "ENVIRONMENT_FOUND": "" if dry_run else environment_found(run, recipe),
+        }
     if step == "06-verify":
         from trm_repro.runs.checkpoints import checkpoints
 
@@ -150,6 +177,31 @@ def _our_commit() -> Mapping[str, Any]:
 
     ours = tool(Path.cwd())
     return {"OUR_COMMIT": ours.commit, "NO_GIT": ours.why}
+
+
+def environment_found(run: Run, recipe: Recipe) -> str:
+    """What in the training environment is not what it must be, in a line; empty if nothing, or if the tool's own trains."""
+    from trm_repro.provenance.inventory import changed_since, shown
+
+    return shown(changed_since(run, recipe.target_dataset)) if recipe.environment.name == "training" else ""
+
+
+def _state_of_environment(run: Run) -> str:
+    """``new``: there is none, or it is not ours alone; ``known``: byte for byte one that step 3 of some run has written
+    down; ``unknown``: anything else."""
+    from trm_repro.files import read_json
+    from trm_repro.provenance.inventory import differences, look_at, notes_of, training_environment
+
+    if run.environ.get("USE_VENV") != "1":
+        return "new"
+    try:
+        environment = training_environment(run)
+    except MissingPrerequisite:
+        return "new"
+    written = sorted((run.repository / ".repro").glob("env_*.json"))
+    seen = look_at(environment, notes_of(run)) if written else None
+    known = seen and any(not differences(read_json(path), seen.inventory) for path in written)
+    return "known" if known else "unknown"
 
 
 def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
@@ -171,12 +223,10 @@ def _lock_words(recipe: Recipe) -> Mapping[str, Any]:
 
 def _imported(checkout: Path) -> list[str]:
     """The modules that an upstream's checkout imports."""
-    import subprocess
-
     from trm_repro.machine.locks import imported_modules
+    from trm_repro.runs.clone import git
 
-    listing = ["git", "-C", str(checkout), "ls-files", "-z", "*.py"]
-    done = subprocess.run(listing, capture_output=True, text=True, check=False, timeout=60)
+    done = git(checkout, "ls-files", "-z", "*.py")
     if done.returncode:
         raise MissingPrerequisite(f"{checkout}: {done.stderr.strip()}", hint="make step-2")
     return imported_modules(checkout, done.stdout.split("\0")[:-1])

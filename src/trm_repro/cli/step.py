@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.cli.begin import begin
+from trm_repro.cli.begin import begin, environment_found
 from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
 from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
@@ -49,9 +49,12 @@ def _register_acts(step: Verbs) -> None:
     preflight = step.add_parser("preflight", help="1: what the run needs of this machine, and what is there")
     preflight.add_argument("--dry-run", action="store_true", help="no folder is tried out")
     preflight.set_defaults(handler=_preflight)
-    installed = step.add_parser("check-installed", help="3: compare `pip list --format=freeze` on stdin with locks")
-    installed.add_argument("locks", nargs="+", type=Path)
-    installed.set_defaults(handler=_check_installed)
+    environment = step.add_parser(
+        "check-environment", help="3: write down what is in the training environment; what should not be, on stdout"
+    )
+    environment.add_argument("inventory", type=Path)
+    environment.add_argument("locks", nargs="*", type=Path, help="what it has to hold, and nothing else")
+    environment.set_defaults(handler=_check_environment)
     weights = step.add_parser("check-weights", help="4: the checkpoint that the training starts from")
     weights.add_argument("path", type=Path)
     weights.set_defaults(handler=_check_weights)
@@ -63,6 +66,9 @@ def _register_acts(step: Verbs) -> None:
     dataset.set_defaults(handler=_check_dataset)
     train = step.add_parser("train", help="5: run a training command and stay beside it")
     train.add_argument("--repository", type=Path, required=True, help="this repository; the command runs where we are")
+    train.add_argument(
+        "--variable", action="append", default=[], metavar="NAME[=VALUE]", help="one that reaches it; no other does"
+    )
     train.add_argument("words", nargs="+")
     train.set_defaults(handler=_train)
     warm = step.add_parser("warm-start", help="5: the last whole checkpoint of an unfinished training")
@@ -137,14 +143,24 @@ def _preflight(arguments: argparse.Namespace) -> int:
     return 3 if any(line.state == "problem" for line in found) else 0
 
 
-def _check_installed(arguments: argparse.Namespace) -> None:
-    from trm_repro.machine.locks import check_installed, read_versions
+def _check_environment(arguments: argparse.Namespace) -> None:
+    from trm_repro.files import write_json
+    from trm_repro.machine.locks import canonical, check_installed, read_versions
+    from trm_repro.provenance.inventory import look_at, notes_of, shown, training_environment
 
-    locked: dict[str, str] = {}
-    for path in arguments.locks:
-        locked |= read_versions(path.read_text().splitlines())
-    check_installed(locked, read_versions(sys.stdin))
-    print(f"{len(locked)} packages, all as locked", file=sys.stderr)
+    run = this_run()
+    seen = look_at(training_environment(run), notes_of(run))
+    said = f"{seen.files:,} files, {seen.bytes / 1e9:.1f} GB"
+    if arguments.locks:
+        locked: dict[str, str] = {}
+        for path in arguments.locks:
+            locked |= read_versions(path.read_text().splitlines())
+        there = [entry for entry in seen.inventory["distributions"] if entry["name"] not in seen.editable]
+        check_installed(locked, {canonical(entry["name"]): entry["version"] for entry in there})
+        said += f"; {len(locked)} packages, all as locked"
+    write_json(arguments.inventory, seen.inventory)
+    print(said, file=sys.stderr)
+    print(shown(seen.strays))
 
 
 def _check_weights(arguments: argparse.Namespace) -> None:
@@ -182,6 +198,7 @@ def _check_dataset(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    from trm_repro.files import write_text
     from trm_repro.recipes.read import read_recipe
     from trm_repro.training.run import train
     from trm_repro.training.state import Place
@@ -189,7 +206,13 @@ def _train(arguments: argparse.Namespace) -> int:
     repository = arguments.repository
     run = replace(this_run(), repository=repository)
     recipe = read_recipe(repository / RECIPES, run.recipe)
-    return train(Place.of(run, recipe, repository / os.environ["TRM_DIR"]), arguments.words).exit_code
+    named = (word.partition("=") for word in arguments.variable)
+    environment = {name: value if said else os.environ[name] for name, said, value in named}
+    place = Place.of(run, recipe, repository / os.environ["TRM_DIR"])
+    code = train(place, arguments.words, environment).exit_code
+    if code == 0:
+        write_text(run.folder / "environment.txt", environment_found(run, recipe))
+    return code
 
 
 def _warm_start(arguments: argparse.Namespace) -> None:

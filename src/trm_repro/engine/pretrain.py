@@ -37,6 +37,7 @@ from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import remove_staged, staged, write_text
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, evaluation_name
 from trm_repro.runs.metrics import FILE as METRICS
+from trm_repro.tap.sitecustomize import Witness
 
 
 class Pretraining:
@@ -238,6 +239,8 @@ class Pretraining:
     def _start_log(self) -> None:
         config = self.config
         path = Path(os.environ.get("TRM_REPRO_METRICS") or config.folder / METRICS)
+        if os.environ.get("TRM_REPRO_TORCH"):
+            Witness(Path(os.environ["TRM_REPRO_TORCH"])).look()
         self.log = MetricsLog(
             path,
             wandb_run(

@@ -20,6 +20,7 @@ from trm_repro.files import read_json
 from trm_repro.provenance import keyless, promises
 from trm_repro.provenance.bundle import FAITHFUL, FROM_ROLE, UNFAITHFUL, card_body
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
+from trm_repro.provenance.host import disagreements
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
@@ -95,7 +96,8 @@ def manifest(context: Context) -> Outcome:
             f"{not derived} for {derived}"
         )
     verdict = "faithful" if held["faithful"] else "not faithful: " + "; ".join(held["reasons"])
-    return _answer(wrong, f"{held['run']['name']}, recipe {held['recipe']['name']}; {verdict}")
+    outcome, lines = _answer(wrong, f"{held['run']['name']}, recipe {held['recipe']['name']}; {verdict}")
+    return outcome, [*lines, *(f"the GPUs: {line}; the manifest has torch's" for line in disagreements(held["host"]))]
 
 
 def outputs(context: Context) -> Outcome:

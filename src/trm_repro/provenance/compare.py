@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import statistics
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from trm_repro.arc.score import title, wilson
 from trm_repro.errors import MissingPrerequisite, UsageError
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
+from trm_repro.runs.records import RECORDED
 
 IDENTICAL, WITHIN, DIFFERENT, NOT_COMPARABLE = "BIT-IDENTICAL", "WITHIN TOLERANCE", "DIFFERENT", "NOT COMPARABLE"
 EXIT = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, NOT_COMPARABLE: 3}
@@ -228,7 +230,11 @@ def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
         if entry["exit_code"] == 0 and entry["step"] in ("04-dataset", "05-train"):
             key = f"command of {entry['step']}: {entry['argv'][0]}"
             settings[key] = " ".join(entry["argv"]).replace(name, "RUN_NAME")
-            settings |= {f"{key}: {variable}": value for variable, value in entry["env"].items()}
+            settings |= {
+                f"{key}: {variable}": value.replace(name, "RUN_NAME")
+                for variable, value in entry["env"].items()
+                if re.search(RECORDED, variable)  # of what reached it, what can change a result
+            }
     for guard in manifest["guards"]:
         if guard["outcome"] != "holds":
             settings[guard["guard"]] = f"{guard['outcome']}: {guard['detail']}"

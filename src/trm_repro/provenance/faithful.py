@@ -16,6 +16,7 @@ from typing import Any
 NECESSARY = (
     *("G-TARGET-DATASET", "G-PYTHON", "G-UPSTREAM-PIN", "G-UPSTREAM-UNMODIFIED", "G-UPSTREAM-STRAYS"),
     *("G-BUILDER-COMMAND", "G-TRAIN-COMMAND", "G-NO-ARC1", "G-ENVIRONMENT", "G-PROCESSES"),
+    "G-ENVIRONMENT-FILES",  # since manifests say what is in an environment, file by file
 )
 BUILD, TRAIN = "04-dataset", "05-train"
 PROCESSES = re.compile(r"--nproc[-_]per[-_]node(?:=(\d+))?")
@@ -32,6 +33,8 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     if pin and there and any(pin[key] != there[key] for key in ("commit", "tree")):
         found.append(f"upstream was at {there['commit']}, the recipe's pin is {pin['commit']}")
     recorded = {guard["guard"] for guard in guards}
+    if "interpreter" not in manifest["versions"]["tool"]:
+        recorded.add("G-ENVIRONMENT-FILES")
     found += [f"no record that {name} held" for name in NECESSARY if name not in recorded]
     found += [
         f"no command of step {step} is on record as done, or it is not the recipe's: {'; '.join(lines)}"
@@ -70,7 +73,7 @@ def _needed(manifest: Mapping[str, Any]) -> dict[str, bool]:
     upstream = recipe["upstream"] is not None
     return {
         "G-GPUS": recipe["train"]["gpu"],
-        "G-PYTHON": recipe["environment"]["name"] != "tool",
+        **dict.fromkeys(("G-PYTHON", "G-ENVIRONMENT-FILES"), recipe["environment"]["name"] != "tool"),
         **dict.fromkeys(("G-UPSTREAM-PIN", "G-UPSTREAM-UNMODIFIED", "G-UPSTREAM-STRAYS"), upstream),
         "G-NO-ARC1": recipe["target_dataset"] == "arc2",
         "G-KAGGLE-CREDENTIALS": asked or "kaggle" in downloads,

@@ -9,7 +9,6 @@ disk, and lacks what is not there yet.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,21 @@ from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import read_json
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
-from trm_repro.provenance.host import host
-from trm_repro.provenance.inventory import inventory
+from trm_repro.provenance.host import TORCH, host, with_torch
+from trm_repro.provenance.inventory import own_inventory
 from trm_repro.provenance.schema import FORMAT
 from trm_repro.provenance.scrub import Scrubber, is_private
 from trm_repro.provenance.tool import tool
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
+from trm_repro.runs.clone import git
 from trm_repro.runs.inputs import digests_held
 from trm_repro.runs.layout import Run
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import credible, read_evaluations
 from trm_repro.runs.stamps import Stamp, hashed, last_attempts, read_stamp
 
+TOOL_LOCKS = tuple(f"locks/tool{part}.txt" for part in ("", "-build", "-torch-cpu", "-torch", "-cuda"))
 ENVIRONMENT, WRITES = "03-venv", "06-verify"
 ROLES = {"identifiers.json": "identifiers", "test_puzzles.json": "test-puzzles"}
 
@@ -89,8 +90,8 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
         "commands": commands,
         "guards": _records(run, "guards.jsonl"),
         "deviations": applying(recipe),
-        "host": machine,
-        "versions": {"tool": inventory(), "training": _training_inventory(run, recipe)},
+        "host": with_torch(machine, folder),
+        "versions": {"tool": own_inventory(), "training": _training_inventory(run, recipe)},
         "metrics": {key: value for key, value in metrics.items() if key != "time"},
     }
     clean: dict[str, Any] = scrubber.value(manifest)
@@ -123,7 +124,7 @@ def _upstream(recipe: Recipe, work: Path) -> dict[str, str] | None:
     """What is checked out in TRM_DIR, which is the recipe's pin unless that guard was overridden; before step 2, the pin."""
     if recipe.upstream is None:
         return None
-    found = _git(work, "rev-parse", "HEAD", "HEAD^{tree}").stdout.split() if (work / ".git").exists() else []
+    found = git(work, "rev-parse", "HEAD", "HEAD^{tree}").stdout.split() if (work / ".git").exists() else []
     pin = recipe.upstream.model_dump(include={"url", "commit", "tree"})
     return {**pin, **dict(zip(("commit", "tree"), found, strict=False))}
 
@@ -156,7 +157,7 @@ def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:
         files.append(("weights", work / recipe.weights.path))
     installed = read_stamp(run.path(ENVIRONMENT))
     named = [name for name in (installed.outputs if installed else ()) if name.startswith("locks/")]
-    files += [("lock", run.repository / name) for name in dict.fromkeys(["locks/tool.txt", *named])]
+    files += [("lock", run.repository / name) for name in dict.fromkeys([*TOOL_LOCKS, *named])]
     files += [("environment", run.environment_file(recipe.target_dataset, suffix)) for suffix in (".txt", ".json")]
     return [(role, path) for role, path in files if path.exists()]
 
@@ -171,7 +172,7 @@ def _outputs(run: Run, recipe: Recipe, work: Path, folder: Path) -> list[tuple[s
     files += [("source", path) for path in sorted(folder.glob("*.py"))]
     for role in ("submission", "votes"):
         files += [(role, path) for path in evaluated(folder, f"{role}.json")]
-    files.append(("metrics", folder / METRICS))
+    files += [("metrics", folder / METRICS), ("torch", folder / TORCH)]
     files += [("command", folder / name) for name in ("COMMANDS.txt", "TRM_COMMIT.txt")]
     files += [("log", run.repository / stamp.log) for stamp in _stamps(run)]
     return [(role, path) for role, path in files if path.exists()]
@@ -223,7 +224,3 @@ def count_rows(path: Path) -> int | None:
         with path.open("rb") as lines:
             return sum(1 for _ in lines)
     return None
-
-
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)

@@ -128,8 +128,31 @@ class GpuV1(_Part):
     driver: str
 
 
+class TorchDeviceV1(_Part):
+    """A GPU as torch describes it."""
+
+    name: str
+    capability: str
+    memory_bytes: int
+    uuid: str | None
+
+
+class TorchV1(_Part):
+    """``host.torch``: what torch said in the training process."""
+
+    torch: str | None
+    cuda: str | None
+    cudnn: int | None
+    driver: str | None
+    driver_cuda: str | None
+    devices: list[TorchDeviceV1]
+    processes: int
+    compile_disabled_by: list[str]
+    compiled_frames: int
+
+
 class HostV1(_Part):
-    """``host``."""
+    """``host``; in manifests that say it, what torch said, and what nvidia-smi did."""
 
     system: str
     os: str
@@ -140,20 +163,42 @@ class HostV1(_Part):
     memory_bytes: int
     gpus: list[GpuV1]
     cuda: str | None
+    torch: TorchV1 | None = None
+    nvidia_smi: list[GpuV1] | None = None
+
+
+class FileDigestV1(_Part):
+    """A file of an environment."""
+
+    sha256: str = Sha256
+    bytes: int = Field(ge=0)
+
+
+class FilesDigestV1(_Part):
+    """Several files of an environment."""
+
+    files: int = Field(ge=0)
+    sha256: str = Sha256
 
 
 class DistributionV1(_Part):
-    """An installed distribution."""
+    """An installed distribution; what is there of its files, in manifests that say it."""
 
     name: str
     version: str
     record: str | None
+    files: int | None = Field(default=None, ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
 class EnvironmentV1(_Part):
-    """An environment of ``versions``."""
+    """An environment of ``versions``; its files, in manifests that say them."""
 
     python: str
+    interpreter: FileDigestV1 | None = None
+    library: FileDigestV1 | None = None
+    standard_library: FilesDigestV1 | None = None
+    others: FilesDigestV1 | None = None
     distributions: list[DistributionV1]
 
 

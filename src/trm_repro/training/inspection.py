@@ -6,7 +6,6 @@ Each check returns lines, one a finding; none where all is well. Everything is r
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,10 @@ from trm_repro.digests import git_blob
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.provenance import promises
+from trm_repro.provenance.host import disagreements
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
+from trm_repro.runs.clone import git
 from trm_repro.training.state import Place, configuration
 from trm_repro.weights.state import read_state
 from trm_repro.weights.stored import Tensor
@@ -47,6 +48,8 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
         puzzles: the tasks that a submission must answer; none where it makes no submission.
     """
     recipe, made = place.recipe, []
+    if lines := disagreements(manifest.get("host", {})):
+        made.append(Check("GPUs", "skipped", (*lines, "the manifest has torch's")))
     if recipe.expected.checkpoints:
         found, config = checkpoints(place.folder), configuration(place.folder)
         shapes = "tensors as the configuration has them"
@@ -143,9 +146,7 @@ def source_problems(place: Place) -> Iterator[str]:
 
 def pinned_blobs(clone: Path, commit: str, submodules: Sequence[str] = ()) -> set[str]:
     """The names git has for the contents of all files of a commit; those in submodules, at the commits it names, too."""
-    listed = subprocess.run(
-        ["git", "-C", str(clone), "ls-tree", "-r", "-z", commit], capture_output=True, text=True, check=False
-    ).stdout
+    listed = git(clone, "ls-tree", "-r", "-z", "--full-tree", commit).stdout
     found: set[str] = set()
     for mode, _, name, path in (re.split(r"[ \t]", line, maxsplit=3) for line in listed.split("\0")[:-1]):
         if mode != "160000":

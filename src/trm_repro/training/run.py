@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,15 +26,21 @@ LOOK = 60.0  # seconds between two looks at the disk
 REMIND = 3600.0  # seconds between two warnings
 
 
-def train(place: Place, argv: Sequence[str]) -> Ending:
-    """Runs a training command in the present folder and says on stderr how it ended, and how to go on."""
+def train(place: Place, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Ending:
+    """Runs a training command in the present folder and says on stderr how it ended, and how to go on.
+
+    Args:
+        place: where it trains.
+        argv: its words.
+        environment: all of the variables that it is to see; ours, if that is not said.
+    """
     attempt = begin()
     if changed(place.state):  # between its check and its use
         tell("error: the dataset was changed while this step began", "hint: make step-4, then this step again")
         return Ending(4)
     write_attempt(place.state, attempt)
     watcher = DiskWatch(place)
-    supervisor = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look)
+    supervisor = Supervisor(argv, alarms=alarms(place.recipe), every_second=watcher.look, environment=environment)
     if place.recipe.expected.metrics == "stdout":
         supervisor.hear = listener(place.folder / METRICS)
     ending = supervisor.run()

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -62,12 +62,14 @@ class Supervisor:
         alarms: lines that end it.
         every_second: called about once a second while it runs.
         hear: called with each line of its output.
+        environment: all of its variables; ours, if that is not said.
     """
 
     argv: Sequence[str]
     alarms: Sequence[Alarm] = ()
     every_second: Callable[[], None] = lambda: None
     hear: Callable[[str], None] = lambda line: None
+    environment: Mapping[str, str] | None = None
     _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT))
     _alarm: tuple[Alarm, str] | None = None
     _asked: list[signal.Signals] = field(default_factory=list)
@@ -81,7 +83,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, MARK: mark},
+                env={**(os.environ if self.environment is None else self.environment), MARK: mark},
                 process_group=0,
             )
             reader = threading.Thread(target=self._listen, args=(process,))
