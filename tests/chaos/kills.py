@@ -18,7 +18,8 @@ FOLDER = 0x40000000
 
 
 def started_for(token: str) -> list[int]:
-    """The living processes whose environment has STARTED_FOR=token."""
+    """The living processes of a run: their environment says STARTED_FOR=token, or is that of a step of its runbook."""
+    step = b"TRM_REPRO_STEP=" + bytes(Path(token).with_name("runbook")) + b"/"
     wanted, found = b"STARTED_FOR=" + token.encode() + b"\0", []
     for place in Path("/proc").glob("[0-9]*"):
         try:

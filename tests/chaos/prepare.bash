@@ -12,12 +12,13 @@ source "$REPO/tests/bats/setup_suite.bash"
 
 mkdir -p "$folder/suite"
 export BATS_SUITE_TMPDIR=$folder/suite PYTHONDONTWRITEBYTECODE=1
-export TEMPLATE=$folder/suite/template STANDIN=$folder/suite/standin.git STANDIN_SITE=$REPO/tests/bats/site
+export TEMPLATE=$folder/suite/template STANDIN=$folder/suite/standin.git STANDIN_SITE=$REPO/tests/bats/site STANDIN_VENV=$folder/suite/venv
 STANDIN_PYTHON=$(sed -n 's/^home = //p' "$REPO/.venv/pyvenv.cfg")/python3
 export STANDIN_PYTHON REPO BIN
 make_programs
 make_standin
 make_template
+make_standin_venv
 unset PYTHONDONTWRITEBYTECODE
 make_runbook "$folder"
 if [[ $what == rehearsal ]]; then
