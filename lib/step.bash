@@ -90,9 +90,13 @@ end_orphans() {
   return 0
 }
 
-# Removes what killed processes had begun to write, under names that end in their number (files.py).
+# Removes what killed processes had begun to write, under names that end in their number (files.py); a record that was
+# cut off does not swallow the next.
 remove_leftovers() {
   local leftover pid
+  for leftover in "$RUN_STATE"/{commands,guards}.jsonl; do
+    [[ ! -s $leftover || -z $(tail -c 1 "$leftover") ]] || echo >>"$leftover"
+  done
   for leftover in {.repro,"$RUN_STATE","$ARTIFACTS","$(dirname "${VOUCHER:-.repro/none}")"}/.*.part; do
     pid=${leftover%.part} pid=${pid##*.}
     [[ ! $pid =~ ^[0-9]+$ || -d /proc/$pid ]] || rm -rf "$leftover"

@@ -35,6 +35,7 @@ main() {
     ENVIRONMENT_FOUND=$(repro step check-environment "${listing%.txt}.json" "${locked[@]}") || exit
     guard G-ENVIRONMENT-FILES
     guards_settle
+    rm -f "$VENV_DIR.begun"
   fi
   note "$(grep -E '^(Python|torch:|cuda_available:)' "$listing" | tr '\n' ' ')"
   step_done "environment $ENVIRONMENT${LOCKS:+ (${LOCKS[*]##*/})}, written down in $listing" "${outputs[@]}"
@@ -44,6 +45,7 @@ make_environment() {
   not_in_use "$VENV_DIR"
   dry || [[ -z $VOUCHER ]] || rm -f "$VOUCHER"
   if [[ $USE_VENV == 1 ]]; then
+    dry || from_nothing
     run "$PY" -m venv "$VENV_DIR" || install_failed "the virtual environment could not be made"
   fi
   use_environment
@@ -53,6 +55,17 @@ make_environment() {
     *) die "$EXIT_USAGE" "ENV_LOCK is '$ENV_LOCK'" "use locks or none" ;;
   esac
   try_imports
+}
+
+# An environment that a killed attempt had begun is made from nothing: what was ours from its first file on bears a mark.
+from_nothing() {
+  local mark=$VENV_DIR.begun
+  if [[ -e $mark ]]; then
+    warn "$(short "$VENV_DIR") was begun by an attempt that did not finish: it is made again"
+    rm -rf -- "$VENV_DIR"
+    ENVIRONMENT_STATE=new
+  fi
+  [[ -e $VENV_DIR ]] || { mkdir -p "$(dirname "$VENV_DIR")" && : >"$mark"; }
 }
 
 main "$@"

@@ -23,10 +23,9 @@ def started_for(token: str) -> list[int]:
     wanted, found = b"STARTED_FOR=" + token.encode() + b"\0", []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if (
-                wanted in (place / "environ").read_bytes()
-                and (place / "stat").read_text().split(") ")[1][0] not in "ZX"
-            ):
+            variables = (place / "environ").read_bytes()
+            alive = (place / "stat").read_text().rpartition(") ")[2][0] not in "ZX"
+            if alive and (wanted in variables or step in variables):
                 found.append(int(place.name))
         except OSError:
             continue
