@@ -12,7 +12,7 @@ BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tes
   $(wildcard tests/bats/*.ba* tests/bats/hang/*) .ci/run
 
 .PHONY: help env recipes rehearse all plan status doctor watch verify evaluate report attestations sweep clean
-.PHONY: test test-deep lint unit bats bench
+.PHONY: test test-deep lint unit bats bench fuzz
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
@@ -60,7 +60,7 @@ doctor: .venv/ready ## one page to paste into a bug report: no secret, no name o
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
 	@source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once)
 
-verify: .venv/ready ## check the packaged run: VERIFIED, ALTERED or CANNOT TELL (BUNDLE=… another one)
+verify: .venv/ready ## check the packaged run, and say who vouches for it (BUNDLE=… another one; docs/format.md)
 	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
@@ -112,6 +112,9 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 
 bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
+
+fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; a sample is part of test
+	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
 
 test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test
 	@$(TOOL)/python tests/seeds.py "$(SEEDS)"

@@ -1,7 +1,8 @@
 # Every knob with its default. Every step sources this file; so can you.
 #
 # What wins: a value in the environment (make VAR=value included), then env.local.sh (git-ignored, beside this file,
-# plain assignments), then the default here. `make env` prints what is in force, secrets masked.
+# plain assignments), then the default here. `make env` prints what is in force, secrets masked. A switch is 1 or 0.
+# A value that cannot be, and a name that is nearly a knob's, stop every step (src/trm_repro/cli/knobs.py).
 # shellcheck shell=bash disable=SC2034
 
 REPRO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -74,11 +75,27 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; not faithful
 : "${OVERRIDE:=}"             # guards to override, by name; each is recorded, and the run is no longer faithful
 
+# masked TEXT: sets REPLY to the text with the user and password of every address in it masked; a user of ssh without
+# a password is no secret. `masked` in runs/records.py does the same for Python.
+masked() {
+  local LC_ALL=C rest=$1 scheme who after plain='://([^/?#[:space:]]*)@(.*)$'
+  local broken='://([^/?#[:space:]@:]*:[^[:space:]]*)@(.*)$' # a password with a raw '/' in it: no address any more
+  REPLY=''
+  while [[ $rest == *://*@* ]]; do
+    [[ $rest =~ ^(.*[A-Za-z0-9+.-])$plain || $rest =~ ^(.*[A-Za-z0-9+.-])$broken ]] || break
+    scheme=${BASH_REMATCH[1]} who=${BASH_REMATCH[2]} after=${BASH_REMATCH[3]}
+    # not masked: a user of ssh, and a host with its port and an @ behind it
+    [[ ($scheme == *ssh && $who != *:*) || $who =~ ^[^:]*:[0-9]*[/?#] ]] || who='********'
+    REPLY=://$who@$after$REPLY rest=$scheme
+  done
+  REPLY=$rest$REPLY
+}
+
 # print_knobs: every knob and its value, secrets masked.
 print_knobs() {
   local name value
   for name in "${KNOBS[@]}"; do
-    value=${!name}
+    masked "${!name}" && value=$REPLY
     [[ " ${SECRETS[*]} " != *" $name "* || -z $value ]] || value='********'
     printf '%s=%s\n' "$name" "${value@Q}"
   done

@@ -3,7 +3,7 @@
     python -m bench.verify --bundle .repro/work/kaggle_dataset_arc2_arc2_rehearsal    # after `make rehearse`
 
 The small bundle is grown: its network gets the paper's width and its table the paper's 1,191,730 puzzle vectors, of
-random values, and everything that follows from them is derived again, so that the result is VERIFIED. It holds the
+random values, and everything that follows from them is derived again, so that the result is CONSISTENT. It holds the
 weights twice (model.ckpt and its safetensors twin), 4.9 GB in all, and is deleted at the end.
 
 Measured in each round: `verify` as a process of its own, once with the files dropped from the page cache and once with

@@ -15,7 +15,8 @@ main() {
       *) die "$EXIT_USAGE" "unknown option '$word'" "lib/clean.sh --help" ;;
     esac
   done
-  local targets=(logs .repro/runs .repro/digests.json .mypy_cache .ruff_cache .pytest_cache .hypothesis build)
+  [[ -f recipes/$RECIPE.yaml ]] || die "$EXIT_USAGE" "no recipe '$RECIPE'" "make recipes lists them"
+  local targets=(logs .repro/runs .repro/digests.json .repro/environments .mypy_cache .ruff_cache .pytest_cache .hypothesis build)
   local precious=(.repro/work artifacts "$TRM_DIR/data" "$TRM_DIR/checkpoints" "$KAGGLE_DS_DIR")
   ((! data)) || targets+=("${precious[@]}")
   for path in "${targets[@]}"; do

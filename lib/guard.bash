@@ -9,7 +9,7 @@
 GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 INSISTED_ON=''
 
 # Guards that nothing may override: without these, what is recorded would not be what ran.
-readonly GUARDS_FIXED=' G-RUN-NAME G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
+readonly GUARDS_FIXED=' G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
 
 broken() { GUARD_FINDING=$1 GUARD_REMEDY=$2; }
 
@@ -60,11 +60,6 @@ g_target_dataset() {
   [[ $TARGET_DATASET == "$RECIPE_TARGET_DATASET" ]] ||
     broken "TARGET_DATASET is '$TARGET_DATASET', the recipe $RECIPE is for '$RECIPE_TARGET_DATASET'" \
       "unset TARGET_DATASET, or choose another RECIPE"
-}
-
-# RUN_NAME is safe as a file name (the prelude refuses the rest) and short enough for one.
-g_run_name() {
-  ((${#RUN_NAME} <= 100)) || broken "RUN_NAME has ${#RUN_NAME} characters" "use 100 at most"
 }
 
 # The programs that every run needs are there, and run.

@@ -19,12 +19,14 @@ umask 022
 # shellcheck disable=SC2034
 readonly EXIT_USAGE=2 EXIT_PREREQUISITE=3 EXIT_INVARIANT=4 EXIT_COMMAND=5
 
-note() { printf '==> %s\n' "$*" >&2; }
-warn() { printf 'warning: %s\n' "$*" >&2; }
+# What is said holds no password: an address that somebody gave may have one in it.
+say() { masked "$2" && printf '%s %s\n' "$1" "$REPLY" >&2; }
+note() { say '==>' "$*"; }
+warn() { say 'warning:' "$*"; }
 # die CODE MESSAGE [HINT]
 die() {
-  printf 'error: %s\n' "$2" >&2
-  [[ -z ${3-} ]] || printf 'hint: %s\n' "$3" >&2
+  say error: "$2"
+  [[ -z ${3-} ]] || say hint: "$3"
   exit "$1"
 }
 
@@ -43,13 +45,6 @@ needs basename cat cut date df dirname env find flock grep head ls mkdir mktemp 
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 export "${KNOBS[@]}"
 cd "$REPRO_ROOT"
-
-[[ -f recipes/$RECIPE.yaml ]] ||
-  die "$EXIT_USAGE" "no recipe '$RECIPE'" "choose one of: $(cd recipes && printf '%s ' *.yaml | sed 's/\.yaml//g')"
-[[ $RUN_NAME =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
-  die "$EXIT_INVARIANT" "G-RUN-NAME: '$RUN_NAME' is not safe as a file name" "use letters, digits, '.', '_' and '-'"
-[[ $MAX_GPUS_TO_USE =~ ^[1-9][0-9]*$ ]] ||
-  die "$EXIT_USAGE" "MAX_GPUS_TO_USE is '$MAX_GPUS_TO_USE', not a number of GPUs" "set it to 4, or leave it unset"
 
 # shellcheck disable=SC2034
 STEPS=(steps/[0-9][0-9]-*.sh)

@@ -25,10 +25,11 @@ run() {
   return "$code"
 }
 
-# The words of a command, quoted so that they can be pasted into a shell.
+# The words of a command, quoted so that they can be pasted into a shell; a password in an address is masked.
 shell_words() {
   local word out=''
   for word in "$@"; do
+    masked "$word" && word=$REPLY
     if [[ $word =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]]; then out+="$word "; else out+="${word@Q} "; fi
   done
   printf '%s\n' "${out% }"
@@ -49,7 +50,6 @@ record_command() {
     else
       [[ $name =~ $RECORDED && ! ${name^^} =~ $SECRET ]] || continue
     fi
-    while [[ $value =~ ^(.*://)[^/@[:space:]]+@(.*)$ ]]; do value=${BASH_REMATCH[1]}${BASH_REMATCH[2]}; done
     json "$value" && env+=", \"$name\": $REPLY"
   done
   line+=", \"env\": {${env:2}}, \"started\": \"$2\", \"finished\": \"$(date -u +%FT%TZ)\", \"exit_code\": $3"
@@ -63,11 +63,11 @@ record_guard() {
     "$STEP" "$1" "$2" "$REPLY" "$(date -u +%FT%TZ)" "$ATTEMPT" >>"$RUN_STATE/guards.jsonl"
 }
 
-# json WORD…: sets REPLY to the words as JSON strings, a comma between them.
+# json WORD…: sets REPLY to the words as JSON strings, a comma between them; a password in an address is masked.
 json() {
-  local word text i char
-  REPLY=''
+  local word text i char all=''
   for word; do
+    masked "$word" && word=$REPLY
     text=${word//\\/\\\\} text=${text//\"/\\\"}
     if [[ $text == *[[:cntrl:]]* ]]; then
       word=$text text=''
@@ -77,9 +77,9 @@ json() {
         text+=$char
       done
     fi
-    REPLY+=", \"$text\""
+    all+=", \"$text\""
   done
-  REPLY=${REPLY:2}
+  REPLY=${all:2}
 }
 
 # set_aside PATH: moves something that is not trusted out of the way, with its voucher, under a name that says so.

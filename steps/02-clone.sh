@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: steps/02-clone.sh [--help] [--dry-run] [--force]
 # Summary: Bring upstream to TRM_DIR at the recipe's commit, unmodified.
-# Reads: upstream's repository (TRM_REMOTE, or the recipe's URL); nothing if TRM_DIR is a clone already.
+# Reads: upstream's repository (TRM_REMOTE, or the recipe's URL); nothing if TRM_DIR is a clone already. A user and
+#   password in TRM_REMOTE reach git through lib/askpass.sh: no command, no log and no configuration holds them.
 # Writes: TRM_DIR, with those of upstream's submodules and links that the recipe names; .repro/trm_commit.txt.
 # Guarantees: TRM_DIR is at the pinned commit and tree, every tracked file is the pinned one; a clone that
 #   is there is never changed.
@@ -12,6 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib/prelude.bash"
 
 main() {
   step_begin "$@"
+  export GIT_ASKPASS=$REPRO_ROOT/lib/askpass.sh GIT_TERMINAL_PROMPT=0 # nothing waits for somebody to type
   if [[ -z $UPSTREAM_COMMIT ]]; then
     # the reference engine is this repository's own: its commit is the one that counts
     [[ -n $NO_GIT ]] || OUR_COMMIT=${OUR_COMMIT:0:7}
@@ -36,7 +38,11 @@ main() {
 # Fetches the one commit into a folder beside TRM_DIR and renames it, so that TRM_DIR is whole or not there. How it was
 # made goes with it, for the runs that find it.
 fetch_upstream() {
-  local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL}
+  local staging=$TRM_DIR.part remote=${TRM_REMOTE:-$UPSTREAM_URL} reset=()
+  if [[ $remote =~ ^(https?://)[^/?#]*@(.*)$ ]]; then
+    remote=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
+    reset=(-c credential.helper=) # no helper of the user's answers in its place, and none keeps it
+  fi
   make_shared "$TRM_DIR"
   ! upstream_is_cloned || { told_by_clone && return; } # another run has made it in the meantime
   [[ ! -d $TRM_DIR || -z $(ls -A "$TRM_DIR") ]] ||
@@ -45,8 +51,8 @@ fetch_upstream() {
       "move it away, or set TRM_DIR to another folder"
   dry || rm -rf "$staging"
   run git init --quiet "$staging"
-  run git -C "$staging" remote add origin "$remote"
-  patiently git -C "$staging" fetch --quiet --depth 1 --no-tags origin "$UPSTREAM_COMMIT" ||
+  run git -C "$staging" remote add -- origin "$remote"
+  patiently git -C "$staging" "${reset[@]}" fetch --quiet --depth 1 --no-tags origin "$UPSTREAM_COMMIT" ||
     die "$EXIT_COMMAND" "upstream's commit $UPSTREAM_COMMIT could not be fetched from $remote" \
       "check the network, or set TRM_REMOTE to a local copy; what was fetched before works without"
   run git -C "$staging" -c core.autocrlf=false -c advice.detachedHead=false \

@@ -49,11 +49,7 @@ make_environment() {
     run "$PY" -m venv "$VENV_DIR" || install_failed "the virtual environment could not be made"
   fi
   use_environment
-  case $ENV_LOCK in
-    locks) install_locked ;;
-    none) install_unlocked ;;
-    *) die "$EXIT_USAGE" "ENV_LOCK is '$ENV_LOCK'" "use locks or none" ;;
-  esac
+  if [[ $ENV_LOCK == locks ]]; then install_locked; else install_unlocked; fi
   try_imports
 }
 

@@ -62,8 +62,6 @@ main() {
 # recipe's.
 warm_start() {
   local checkpoint
-  [[ $RESUME == warm ]] || die "$EXIT_USAGE" "RESUME='$RESUME' is not known" \
-    "RESUME=warm, or unset it: a training starts from the beginning"
   set_aside "$1"
   checkpoint=$(repro step warm-start "$1") || exit
   TRAIN+=("++load_checkpoint=$(realpath --relative-to="$TRM_DIR/$WORK" "$checkpoint")")

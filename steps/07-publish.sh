@@ -19,7 +19,7 @@ main() {
     step_done "a run of $RECIPE leaves no checkpoint: there is nothing to publish"
     return
   fi
-  guard G-RUN-NAME G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
+  guard G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   guards_settle "$EXIT_PREREQUISITE"
   run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" \
     --trm-dir "$TRM_DIR" ||

@@ -48,7 +48,7 @@ hint: $step --help"
 @test "an unknown recipe is a usage error that names the known ones" {
   in_runbook RECIPE=arc3 steps/01-sanity.sh
   assert_failure 2
-  assert_output --partial "error: no recipe 'arc3'"
+  assert_output --partial "RECIPE is 'arc3': no recipe 'arc3'"
   assert_output --partial 'arc2-paper arc2-rehearsal'
 }
 

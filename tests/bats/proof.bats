@@ -7,11 +7,11 @@ setup() {
   cp -r "$REPO/tests/golden/bundles/v1" bundle
 }
 
-@test "make verify says VERIFIED of a bundle, wherever it lies" {
+@test "make verify says of a bundle that it is consistent, wherever it lies, and that nobody vouches for it" {
   mv bundle "$BATS_TEST_TMPDIR/a copy"
   in_runbook make verify BUNDLE="$BATS_TEST_TMPDIR/a copy"
   assert_success
-  assert_output --partial 'VERIFIED: 11 checks'
+  assert_output --partial 'CONSISTENT, vouched for by nobody: 12 checks'
 }
 
 @test "make verify says ALTERED, names the file, and fails, after one byte" {

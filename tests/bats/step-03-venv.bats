@@ -85,6 +85,7 @@ nvcc_is() {
   assert_output --partial 'CUDA_LOCK says so'
   in_runbook CUDA_LOCK=cu131 steps/03-venv.sh
   assert_failure 2
+  assert_output --partial "CUDA_LOCK is 'cu131': use auto or cu126 or cu130"
 }
 
 @test "step 3 compiles for GPUs that adam-atan2 does not know" {
@@ -152,6 +153,7 @@ nvcc_is() {
   assert_in_file 'lock: none' .repro/env_arc2_trm_arc2_paper_repro.txt
   in_runbook ENV_LOCK=some steps/03-venv.sh
   assert_failure 2
+  assert_output --partial "ENV_LOCK is 'some': use locks or none"
 }
 
 @test "ENV_LOCK=none is refused where the seed's commands would not make the environment" {

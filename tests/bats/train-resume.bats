@@ -15,7 +15,7 @@ setup() {
 @test "anything but warm is refused" {
   in_runbook RESUME=exact steps/05-train.sh
   assert_failure 2
-  assert_output --partial "RESUME='exact' is not known"
+  assert_output --partial "RESUME is 'exact': use warm"
 }
 
 @test "the plan shows the words that would be added, and touches nothing" {

@@ -11,7 +11,7 @@ import pytest
 
 from trm_repro.provenance.host import host
 from trm_repro.recipes.shell import assignments
-from trm_repro.runs.records import RECORDED, SECRET, read
+from trm_repro.runs.records import RECORDED, SECRET, masked, read
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "tests/golden/bundles/v1"
@@ -39,7 +39,8 @@ def recorded(folder, script, **environ):
         "RECORDED": RECORDED,
         "SECRET": SECRET,
     }
-    text = f"set -eu\nsource {shlex.quote(str(ROOT))}/lib/run.bash\n{assignments(told)}\n{script}"
+    root = shlex.quote(str(ROOT))
+    text = f"set -eu\nsource {root}/env.sh\nsource {root}/lib/run.bash\n{assignments(told)}\n{script}"
     clean = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environ}
     subprocess.run(["bash", "-c", text, "record", *WORDS], env=clean, check=True, timeout=30)
     return read(folder / "commands.jsonl"), read(folder / "guards.jsonl")
@@ -69,6 +70,40 @@ def test_variables_that_matter_are_recorded_and_secrets_are_not(tmp_path):
     ignored = {"HOME": "/home/ada", "TORCH_TOKEN": "secret", "CUDA_LICENSE_KEY": "secret", "EDITOR": "vi"}
     (one,), _ = recorded(tmp_path, "record_command . 2026-01-31T12:00:09Z 0 true", **environ, **ignored)
     assert one["env"] == environ
+
+
+ADDRESSES = {
+    "https://u:pw@h/x": "https://********@h/x",
+    "a https://pw@h b ssh://git@h/x": "a https://********@h b ssh://git@h/x",
+    "ssh://u:pw@h": "ssh://********@h",
+    "http_proxy=http://a:pw@c,https://d:pw@f": "http_proxy=http://********@c,https://********@f",
+    "https://u:pw@pw@h/x y": "https://********@h/x y",
+    "https://u:pw'pw\"@h": "https://********@h",
+    "https://u:pw/raw@h/x": "https://********@h/x",
+    "https://u:pw\udcff@h": "https://********@h",
+    "https://h:80/p@x git@h:x @://": "https://h:80/p@x git@h:x @://",
+}
+
+
+def test_a_password_in_an_address_is_masked_alike_by_shell_and_python(tmp_path):
+    assert {address: masked(address) for address in ADDRESSES} == ADDRESSES
+    words = [os.fsencode(address) for address in ADDRESSES]
+    script = 'for word; do masked "$word"; printf "%s\\0" "$REPLY"; done'
+    done = subprocess.run(
+        ["bash", "-c", f"source {shlex.quote(str(ROOT))}/env.sh; {script}", "masks", *words],
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert os.fsdecode(done.stdout).split("\0")[:-1] == list(ADDRESSES.values())
+
+
+def test_a_password_in_an_address_is_recorded_nowhere(tmp_path):
+    leak = "http://ada:pw@proxy:1"
+    script = f"record_command {leak} 2026-01-31T12:00:09Z 0 git clone {leak}\nrecord_guard G-X broken 'from {leak}'"
+    recorded(tmp_path, script, NCCL_PROXY=leak)
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "pw" not in text and text.count("http://********@proxy:1") == 4
 
 
 LIGHT = [

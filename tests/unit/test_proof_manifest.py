@@ -152,7 +152,9 @@ def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
     text = json.dumps(the_manifest(run, knobs))
     for private in (*SECRETS.values(), str(tmp_path), "ada9", "pw@"):
         assert private not in text
-    assert "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://host/x" in text
+    assert (
+        "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://********@host/x" in text
+    )
     for name in SECRETS:
         assert f'"{name}"' not in text
 
@@ -336,5 +338,5 @@ def test_a_malformed_manifest_is_refused_by_key(manifest: dict[str, Any], change
 
 
 def test_what_is_not_json_is_refused() -> None:
-    with pytest.raises(InvariantBroken, match="not JSON"):
+    with pytest.raises(InvariantBroken, match="not valid JSON"):
         parse_manifest(b"{")

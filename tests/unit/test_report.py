@@ -417,3 +417,12 @@ def test_the_readme_shows_the_rehearsals_report() -> None:
 def test_the_readmes_table_is_that_of_the_committed_attestations() -> None:
     text = table(read_all(HERE / "attestations"))
     assert f"{BEGIN}\n{text}\n{END}" in (HERE / "README.md").read_text(), "run: make attestations"
+
+
+def test_both_twins_say_who_vouches_or_that_nobody_does(root: Path, manifest: dict[str, Any]) -> None:
+    for signatures, said in (
+        ((), "Vouched for by nobody: "),
+        (("statement.json.sig",), "Signed (statement.json.sig); by whom"),
+    ):
+        facts = gather(manifest, lambda path: root / path, signatures=signatures)
+        assert said in page(facts) and said in markdown(facts)

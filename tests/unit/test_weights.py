@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "cut off": (saved(OURS)[:9000], "cut off"),
     "before 1.6, cut off": (saved(OURS, _use_new_zipfile_serialization=False)[:-900], "cut off"),
     "safetensors, cut off": (safetensors(OURS)[:-900], "cut off"),
-    "safetensors, absurd": (struct.pack("<Q", 1 << 60) + b"{", "cut off, or not safetensors"),
+    "safetensors, absurd": (struct.pack("<Q", 1 << 60) + b"{", "no safetensors file"),
     "runs code": (saved({**OURS, "x": Evil()}), "no part of a state dict; nothing of it was run"),
     "a whole module": (saved(torch.nn.Linear(2, 2)), "asks for torch.nn.modules.linear.Linear"),
     "one tensor": (saved(torch.ones(3)), "holds no tensors by name"),

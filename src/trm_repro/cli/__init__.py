@@ -67,9 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return arguments.handler(arguments) or 0
     except ReproError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from trm_repro.runs.records import masked
+
+        print(masked(f"error: {error}"), file=sys.stderr)
         if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+            print(masked(f"hint: {error.hint}"), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # whoever read what this says has gone, and with it what it found: no success, but what a shell reports for SIGPIPE

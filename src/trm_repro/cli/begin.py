@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import knob, this_recipe, this_run
+from trm_repro.cli.common import knob, required, this_recipe, this_run, trm_dir
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def begin(arguments: argparse.Namespace) -> None:
             print(f"{step}: fresh")
             return
         print(f"==> {step}: {why}", file=sys.stderr)
-    recipe, machine, most = this_recipe(), host(), int(os.environ["MAX_GPUS_TO_USE"])
+    recipe, machine, most = this_recipe(), host(), int(required("MAX_GPUS_TO_USE"))
     gpus = len(machine["gpus"])
     # a plan made without GPUs is one for as many as may be used; G-GPUS keeps it from running
     available = min(gpus or most, most)
@@ -135,11 +135,11 @@ def _why_no_gpus(*, found: int) -> Mapping[str, str]:
 
 def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[str, Any]:
     """What one step needs beside the recipe."""
-    trm_dir = Path(os.environ["TRM_DIR"])
+    work = trm_dir()
     if step in ("01-sanity", "02-clone"):
         return _our_commit()
     if step == "03-venv" and recipe.environment.name == "training":
-        modules = [] if dry_run else _imported(trm_dir / recipe.work)
+        modules = [] if dry_run else _imported(work / recipe.work)
         return {
             **_lock_words(recipe),
             "UPSTREAM_IMPORTS": modules,
@@ -151,7 +151,7 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
         import trm_repro
         from trm_repro.training.state import Place, last_step, read_progress
 
-        place = Place.of(run, recipe, trm_dir)
+        place = Place.of(run, recipe, work)
         state, said = read_progress(place), ""
         if state.attempt and state.attempt.fate and place.folder.exists() and not dry_run:
             said = f"the last attempt at training did not finish: {state.attempt.fate}"
@@ -166,7 +166,7 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
     if step == "06-verify":
         from trm_repro.runs.checkpoints import checkpoints
 
-        found = checkpoints(trm_dir / recipe.checkpoint_folder(run.name))
+        found = checkpoints(work / recipe.checkpoint_folder(run.name))
         return {"FINAL_CHECKPOINT": found[-1].name if found else "", **_our_commit()}
     return {}
 

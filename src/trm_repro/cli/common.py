@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.errors import InvariantBroken
+from trm_repro.errors import InvariantBroken, UsageError
 
 if TYPE_CHECKING:
     from trm_repro.recipes.schema import Recipe
@@ -25,28 +25,58 @@ def knob(name: str, default: str = "") -> str:
     return default if not value or value.startswith("<") else value
 
 
-def this_run() -> Run:
-    """The run that the knobs in the environment name, in the repository that is the working folder."""
+def checked(name: str, default: str) -> str:
+    """A knob's value, or the default, held against its rule: for a verb that may be called without a step."""
+    from trm_repro.cli.knobs import RULES
+
+    value = knob(name, default)
+    if should := RULES[name](value):
+        raise UsageError(f"{name} is {value!r}", hint=should)
+    return value
+
+
+def required(name: str) -> str:
+    """A knob that env.sh always sets."""
+    if not (value := os.environ.get(name, "")):
+        raise InvariantBroken(f"{name} is not set", hint="run this through make or a step")
+    return value
+
+
+def trm_dir() -> Path:
+    """TRM_DIR: where the training runs."""
+    return Path(required("TRM_DIR"))
+
+
+def this_run(*, check: bool = True) -> Run:
+    """The run that the knobs in the environment name, in the repository that is the working folder.
+
+    Args:
+        check: whether to check the knobs first; only once a run.
+
+    Raises:
+        UsageError: a knob is not what it can be.
+        InvariantBroken: those that name the run are not there.
+    """
+    from trm_repro.cli.knobs import check_knobs
     from trm_repro.runs.layout import Run
 
-    try:
-        return Run(Path.cwd(), os.environ["RUN_NAME"], os.environ["RECIPE"], os.environ)
-    except KeyError as error:
-        raise InvariantBroken(f"{error.args[0]} is not set", hint="run this through make or a step") from None
+    if check:
+        check_knobs(os.environ, None if os.environ.get("KNOBS_WITHOUT_LOCAL") else Path("env.local.sh"))
+    return Run(Path.cwd(), required("RUN_NAME"), required("RECIPE"), os.environ)
 
 
 def this_recipe() -> Recipe:
     """The recipe in force."""
     from trm_repro.recipes.read import read_recipe
 
-    return read_recipe(RECIPES, this_run().recipe)
+    return read_recipe(RECIPES, required("RECIPE"))
 
 
 def locate(path: str) -> Path:
     """The file that a path of a manifest means, from the root of the repository."""
     from trm_repro.provenance import scrub
 
-    return scrub.locate(path, Path.cwd(), Path(os.environ["TRM_DIR"]))
+    return scrub.locate(path, Path.cwd(), trm_dir())
 
 
 def knobs_and_defaults() -> dict[str, tuple[str, str]]:

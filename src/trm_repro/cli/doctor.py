@@ -105,14 +105,16 @@ def _read(path: str | Path) -> str:
 
 
 def _shown(name: str, value: str) -> str:
-    from trm_repro.provenance.scrub import MASK, is_private
+    from trm_repro.provenance.scrub import is_private
+    from trm_repro.runs.records import MASK
 
     return MASK if is_private(name) else value
 
 
 def clean(text: str, environ: Mapping[str, str]) -> str:
     """A text without secrets, users, machines and addresses, wherever in it they stand."""
-    from trm_repro.provenance.scrub import MASK, Scrubber
+    from trm_repro.provenance.scrub import Scrubber
+    from trm_repro.runs.records import MASK
 
     for secret in sorted(_secrets(environ), key=len, reverse=True):
         text = text.replace(secret, MASK)

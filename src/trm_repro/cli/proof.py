@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
-    verify = verbs.add_parser("verify", help="check a bundle: VERIFIED (exit 0), ALTERED (1) or CANNOT TELL (3)")
+    verify = verbs.add_parser(
+        "verify", help="check a bundle: VERIFIED or CONSISTENT (exit 0), ALTERED (1), CANNOT TELL (3)"
+    )
     verify.add_argument("bundle", type=Path, help="a folder, or a zip or tar archive of one")
     _add_signers(verify)
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")

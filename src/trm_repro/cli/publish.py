@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.cli.common import knob
+from trm_repro.cli.common import checked, knob
 from trm_repro.errors import InvariantBroken, UsageError
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ def _add_upload(parser: argparse.ArgumentParser) -> None:
 
 def _switch(name: str) -> bool:
     """A knob that is 1 or 0."""
-    value = knob(name, "0")
-    if value not in ("0", "1"):
-        raise UsageError(f"{name} is {value!r}", hint=f"set {name} to 1 or 0")
-    return value == "1"
+    return checked(name, "0") == "1"
 
 
 def _read_for_upload(arguments: argparse.Namespace) -> Bundle:
@@ -144,9 +141,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.kaggle_client import sign_in
 
     public = _switch("KAGGLE_PUBLIC")
-    verify = knob("PUBLISH_VERIFY", "sizes")
-    if verify not in ("sizes", "download"):
-        raise UsageError(f"PUBLISH_VERIFY is {verify!r}", hint="set it to sizes or download")
+    verify = checked("PUBLISH_VERIFY", "sizes")
     bundle = _read_for_upload(arguments)
     owner, slug = knob("KAGGLE_USERNAME"), normal_slug(knob("KAGGLE_DATASET_SLUG"))
     credentials = find_credentials(os.environ, Path.home())
@@ -161,7 +156,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
         bundle,
         public=public,
         download=verify == "download",
-        patience=float(knob("PUBLISH_TIMEOUT", "3600")),
+        patience=float(checked("PUBLISH_TIMEOUT", "3600")),
     )
     _tell(published, bundle, arguments.receipt)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run, trm_dir
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -40,13 +39,14 @@ def _watch(arguments: argparse.Namespace) -> None:
     from trm_repro.training.state import Place
     from trm_repro.training.watch import watch
 
-    place = Place.of(this_run(), this_recipe(), Path(os.environ["TRM_DIR"]))
+    place = Place.of(this_run(), this_recipe(), trm_dir())
     watch(place, every=arguments.every, once=arguments.once)
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from trm_repro.files import read_json
+    from trm_repro.files import read_bytes
     from trm_repro.provenance.manifest import build_manifest
+    from trm_repro.provenance.schema import parse_manifest
     from trm_repro.runs.stamps import read_stamp
     from trm_repro.runs.status import standing
 
@@ -54,9 +54,9 @@ def _report(arguments: argparse.Namespace) -> None:
     artifacts = run.artifacts
     state = ""
     if arguments.manifest or read_stamp(run.path("06-verify")):
-        manifest = read_json(arguments.manifest or artifacts / "manifest.json")
+        manifest = parse_manifest(read_bytes(arguments.manifest or artifacts / "manifest.json"))
     else:
-        work, knobs = Path(os.environ["TRM_DIR"]), knobs_and_defaults()
+        work, knobs = trm_dir(), knobs_and_defaults()
         manifest = build_manifest(run, this_recipe(), work=work, knobs=knobs)
         state = standing(run)
     verdict = (arguments.manifest.parent if arguments.manifest else artifacts) / "verdict.json"
@@ -74,12 +74,14 @@ def write_report(manifest: Mapping[str, Any], folder: Path, *, verdict: Path, st
         state: where a run that is not finished stands.
     """
     from trm_repro.files import read_json, write_text
+    from trm_repro.provenance.statement import SIGNED
     from trm_repro.report.facts import gather
     from trm_repro.report.page import page
     from trm_repro.report.text import markdown
 
     judged = read_json(verdict) if verdict.exists() and not state else None
-    facts = gather(manifest, locate, state=state, verdict=judged)
+    signatures = [name for name in SIGNED[1:] if (verdict.parent / name).is_file()]
+    facts = gather(manifest, locate, state=state, verdict=judged, signatures=signatures)
     texts = {folder / "report.html": page(facts), folder / "report.md": markdown(facts)}
     for path, text in texts.items():
         write_text(path, text)

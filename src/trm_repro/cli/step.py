@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin, environment_found
-from trm_repro.cli.common import RECIPES, knobs_and_defaults, locate, this_recipe, this_run
+from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, this_recipe, this_run, trm_dir
 from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
 
@@ -204,11 +204,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from trm_repro.training.state import Place
 
     repository = arguments.repository
-    run = replace(this_run(), repository=repository)
+    run = replace(this_run(check=False), repository=repository)  # not where env.sh is
     recipe = read_recipe(repository / RECIPES, run.recipe)
     named = (word.partition("=") for word in arguments.variable)
     environment = {name: value if said else os.environ[name] for name, said, value in named}
-    place = Place.of(run, recipe, repository / os.environ["TRM_DIR"])
+    place = Place.of(run, recipe, repository / trm_dir())
     code = train(place, arguments.words, environment).exit_code
     if code == 0:
         write_text(run.folder / "environment.txt", environment_found(run, recipe))
@@ -232,13 +232,13 @@ def _prove(arguments: argparse.Namespace) -> int:
     from trm_repro.training.state import Place
     from trm_repro.training.verdict import as_text, judge
 
-    run, recipe, trm_dir = this_run(), this_recipe(), Path(os.environ["TRM_DIR"])
+    run, recipe, work = this_run(), this_recipe(), trm_dir()
     folder = run.artifacts
     ran = [entry for entry in last_attempts(run, "commands.jsonl") if entry["step"] <= WRITES]
     lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
-    manifest = build_manifest(run, recipe, work=trm_dir, knobs=knobs_and_defaults())
-    verdict = judge(Place.of(run, recipe, trm_dir), manifest, run.name, changed_since(run, manifest, locate))
+    manifest = build_manifest(run, recipe, work=work, knobs=knobs_and_defaults())
+    verdict = judge(Place.of(run, recipe, work), manifest, run.name, changed_since(run, manifest, locate))
     write_json(folder / "verdict.json", verdict.as_json())
     print(as_text(verdict), file=sys.stderr)
     print(verdict.verdict)
@@ -283,10 +283,10 @@ def _estimate(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.estimate import estimate
     from trm_repro.machine.hardware import graphics
 
-    most, seen = int(os.environ.get("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
+    most, seen = int(checked("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
     if seen.complaint and seen.why != "missing":
         print(f"GPUs      {seen.told}")
-    print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
 
 
 def _measure(arguments: argparse.Namespace) -> None:
@@ -294,7 +294,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.measure import measure
 
     seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)
-    print(report(this_recipe(), seen, gpu_hour=float(os.environ.get("GPU_HOUR_USD", "0"))))
+    print(report(this_recipe(), seen, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
 
 
 def _summary(arguments: argparse.Namespace) -> None:

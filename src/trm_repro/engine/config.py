@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from trm_repro.arc.submission import ATTEMPTS, PASS_KS
 from trm_repro.engine import lora
 from trm_repro.engine.loss import LOG_PROBABILITIES
 from trm_repro.engine.model import TRM, ModelConfig
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.files import read_yaml
 
 
 class _Strict(pydantic.BaseModel):
@@ -214,13 +214,13 @@ def read_arch(path: Path) -> ArchConfig:
         InvariantBroken: it describes a model that this engine does not compute.
     """
     try:
-        arch = dict(yaml.safe_load(path.read_text())["arch"])
-    except FileNotFoundError:
+        arch = dict(read_yaml(path)["arch"])
+    except MissingPrerequisite:
         raise MissingPrerequisite(
             f"{path}: no such file; cycle counts, heads and slots leave no trace in a checkpoint's shapes",
             hint="put the all_config.yaml of the training run beside the checkpoint",
         ) from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise InvariantBroken(f"{path}: not a training configuration") from None
     arch = {key: value for key, value in arch.items() if key in ArchConfig.model_fields or value}
     try:

@@ -239,13 +239,13 @@ def _read(path: Path) -> str:
 
 
 def _number(text: str) -> int | None:
-    found = re.match(r"\d+", text)
+    found = re.match(r"[0-9]{1,18}(?![0-9])", text)
     return int(found[0]) if found else None
 
 
 def version(text: str) -> tuple[int, ...]:
     """The numbers at the start of a version, such as (580, 65, 6) of ``580.65.06``; empty if there are none."""
-    found = re.match(r"\d+(\.\d+)*", text.strip())
+    found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*(?![0-9])", text.strip())
     return tuple(map(int, found[0].split("."))) if found else ()
 
 

@@ -7,7 +7,6 @@ trusts this repository's history can then hold any copy of the bundle against it
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ from typing import Any
 from trm_repro.arc.score import title
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
-from trm_repro.files import utc_now, write_bytes, write_json, write_text
-from trm_repro.provenance.bundle import SUMS
+from trm_repro.files import read_bytes, read_json, utc_now, write_bytes, write_json, write_text
+from trm_repro.provenance.bundle import SUMS, TEXT
 from trm_repro.provenance.host import machine
 from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import SIGNED, make_statement
-from trm_repro.provenance.verify import VERIFIED, opened, verify
+from trm_repro.provenance.verify import opened, verify
 
 FORMAT = "trm-repro/attestation/v1"
 RECORD = "attestation.json"
@@ -73,8 +72,8 @@ def attest(
         UsageError: this run is attested already.
     """
     verdict = verify(bundle, signers=signers, expected=expected)
-    if verdict.word != VERIFIED:
-        raise ReproError(f"{bundle} is not attested:\n{verdict}", hint="only what is VERIFIED can be attested")
+    if not verdict.whole:
+        raise ReproError(f"{bundle} is not attested:\n{verdict}", hint="only what is whole can be attested")
     with opened(bundle) as folder:
         manifest = parse_manifest((folder / "manifest.json").read_bytes())
         statement = (folder / STATEMENT).read_bytes()
@@ -98,7 +97,9 @@ def attest(
 
 def _digests(folder: Path) -> dict[str, str]:
     return {
-        path.name: digest_bytes(path.read_bytes()).sha256 for path in sorted(folder.iterdir()) if path.name != RECORD
+        path.name: digest_bytes(read_bytes(path, TEXT)).sha256
+        for path in sorted(folder.iterdir())
+        if path.name != RECORD
     }
 
 
@@ -109,13 +110,16 @@ def read_attestation(folder: Path) -> Attestation:
         InvariantBroken: it is not one, or was changed; the message names each file.
     """
     try:
-        record = json.loads((folder / RECORD).read_bytes())
-        manifest_bytes = (folder / "manifest.json").read_bytes()
-        statement = (folder / STATEMENT).read_bytes()
-    except (OSError, ValueError) as error:
+        record = read_json(folder / RECORD, most=TEXT, strict=True)
+        manifest_bytes, statement = read_bytes(folder / "manifest.json", TEXT), read_bytes(folder / STATEMENT, TEXT)
+    except (OSError, ReproError) as error:
         raise InvariantBroken(f"{folder}: not an attestation: {error}") from None
-    if record.get("format") != FORMAT:
-        raise InvariantBroken(f"{folder}: format is {record.get('format')!r}, expected {FORMAT!r}")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        shown = str(record.get("format"))[:80] if isinstance(record, dict) else "none"
+        raise InvariantBroken(f"{folder}: format is {shown}, expected {FORMAT}")
+    texts = [record.get(key) for key in ("by", "attested", "note")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.get("files"), dict):
+        raise InvariantBroken(f"{folder / RECORD}: by, attested and note must be texts, files an object")
     listed, found = record["files"], _digests(folder)
     problems = [f"{name}: changed" for name in listed.keys() & found.keys() if listed[name] != found[name]]
     problems += [f"{name}: missing" for name in listed.keys() - found.keys()]

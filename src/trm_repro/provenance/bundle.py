@@ -9,6 +9,7 @@ docs/format.md describes the files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from trm_repro.digests import Digest, digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
-from trm_repro.files import read_json, write_text
+from trm_repro.files import read_bytes, read_json, write_text
 from trm_repro.provenance.names import NAME_LENGTH, SUBTITLE_LENGTH, kaggle_license, normal_slug
 
 SUMS = "SHA256SUMS"
@@ -53,6 +54,8 @@ FROM_ROLE = {
     "submission": "submission.json",
 }
 WHEEL = "trm-repro's wheel (pure Python), for notebooks without internet"
+WHEEL_NAME = re.compile(r"trm_repro-[A-Za-z0-9.+]+-py3-none-any\.whl")
+ENTRIES, TEXT = 1000, 32 << 20  # of a bundle's folder, and bytes of a small file in it, at most
 REQUIRED = ("model.ckpt", "all_config.yaml", "manifest.json", "README.md", METADATA, COVER, KAGGLE_SUMS, SUMS)
 
 
@@ -90,7 +93,7 @@ class Bundle:
 
 def describe(name: str) -> str:
     """What a file of a bundle is."""
-    return WHEEL if name.endswith(".whl") else CONTENTS.get(name, "")
+    return WHEEL if WHEEL_NAME.fullmatch(name) else CONTENTS.get(name, "")
 
 
 def published_files(folder: Path) -> list[Path]:
@@ -107,6 +110,15 @@ def write_sums(folder: Path) -> None:
 def _write_sums(path: Path, files: list[Path]) -> None:
     digests = digest_files(files)
     write_text(path, "".join(f"{digests[file].sha256}  {file.name}\n" for file in sorted(files)))
+
+
+def strangers(names: Collection[str]) -> list[str]:
+    """Files that no bundle has, one line each: whoever adds one can list it, and no statement speaks of it."""
+    lines = [
+        f"extra: {name}: no file of a bundle" for name in sorted(names) if not describe(name) and name not in SETTINGS
+    ]
+    wheels = sorted(name for name in names if WHEEL_NAME.fullmatch(name))
+    return lines + [f"extra: {name}: a second wheel" for name in wheels[1:]]
 
 
 def file_problems(folder: Path, digests: Mapping[str, Digest], *, beside: Collection[str] = ()) -> list[str]:
@@ -134,8 +146,8 @@ def file_problems(folder: Path, digests: Mapping[str, Digest], *, beside: Collec
 def listed(path: Path, lines: list[str]) -> dict[str, str]:
     """What a list of digests says; every departure from its one form is noted in ``lines``."""
     try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
+        text = read_bytes(path, TEXT).decode()
+    except MissingPrerequisite:
         lines.append(f"missing: {path.name}")
         return {}
     except UnicodeDecodeError:
@@ -178,9 +190,12 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: not a bundle, {', '.join(missing)} missing", hint="make it with: trm-repro publish package"
         )
     digests = {path.name: digest for path, digest in digest_files(p for p in folder.iterdir() if p.is_file()).items()}
-    problems = file_problems(folder, digests)
-    metadata, manifest = read_json(folder / METADATA), read_json(folder / "manifest.json")
-    problems += _wrong_metadata(metadata, folder) + _wrong_card((folder / "README.md").read_text(), manifest)
+    problems = file_problems(folder, digests) + strangers(digests)
+    metadata, manifest = (read_json(folder / name, most=TEXT, strict=True) for name in (METADATA, "manifest.json"))
+    if not isinstance(manifest, dict):
+        raise InvariantBroken(f"{folder / 'manifest.json'}: not a manifest")
+    card = read_bytes(folder / "README.md", TEXT).decode(errors="replace")
+    problems += _wrong_metadata(metadata, folder) + _wrong_card(card, manifest)
     if problems:
         raise InvariantBroken(
             f"{folder}: {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems),
@@ -189,9 +204,12 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, metadata, manifest, {name: digests[name] for name in sorted(digests.keys() - {*SETTINGS})})
 
 
-def _wrong_metadata(metadata: dict[str, Any], folder: Path) -> list[str]:
+def _wrong_metadata(metadata: Any, folder: Path) -> list[str]:
     """What Kaggle would refuse about ``dataset-metadata.json``."""
     problems = []
+    parts = [metadata.get(key, []) for key in ("licenses", "resources")] if isinstance(metadata, dict) else [None]
+    if not all(isinstance(part, list) and all(isinstance(entry, dict) for entry in part) for part in parts):
+        return [f"{METADATA}: not an object with licenses and resources"]
     title, subtitle = str(metadata.get("title", "")), str(metadata.get("subtitle", ""))
     owner, _, slug = str(metadata.get("id", "")).partition("/")
     licenses = metadata.get("licenses", [])

@@ -32,6 +32,8 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     pin, there = recipe["resolved"]["upstream"], manifest["upstream"]
     if pin and there and any(pin[key] != there[key] for key in ("commit", "tree")):
         found.append(f"upstream was at {there['commit']}, the recipe's pin is {pin['commit']}")
+    if pin and not there:
+        found.append("no record of upstream's commit")
     recorded = {guard["guard"] for guard in guards}
     if "interpreter" not in manifest["versions"]["tool"]:
         recorded.add("G-ENVIRONMENT-FILES")
@@ -120,8 +122,9 @@ def processes(argv: Sequence[str]) -> int:
 
 def command_difference(expected: Sequence[str], found: Sequence[str]) -> list[str]:
     """One line for each word that a command lacks or has too many, and one if only the order differs."""
-    lines = [f"missing: {word}" for word in expected if word not in found]
-    lines += [f"added: {word}" for word in found if word not in expected]
+    have, want = set(found), set(expected)
+    lines = [f"missing: {word}" for word in expected if word not in have]
+    lines += [f"added: {word}" for word in found if word not in want]
     if not lines and list(expected) != list(found):
         lines.append(f"order or repetition differs: expected {shlex.join(expected)}; found {shlex.join(found)}")
     return lines

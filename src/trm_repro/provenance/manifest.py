@@ -16,7 +16,7 @@ from typing import Any
 from trm_repro import __version__
 from trm_repro.arc.reader import unknown_answers
 from trm_repro.errors import MissingPrerequisite
-from trm_repro.files import read_json
+from trm_repro.files import read_json, read_yaml
 from trm_repro.provenance.deviations import applying
 from trm_repro.provenance.faithful import BUILD, TRAIN, reasons
 from trm_repro.provenance.host import TORCH, host, with_torch
@@ -137,16 +137,19 @@ def _training_inventory(run: Run, recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _seeds(recipe: Recipe, commands: list[dict[str, Any]], config: Path) -> dict[str, Any]:
-    import yaml
-
     words = recipe.builder_command
     given = words[words.index("--seed") + 1] if "--seed" in words else "42"  # the builder's default
     hash_seed = [entry["env"].get("PYTHONHASHSEED") for entry in commands if entry["step"] in (BUILD, TRAIN)]
     return {
         "dataset": int(given),
-        "training": yaml.safe_load(config.read_text()).get("seed") if config.exists() else None,
+        "training": _seed_in(config),
         "PYTHONHASHSEED": hash_seed[-1] if hash_seed else None,
     }
+
+
+def _seed_in(config: Path) -> int | None:
+    found = read_yaml(config).get("seed") if config.exists() else None
+    return found if isinstance(found, int) else None
 
 
 def _inputs(run: Run, recipe: Recipe, work: Path) -> list[tuple[str, Path]]:

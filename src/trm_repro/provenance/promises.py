@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import parse_yaml
 from trm_repro.provenance.faithful import TRAIN, command_problems, expected_command
 from trm_repro.recipes.read import merge
 from trm_repro.runs.checkpoints import checkpoint_name
@@ -30,6 +32,8 @@ UPSTREAM_KEYS = (
 PUZZLES = {"arc": (12, 900), "sudoku": (11, 81), "maze": (6, 900)}
 DTYPES = {"bfloat16": "BF16", "float32": "F32", "float16": "F16"}
 REFERENCE = re.compile(r"\$\{\.(\w+)\}")
+COMMAND, PLACES = 1 << 16, 8  # the characters of a training command, and the depth of what a word of it sets, at most
+LAYERS, WIDTH = 1000, 1 << 24  # of a model, at most
 SLACK = 0.05  # of the planned number of steps; upstream's own plan is 0.3 % below what the paper's data gives
 
 
@@ -69,7 +73,10 @@ def expected_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _overrides(manifest: Mapping[str, Any]) -> list[str]:
     """The ``key=value`` words of the training command."""
-    return [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
+    words = [word.lstrip("+") for word in training_command(manifest) if "=" in word and word[0] != "-"]
+    if sum(map(len, words)) > COMMAND:
+        raise InvariantBroken(f"the training command has more than {COMMAND:,} characters")
+    return words
 
 
 def _nested(words: Iterable[str]) -> dict[str, Any]:
@@ -77,10 +84,13 @@ def _nested(words: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words:
         path, _, value = word.partition("=")
+        inner = found
         *places, key = path.split(".")
-        functools.reduce(lambda inner, place: inner.setdefault(place, {}), places, found)[key] = yaml.load(
-            value, _Loader
-        )
+        for place in places[:PLACES]:
+            inner = inner.setdefault(place, {}) if isinstance(inner, dict) else {}
+        if places[PLACES:] or not isinstance(inner, dict):
+            raise InvariantBroken(f"the training command sets {path[:80]}, which cannot be")
+        inner[key] = parse_yaml(value.encode(errors="replace"), f"the training command's {path[:80]}", _Loader)
     return found
 
 
@@ -131,7 +141,12 @@ def _differences(where: str, expected: Any, found: Any) -> list[str]:
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         pairs = enumerate(zip(expected, found, strict=True))
         return [line for i, (one, other) in pairs for line in _differences(f"{where}.{i}", one, other)]
-    return [] if expected == found else [f"{where}: expected {expected!r}, found {found!r}"]
+    return [] if expected == found else [f"{where}: expected {_short(expected)}, found {_short(found)}"]
+
+
+def _short(value: Any) -> str:
+    """A value for a message; a stranger's anchors can make a short text stand for a long one."""
+    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
 
 
 def is_trm(arch: Mapping[str, Any]) -> bool:
@@ -147,7 +162,11 @@ def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> 
         target: the kind of puzzle, such as ``arc2``.
         identifiers: the number of puzzle identifiers, the blank one included.
     """
-    vocabulary, positions = next(value for kind, value in PUZZLES.items() if target.startswith(kind))
+    known = [value for kind, value in PUZZLES.items() if target.startswith(kind)]
+    if not known:
+        raise MissingPrerequisite(f"the tensors of a model of {target[:80]} are not known here")
+    _check_sizes(arch)
+    vocabulary, positions = known[0]
     width, expansion = arch["hidden_size"], arch["expansion"]
     slots = arch["puzzle_emb_len"] or -(-arch["puzzle_emb_ndim"] // width)
     length = positions + slots
@@ -172,6 +191,25 @@ def expected_tensors(arch: Mapping[str, Any], target: str, identifiers: int) -> 
             tensors[f"{block}.self_attn.o_proj.weight"] = ("F32", (width, width))
         tensors |= _swiglu(f"{block}.mlp", width, expansion)
     return tensors
+
+
+def _check_sizes(arch: Mapping[str, Any]) -> None:
+    """Whether the numbers that give a model its shape are ones: what reads them counts up to them."""
+    most = {
+        "L_layers": LAYERS,
+        "hidden_size": WIDTH,
+        "puzzle_emb_ndim": WIDTH,
+        "puzzle_emb_len": WIDTH,
+        "expansion": WIDTH,
+    }
+    for key, limit in most.items():
+        value = arch.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
+            raise InvariantBroken(f"arch.{key} is {str(value)[:80]}, not a number from 0 to {limit}")
+        if key != "expansion" and not isinstance(value, int):
+            raise InvariantBroken(f"arch.{key} is {value}, not a whole number")
+    if not arch["hidden_size"] or arch.get("forward_dtype") not in DTYPES:
+        raise InvariantBroken("arch.hidden_size is 0, or arch.forward_dtype is no type that is known")
 
 
 def tensor_problems(arch: Mapping[str, Any], target: str, identifiers: int, found: Mapping[str, Tensor]) -> list[str]:

@@ -6,20 +6,107 @@ classes here for as long as its bundles exist.
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import parse_json
 
 FORMAT = "trm-repro/manifest/v1"
 FILE = "manifest.json"
+BYTES, PROBLEMS = 8 << 20, 20  # of a manifest, at most; the problems that are told
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+Words = Annotated[list[str], Field(max_length=10_000)]
+Number = int | float | None
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Open(BaseModel):
+    """A part that may have more than what is read of it: a recipe's, which changes without a manifest's version."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+class PinV1(_Open):
+    """``recipe.resolved.upstream``."""
+
+    url: str
+    commit: str
+    tree: str
+
+
+class EnvironmentOfV1(_Open):
+    """``recipe.resolved.environment``."""
+
+    name: str
+
+
+class TasksV1(_Open):
+    """``recipe.resolved.tasks``."""
+
+    select: dict[str, Words]
+
+
+class DatasetV1(_Open):
+    """``recipe.resolved.dataset``."""
+
+    folder: str
+    digests: str
+    program: Words = Field(min_length=1)
+    arguments: Words
+
+
+class WeightsV1(_Open):
+    """``recipe.resolved.weights``."""
+
+    program: Words = Field(min_length=1)
+
+
+class TrainV1(_Open):
+    """``recipe.resolved.train``."""
+
+    launcher: Words
+    program: Words
+    arguments: Words
+    scale: Words
+    variation: Words = []
+    config: str | None = None
+    batch: int = Field(gt=0)
+    gpu: bool
+
+
+class ExpectedV1(_Open):
+    """``recipe.resolved.expected``."""
+
+    checkpoints: bool
+    submission: bool
+    attempts: int = Field(default=2, gt=0, le=100)
+    steps: list[int] = Field(max_length=10_000)
+    metric: str
+    value: Number
+    reference: str
+
+
+class ResolvedV1(_Open):
+    """``recipe.resolved``, as far as it is read."""
+
+    target_dataset: str
+    title: str
+    engine: str
+    faithful: bool
+    publish: str
+    upstream: PinV1 | None
+    environment: EnvironmentOfV1
+    tasks: TasksV1
+    dataset: DatasetV1
+    weights: WeightsV1 | None
+    train: TrainV1
+    expected: ExpectedV1
 
 
 class RunV1(_Part):
@@ -95,7 +182,7 @@ class CommandV1(_Part):
     """An entry of ``commands``."""
 
     step: str
-    argv: list[str]
+    argv: Annotated[list[str], Field(min_length=1, max_length=10_000)]
     cwd: str
     env: dict[str, str]
     started: str
@@ -224,12 +311,12 @@ class ManifestV1(_Part):
     inputs: list[FileV1]
     outputs: list[FileV1]
     steps: list[StepV1]
-    commands: list[CommandV1]
-    guards: list[GuardV1]
+    commands: list[CommandV1] = Field(max_length=1000)
+    guards: list[GuardV1] = Field(max_length=10_000)
     deviations: list[DeviationV1]
     host: HostV1
     versions: VersionsV1
-    metrics: dict[str, Any]
+    metrics: dict[str, Number | dict[str, Number]]
 
 
 VERSIONS = {FORMAT: ManifestV1}
@@ -242,10 +329,9 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
         MissingPrerequisite: it is of a version that this tool does not know.
         InvariantBroken: it is not a manifest; the message names each wrong key.
     """
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise InvariantBroken(f"manifest: not JSON: {error}") from None
+    if len(data) > BYTES:
+        raise InvariantBroken(f"manifest: larger than {BYTES:,} bytes, the most that one may have")
+    value = parse_json(data, "manifest", strict=True)
     found = value.get("format") if isinstance(value, dict) else None
     if not isinstance(found, str) or not found.startswith("trm-repro/manifest/"):
         raise InvariantBroken(f"manifest: not a manifest of trm-repro (format {found!r})")
@@ -256,6 +342,36 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
     try:
         VERSIONS[found].model_validate(value)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvariantBroken(f"manifest: {problems}") from None
+        raise InvariantBroken(f"manifest: {_problems(error)}") from None
+    try:
+        ResolvedV1.model_validate(value["recipe"]["resolved"])
+    except ValidationError as error:
+        problems = _problems(error)
+        raise MissingPrerequisite(
+            f"manifest: recipe.resolved is no recipe that this tool can read: {problems}"
+        ) from None
+    if odd := _beyond(value):
+        raise InvariantBroken(f"manifest: {odd} is nothing that every reader of JSON reads alike")
     return dict(value)
+
+
+def _problems(error: ValidationError) -> str:
+    """The first of what is wrong, by key."""
+    count = error.error_count()
+    told = error.errors(include_url=False, include_context=False, include_input=False)[:PROBLEMS]
+    more = f"; and {count - PROBLEMS} more" if count > PROBLEMS else ""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg'][:200]}" for e in told) + more
+
+
+def _beyond(value: Any) -> str:
+    """What canonical JSON cannot hold: a number that is no double, a text that is no UTF-8; empty if there is none."""
+    if isinstance(value, dict):
+        return next(filter(None, map(_beyond, (*value, *value.values()))), "")
+    if isinstance(value, list):
+        return next(filter(None, map(_beyond, value)), "")
+    if isinstance(value, str):
+        return "" if value.isascii() or value.encode(errors="ignore").decode() == value else ascii(value)[:40]
+    wrong = (isinstance(value, int) and abs(value) >= 1 << 53) or (
+        isinstance(value, float) and not math.isfinite(value)
+    )
+    return str(value)[:40] if wrong else ""

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.errors import UsageError
-from trm_repro.runs.records import is_secret
+from trm_repro.runs.records import MASK, is_secret, masked
 
 PRIVATE = ("KAGGLE_USERNAME", "HF_REPO_ID")  # knobs that name a person
 USERS = ("USER", "LOGNAME")  # variables that do
-MASK = "********"
 SHORTEST = (
     6  # characters; a shorter value of a secret variable is a switch or a placeholder, and stands in other words too
 )
 TRM_DIR = "$TRM_DIR"  # what a record writes for a TRM_DIR outside of the repository
 ABSOLUTE = re.compile(r"(?<![\w.~$/-])/(?!/)[^\s,:;'\"]+")  # a path from the root, wherever it stands in a text
-IN_URL = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@ of an address
 
 
 def is_private(name: str) -> bool:
@@ -63,7 +61,7 @@ class Scrubber:
             text = _without(text, home, "~")
         if users := "|".join({re.escape(self.environ[name]) for name in USERS if self.environ.get(name)}):
             text = ABSOLUTE.sub(lambda path: re.sub(f"/({users})(?=/|$)", "/USER", path[0]), text)
-        return IN_URL.sub("", text)
+        return masked(text)
 
     def value(self, value: Any) -> Any:
         """A JSON value whose every string is clean, keys included."""

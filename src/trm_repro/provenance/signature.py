@@ -15,6 +15,7 @@ from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite
 
 NAMESPACE = "trm-repro"
 SUFFIX = ".sig"
+PATIENCE = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,12 @@ def _ssh_keygen(action: str, *words: str, data: bytes = b"") -> subprocess.Compl
     command = ["ssh-keygen", "-Y", action, "-n", NAMESPACE, *words]
     if action == "find-principals":
         command = ["ssh-keygen", "-Y", action, *words]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise MissingPrerequisite(
+            f"ssh-keygen did not answer in {PATIENCE} s: does its key want a passphrase?"
+        ) from None
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -1,35 +1,39 @@
-"""Verifying a bundle: was anything altered, and does what it says agree with itself?
+"""Verifying a bundle: was anything altered, does what it says agree with itself, and who vouches for it?
 
-The answer is one of three. ALTERED: something is missing, extra, different, or contradicts something else. CANNOT TELL:
-the thing is no bundle, of a format this tool does not know, or a check that was asked for could not be made. VERIFIED: every
-check was made and none found anything. Neither PyTorch nor a network is needed.
+The answer is one of four, and its first line carries who vouches. ALTERED: something is missing, extra, different, or
+contradicts something else. CANNOT TELL: the thing is no bundle, of a format this tool does not know, or a check could not be
+made: one that was asked for, or that of a claim. VERIFIED: every check was made, none found anything, and somebody whom the
+reader named vouches for it, by a signature or an attestation. CONSISTENT: the same, and nobody does: whoever makes a whole
+bundle up, digests included, is caught by nothing else (docs/format.md, "Who vouches for what"). Neither PyTorch nor a network
+is needed.
 
 The files are compared with their digests first; where those disagree nothing else is believed. Then each promise of the
-manifest is held against the files (:data:`CHECKS`). Whoever makes a whole bundle up, digests included, is caught only by a
-signature or an attestation: see docs/format.md, "Who vouches for what".
+manifest is held against the files (:data:`CHECKS`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tarfile
+import itertools
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trm_repro.archives import unpack
 from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
 from trm_repro.provenance import checks
-from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems, listed
+from trm_repro.provenance.bundle import ENTRIES, FURNITURE, SUMS, file_problems, listed, strangers
 from trm_repro.provenance.checks import Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import FILE as MANIFEST
 
-VERIFIED, ALTERED, CANNOT_TELL = "VERIFIED", "ALTERED", "CANNOT TELL"
-EXIT = {VERIFIED: 0, ALTERED: 1, CANNOT_TELL: 3}
+VERIFIED, CONSISTENT, ALTERED, CANNOT_TELL = "VERIFIED", "CONSISTENT", "ALTERED", "CANNOT TELL"
+EXIT = {VERIFIED: 0, CONSISTENT: 0, ALTERED: 1, CANNOT_TELL: 3}
+CLAIMS = ("tensors", "submission", "metrics")  # checks of what a run claims; of some runs a bundle cannot prove it
+SHOWN = 100  # lines of one check
+NOBODY_VOUCHES = "vouched for by nobody"
 
 
 @dataclass(frozen=True)
@@ -38,41 +42,64 @@ class Answer:
 
     Attributes:
         findings: one for each check, in order.
+        vouchers: who vouches for the statement, of those whom the reader named.
+        unproven: claims that no bundle can prove.
     """
 
     findings: tuple[Finding, ...]
+    vouchers: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
-        """VERIFIED, ALTERED or CANNOT TELL."""
+        """VERIFIED, CONSISTENT, ALTERED or CANNOT TELL."""
         outcomes = {finding.outcome for finding in self.findings}
-        return ALTERED if "wrong" in outcomes else CANNOT_TELL if "unknown" in outcomes else VERIFIED
+        if "wrong" in outcomes:
+            return ALTERED
+        return CANNOT_TELL if "unknown" in outcomes else VERIFIED if self.vouchers else CONSISTENT
 
     @property
     def exit_code(self) -> int:
         """0, 1 or 3."""
         return EXIT[self.word]
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was found but claims that this tool cannot check: it can be attested by whoever knows better."""
+        outcomes = {finding.outcome for finding in self.findings if finding.check not in CLAIMS}
+        return self.word != ALTERED and "unknown" not in outcomes
+
     def __str__(self) -> str:
-        lines = []
+        lines = [self.headline]
         for finding in self.findings:
-            first, *rest = finding.lines or ("",)
+            shown = finding.lines[:SHOWN]
+            if more := len(finding.lines) - len(shown):
+                shown = (*shown, f"and {more} more")
+            first, *rest = shown or ("",)
             lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
-        return "\n".join(map(_printable, [*lines, f"{self.word}: {self.summary}"]))
+        return "\n".join(map(_printable, lines))
 
     @property
-    def summary(self) -> str:
+    def vouched(self) -> str:
+        """Who vouches, or that nobody does."""
+        return f"vouched for by {' and '.join(self.vouchers)}" if self.vouchers else NOBODY_VOUCHES
+
+    @property
+    def headline(self) -> str:
         """The answer in a sentence."""
-        count = sum(len(finding.lines) for finding in self.findings if finding.outcome == "wrong")
         if self.word == ALTERED:
-            return f"{count} finding{'s' if count != 1 else ''}; do not use this"
+            count = sum(len(finding.lines) for finding in self.findings if finding.outcome == "wrong")
+            return f"{ALTERED}: {count} finding{'s' if count != 1 else ''}; do not use this"
         if self.word == CANNOT_TELL:
-            return "; ".join(line for f in self.findings if f.outcome == "unknown" for line in f.lines)
-        made = {finding.check for finding in self.findings if finding.outcome == "ok"}
-        vouched = (
-            "" if made & {"signature", "sigstore", "attested"} else "; nobody but the bundle itself vouches for it"
-        )
-        return f"{len(made)} checks, nothing found{vouched}"
+            unknown = (line for f in self.findings if f.outcome == "unknown" for line in f.lines)
+            return f"{CANNOT_TELL}, {self.vouched}: {'; '.join(itertools.islice(unknown, SHOWN))}"
+        made = sum(finding.outcome == "ok" for finding in self.findings)
+        said = f"{made} checks, nothing found"
+        if not self.vouchers:
+            said += "; whoever made it can have made it up"
+        if self.unproven:
+            said += f"; not checked, since no bundle can prove it: {', '.join(self.unproven)}"
+        return f"{self.word}, {self.vouched}: {said}"
 
 
 def _printable(line: str) -> str:
@@ -93,7 +120,7 @@ def verify(
     """
     try:
         with opened(path) as folder:
-            names = {entry.name for entry in folder.iterdir()}
+            names = {entry.name for entry in itertools.islice(folder.iterdir(), ENTRIES + 1)}
             if not names & {SUMS, MANIFEST}:
                 return _cannot_tell(f"{path}: not a bundle: neither {SUMS} nor {MANIFEST} is in it")
             if "weights" in names and "model.ckpt" not in names:
@@ -101,14 +128,18 @@ def verify(
                     f"{path}: what a run leaves, not the bundle made of it; `make verify` checks that, and "
                     f"`sha256sum -c {SUMS}` the files here"
                 )
+            if len(names) > ENTRIES:
+                return Answer((Finding("files", "wrong", (f"more than {ENTRIES} files: no bundle has so many",)),))
             digests = {
                 path.name: digest for path, digest in digest_files(filter(Path.is_file, folder.iterdir())).items()
             }
-            if lines := file_problems(folder, digests, beside=FURNITURE):
+            if lines := file_problems(folder, digests, beside=FURNITURE) + strangers(digests.keys() - {*FURNITURE}):
                 return Answer((Finding("files", "wrong", tuple(lines)),))
             count = len(listed(folder / SUMS, lines))
             files = Finding("files", "ok", (f"{count} files are what {SUMS} says, and no other is there",))
-            return Answer((files, *_checks(Context(folder, digests, signers, expected, attestation))))
+            context = Context(folder, digests, signers, expected, attestation)
+            findings = (files, *_checks(context))
+            return Answer(findings, tuple(context.vouchers), tuple(context.unproven))
     except MissingPrerequisite as error:
         return _cannot_tell(_said(error))
     except OSError as error:
@@ -139,21 +170,6 @@ def _checks(context: Context) -> Iterator[Finding]:
             return
 
 
-def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
-    """Unpacks plain files and folders, and refuses all else: links, devices, names that lead out of ``folder``.
-
-    ``extractall(filter="data")`` is not in Python 3.11 before 3.11.4, which Debian 12 has not.
-    """
-    for member in archive:
-        target = folder / member.name
-        if not (member.isreg() or member.isdir()) or not target.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{member.name} is not a plain file inside it")
-        (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
-        if member.isreg() and (source := archive.extractfile(member)):
-            with source, target.open("wb") as file:
-                shutil.copyfileobj(source, file)
-
-
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Path]:
     """The folder of a bundle: ``path`` itself, or a temporary one into which an archive was unpacked.
@@ -169,16 +185,9 @@ def opened(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary:
         folder = Path(temporary)
         try:
-            if not tarfile.is_tarfile(path):  # asked first: a tar with a zip at its end passes for a zip
-                with zipfile.ZipFile(path) as archive:
-                    archive.extractall(folder)
-            else:
-                with tarfile.open(path) as archive:
-                    _unpack(archive, folder)
-                    while archive.fileobj and archive.fileobj.read(1 << 20):
-                        pass  # to its end, where gzip's own digest is
+            unpack(path, folder)
         except Exception as error:  # every decompressor has errors of its own
             room = "TMPDIR can name a place with more room" if isinstance(error, OSError) and error.errno else None
             raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}", hint=room) from None
-        inside = list(folder.iterdir())
+        inside = list(itertools.islice(folder.iterdir(), 2))
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

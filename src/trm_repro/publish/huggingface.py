@@ -15,6 +15,7 @@ from trm_repro.digests import git_blob
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.provenance.bundle import SUMS, Bundle
 from trm_repro.publish.receipt import Publication
+from trm_repro.runs.records import masked
 
 HOW = "create a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or: hf auth login"
 OWN_FILES = {".gitattributes"}  # the hub makes it
@@ -74,7 +75,7 @@ def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
             )
     with _asking(f"asking for {repository}"):
         revision = str(api.repo_info(repository).sha)
-    url = f"{api.endpoint}/{repository}/tree/{revision}"
+    url = masked(f"{api.endpoint}/{repository}/tree/{revision}")
     return Publication("huggingface", repository, revision, url, changed, "digests")
 
 

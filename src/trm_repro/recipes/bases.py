@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, UsageError
 
+NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+BASE = re.compile(r"(\.\./)?[A-Za-z0-9._-]{1,100}")  # of base/, or ../ of the recipes themselves
+
 
 def top_level(path: Path, key: str) -> str:
     """The plain value of a key that stands at the start of a line; empty if there is none."""
-    prefix = f"{key}:"
-    return next(
-        (line.removeprefix(prefix).strip() for line in path.read_text().splitlines() if line.startswith(prefix)), ""
-    )
+    prefix, lines = f"{key}:", path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.removeprefix(prefix).strip() for line in lines if line.startswith(prefix)), "")
 
 
 def recipe_files(folder: Path, name: str) -> list[Path]:
     """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
     path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise UsageError(f"no recipe '{name}'", hint="choose one of: " + " ".join(list_recipes(folder)))
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise UsageError(f"no recipe '{name[:100]}'", hint="choose one of: " + " ".join(list_recipes(folder)))
     files = [path]
     while base := top_level(files[0], "base"):
         below = folder / "base" / f"{base}.yaml"
-        if not below.is_file():
-            raise InvariantBroken(f"{files[0]}: there is no base '{base}' in {folder / 'base'}")
+        if not BASE.fullmatch(base) or not below.is_file():
+            raise InvariantBroken(f"{files[0]}: there is no base '{base[:100]}' in {folder / 'base'}")
         if any(below.samefile(known) for known in files):
             raise InvariantBroken(f"{files[0]}: its base '{base}' is based on it")
         files.insert(0, below)

@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from trm_repro.errors import InvariantBroken
+from trm_repro.files import read_yaml
 from trm_repro.recipes.bases import recipe_files
 from trm_repro.recipes.schema import Recipe
 
@@ -28,7 +29,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         keys = [self.construct_object(key) for key in names]  # type: ignore[no-untyped-call]
-        if twice := [key for key in keys if keys.count(key) > 1]:
+        seen: set[Any] = set()
+        if twice := [key for key in keys if key in seen or seen.add(key)]:  # type: ignore[func-returns-value]
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -47,10 +49,7 @@ def read_recipe(folder: Path, name: str) -> Recipe:
     merged: dict[str, Any] = {}
     files = recipe_files(folder, name)
     for path in files:
-        try:
-            layer = yaml.load(path.read_text(), _Loader)
-        except yaml.YAMLError as error:
-            raise InvariantBroken(f"{path}: {error}") from None
+        layer = read_yaml(path, _Loader)
         if not isinstance(layer, dict):
             raise InvariantBroken(f"{path}: a recipe is a mapping")
         layer.pop("base", None)

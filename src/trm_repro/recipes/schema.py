@@ -20,8 +20,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from trm_repro.errors import UsageError
 from trm_repro.recipes.published import RESULTS
@@ -47,6 +48,13 @@ class Upstream(_Part):
     submodules: list[str] = []
     links: dict[str, str] = {}
     writes: list[str] = ["data", "checkpoints", "wandb", "outputs"]
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_password(cls, url: str) -> str:
+        if "@" in urlsplit(url).netloc or url.startswith("-") or "::" in url.partition("/")[0]:
+            raise ValueError("no user, password, option or command in it: whoever needs one sets TRM_REMOTE")
+        return url
 
 
 class Environment(_Part):
@@ -239,12 +247,10 @@ class Recipe(_Part):
         which only the recipe's digests can prove.
 
         Raises:
-            UsageError: another word, or ``fast`` for a recipe without digests.
+            UsageError: ``fast`` for a recipe without digests.
         """
         if builder == "exact":
             return self.builder_command
-        if builder != "fast":
-            raise UsageError(f"DATASET_BUILDER is '{builder}'", hint="use exact or fast")
         if not self.dataset.digests:
             raise UsageError(
                 f"DATASET_BUILDER=fast: the recipe {self.name} has no digests that could prove its bytes",

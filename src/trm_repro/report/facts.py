@@ -7,6 +7,7 @@ A run that is still going on, or has failed, lacks some of it; nothing here insi
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from trm_repro.progress import clock
 from trm_repro.provenance.faithful import BUILD, TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, published
 from trm_repro.runs.checkpoints import step_of
-from trm_repro.runs.metrics import credible
+from trm_repro.runs.metrics import credible, is_entry
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
 SHOWN = 6  # right and wrong test inputs each, at most
 PRICE = "GPU_HOUR_USD"  # the knob that says what a GPU costs an hour
+PLAIN = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")  # a price, as a manifest of ours has it
 
 Grid = list[list[int]]
 
@@ -118,6 +120,7 @@ class Facts:
         tasks: which version of which benchmark the numbers are of; empty for other puzzles.
         strange: what is strange about the answers, and about what was trained on.
         leaks: what of the test set stands among the training examples, as step 4 found it; empty where it could not look.
+        signatures: the files that sign its statement.
     """
 
     manifest: Mapping[str, Any]
@@ -137,6 +140,7 @@ class Facts:
     tasks: str
     strange: tuple[str, ...]
     leaks: str
+    signatures: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -149,6 +153,13 @@ class Facts:
         if self.state:
             return f"Unfinished: {self.state}"
         return "A faithful reproduction" if self.manifest["faithful"] else "Not a faithful reproduction"
+
+    @property
+    def vouched(self) -> str:
+        """Who vouches for it, or that nobody does, in a sentence: what `trm-repro verify` says in its first line."""
+        if self.signatures:
+            return f"Signed ({', '.join(self.signatures)}); by whom is told by trm-repro verify, to whoever names the signer."
+        return "Vouched for by nobody: this is the run's own account, and nobody has signed it."
 
     @property
     def reproduce(self) -> str:
@@ -167,6 +178,7 @@ def gather(
     *,
     state: str = "",
     verdict: Mapping[str, Any] | None = None,
+    signatures: Sequence[str] = (),
 ) -> Facts:
     """The facts of a run.
 
@@ -175,6 +187,7 @@ def gather(
         locate: finds the file that a path of the manifest means.
         state: what the run is doing now, in words; empty for a finished one.
         verdict: step 6's ``verdict.json``, once there is one.
+        signatures: the names of the files that sign its statement.
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
     training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
@@ -202,7 +215,7 @@ def gather(
         evaluations=tuple(evaluations),
         times=tuple((step["step"], seconds[step["step"]], step["said"]) for step in manifest["steps"]),
         gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
-        price=float(price) if price else None,
+        price=float(price) if PLAIN.fullmatch(price or "") else None,
         gallery=gallery,
         judgement=_judgement(verdict, manifest["reasons"]) if verdict else "",
         solved=solved,
@@ -211,6 +224,7 @@ def gather(
         tasks=str(which(puzzles)) if puzzles else "",
         strange=strange,
         leaks="".join(step["said"].partition("; leaks: ")[2] for step in manifest["steps"] if step["step"] == BUILD),
+        signatures=tuple(signatures),
     )
 
 
@@ -304,8 +318,10 @@ def _metrics(path: Path | None) -> tuple[dict[str, tuple[array[float], array[flo
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # the last one of a run that goes on
+            if not is_entry(entry):
+                continue
             if b'"ARC/' in line or b'"all.' in line:
                 evaluations.append(entry)
             if entry.get("train/count") == 0:

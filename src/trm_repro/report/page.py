@@ -45,7 +45,7 @@ def _head(facts: Facts) -> str:
         f'<header><p class="quiet">trm-repro · run <code>{escape(run["name"])}</code> · '
         f"{escape(run['finished'] or run['started'])}</p>"
         f"<h1>{escape(facts.title)}</h1>"
-        f'<p><span class="verdict {kind}">{escape(facts.verdict)}</span></p>'
+        f'<p><span class="verdict {kind}">{escape(facts.verdict)}</span></p><p class=quiet>{escape(facts.vouched)}</p>'
         f"{f'<ul>{reasons}</ul>' if reasons else ''}</header>\n<main>"
     )
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_repro.arc import score
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.files import read_json, write_json, write_text
+from trm_repro.files import read_json, read_yaml, write_json, write_text
 from trm_repro.provenance.compare import compare
 from trm_repro.provenance.scrub import locate
 from trm_repro.recipes.read import read_recipe
@@ -70,8 +70,8 @@ def read_sweep(recipes: Path, name: str) -> Sweep:
         known = sorted(other.stem for other in path.parent.glob("*.yaml"))
         raise UsageError(f"no sweep '{name}'", hint="choose one of: " + " ".join(known))
     try:
-        sweep = Sweep.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        sweep = Sweep.model_validate(read_yaml(path))
+    except ValidationError as error:
         raise InvariantBroken(f"{path}: {error}") from None
     for recipe in sweep.recipes:
         read_recipe(recipes, recipe)
@@ -127,7 +127,7 @@ def evaluate(sweep: Sweep, repository: Path) -> None:
     """
     for run in filter(None, (_finished(repository, name) for name in sweep.recipes)):
         checkpoint, sha256 = run.output("final-checkpoint")
-        trained = yaml.safe_load(run.output("config")[0].read_text())
+        trained = read_yaml(run.output("config")[0])
         for pairs in sweep.evaluations:
             folder = _folder(run, pairs)
             made = {"checkpoint": sha256, "arch": pairs}
@@ -166,7 +166,7 @@ def markdown(sweep: Sweep, repository: Path) -> str:
 def rows(sweep: Sweep, run: Finished) -> Iterator[tuple[str, ...]]:
     """The lines of one run: that of its training's own last evaluation, and one for each evaluation with other cycles."""
     name, manifest = run.recipe.name, run.manifest
-    arch = yaml.safe_load(run.output("config")[0].read_text())["arch"]
+    arch = read_yaml(run.output("config")[0])["arch"]
     trained = " ".join(f"{key}={arch[key]}" for key in CYCLES)
     last = (read_json(run.folder / "verdict.json")["evaluations"] or [{}])[-1]
     faithful = "yes" if manifest["faithful"] else "no"

@@ -22,7 +22,7 @@ def markdown(facts: Facts) -> str:
     solved = f"{facts.solved[0]} of {facts.solved[1]} test inputs are right.\n" if facts.solved else ""
     parts = [
         f"# {facts.title}",
-        f"**{facts.verdict}.** Run `{manifest['run']['name']}`.{reasons}",
+        f"**{facts.verdict}.** {facts.vouched} Run `{manifest['run']['name']}`.{reasons}",
         "## The number",
         words.number(facts),
         _table(("who", "number", "machine", "source"), words.comparison(facts)),

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from trm_repro.arc.score import LOGGED
 
 FILE = "metrics.jsonl"
+MOST = 1 << 63  # of a number in it
 
 
 def series(entries: list[dict[str, Any]], name: str) -> Iterator[tuple[int, float]]:
     """(step, value) of one metric, in order."""
     for entry in entries:
-        if name in entry:
-            yield int(entry["step"]), float(entry[name])
+        try:
+            value = float(entry[name])  # "nan" is a number here
+        except (KeyError, TypeError, ValueError):
+            continue
+        yield int(entry["step"]), value
 
 
 def evaluations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,6 +61,14 @@ def read_tail(path: Path, count: int = 2000) -> list[dict[str, Any]]:
         return _parsed(file.read().splitlines()[-count:])
 
 
+def read_all(path: Path) -> list[dict[str, Any]]:
+    """All lines of a metrics file, in order; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return _parsed(file)
+
+
 def read_evaluations(path: Path) -> list[dict[str, Any]]:
     """The lines that an evaluation wrote, in order, as :func:`evaluations` finds them; none where there is no such file."""
     if not path.exists():
@@ -65,13 +78,24 @@ def read_evaluations(path: Path) -> list[dict[str, Any]]:
 
 
 def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
-    """Lines as JSON; those cut off at one end are left out."""
+    """Lines as JSON; those that are none (cut off at one end, or without a step) are left out."""
     found = []
     for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict):
+        if is_entry(entry):
             found.append(entry)
     return found
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether a line's value is an entry: a step, a time that is one if any, and no number that a float does not hold."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int) or not 0 <= entry["step"] < MOST:
+        return False
+    try:
+        datetime.fromisoformat(entry.get("time", "2026-01-31T12:00:00Z"))
+    except (TypeError, ValueError):
+        return False
+    return all(not isinstance(value, int) or abs(value) < MOST for value in entry.values())

@@ -8,6 +8,7 @@ the attempt that succeeded.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,25 @@ def is_secret(name: str) -> bool:
     return any(word in name.upper() for word in SECRET_WORDS)
 
 
+# The user information of an address; the second form is one whose password has a raw '/', which is no address any more.
+USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*|[^/?#\s@:]*:(?!\d*(?:[/?#\s]|$))\S*)@")
+MASK = "********"
+STEP = re.compile(r"[0-9]{2}-[a-z-]{1,40}")
+
+
+def masked(text: str) -> str:
+    """A text with the user and password of every address in it masked; a user of ssh without a password is no secret.
+
+    ``masked`` in env.sh does the same for the shell.
+    """
+
+    def mask(found: re.Match[str]) -> str:
+        plain = found[1].endswith("ssh") and ":" not in found[2]
+        return found[0] if plain else f"{found[1]}://{MASK}@"
+
+    return USER_INFO.sub(mask, text)
+
+
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Adds one line to a record file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +93,16 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All entries of a record file, in order; a last line cut off by a kill is left out.
+    """All entries of a record file, in order; a line that is none (the last one, cut off by a kill) is left out.
 
     Bytes that are no UTF-8 are read as U+FFFD: what is made of the entries is UTF-8.
     """
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
-            entries.append(json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and STEP.fullmatch(str(entry.get("step"))) and isinstance(entry.get("started"), str):
+            entries.append(entry)
     return entries

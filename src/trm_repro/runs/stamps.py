@@ -164,7 +164,7 @@ def knobs_of(script: str) -> list[str]:
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
     try:
-        return _parsed(path.read_text().splitlines())
+        return _parsed(path.read_text(errors="replace").splitlines())
     except (OSError, ValueError):
         return None
 
@@ -179,7 +179,10 @@ def _parsed(lines: list[str]) -> Stamp | None:
             digest, _, name = rest.strip().partition("  ")
             inputs[name] = digest
         elif kind == "out":
-            digest, size, name = rest.strip().split("  ", 2)
+            digest, _, named = rest.strip().partition("  ")
+            size, _, name = named.partition("  ")
+            if not name or not re.fullmatch(r"[0-9]{1,18}", size):
+                return None
             outputs[name] = Digest(digest, int(size))
         else:
             fields[kind] = rest

@@ -11,8 +11,7 @@ from trm_repro.arc.score import lines as score_lines
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.runs.layout import Run
-from trm_repro.runs.metrics import series
-from trm_repro.runs.records import read
+from trm_repro.runs.metrics import read_all, series
 from trm_repro.runs.stamps import read_stamp
 from trm_repro.runs.status import seconds
 
@@ -60,7 +59,7 @@ def _scores(verdict: Path) -> list[str]:
 
 def _losses(metrics: Path) -> str:
     """The training loss at both ends, as the mean of a tenth of the steps."""
-    losses = [value for _, value in series(read(metrics), "train/lm_loss")]
+    losses = [value for _, value in series(read_all(metrics), "train/lm_loss")]
     if not losses:
         return "training loss: not on record"
     tenth = max(1, len(losses) // 10)

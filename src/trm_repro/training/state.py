@@ -12,10 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from trm_repro.errors import ReproError
-from trm_repro.files import read_json
+from trm_repro.errors import InvariantBroken, ReproError
+from trm_repro.files import read_json, read_yaml
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints
 from trm_repro.runs.layout import Run
@@ -95,7 +93,7 @@ def read_progress(place: Place) -> Progress:
 
 def speed(entries: Sequence[dict[str, Any]]) -> float | None:
     """Steps a second between the first and the last of some lines; None where that says nothing."""
-    trained = [entry for entry in entries if "train/lm_loss" in entry]
+    trained = [entry for entry in entries if "train/lm_loss" in entry and "time" in entry]
     if len(trained) < 2:
         return None
     seconds = (moment(trained[-1]) - moment(trained[0])).total_seconds()
@@ -145,7 +143,11 @@ def disk_plan(place: Place) -> CheckpointPlan | None:
 def configuration(folder: Path) -> dict[str, Any] | None:
     """The ``all_config.yaml`` that a training writes when it starts; None where there is none."""
     path = folder / CONFIG
-    return dict(yaml.safe_load(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    if not isinstance(found := read_yaml(path), dict):
+        raise InvariantBroken(f"{path}: not a training configuration")
+    return found
 
 
 def _settings(config: dict[str, Any]) -> Settings:

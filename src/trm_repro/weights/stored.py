@@ -2,28 +2,31 @@
 
 Three formats are known. PyTorch's since 1.6 is a zip of stored (not compressed) members: ``…/data.pkl`` describes the
 content, ``…/data/<key>`` are the raw bytes. PyTorch's before that is five pickles and then the bytes. A safetensors file
-is a JSON header and the bytes. A pickle is read by an unpickler that builds descriptions and knows a few names; anything
-else in it is refused, so that looking at a stranger's checkpoint runs none of his code.
+is a JSON header and the bytes. A pickle is not unpickled: its instructions are followed one by one by :func:`_described`,
+which knows those that a state dict is made of and refuses every other, so that looking at a stranger's checkpoint runs none
+of his code and costs no more than its length.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import math
-import pickle
+import pickletools
 import re
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from trm_repro.archives import check_zip
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import parse_json
 
-MOST_DESCRIPTION = 1 << 26  # bytes of a description: TRM's has 5,000, and a million tensors would fit
+DESCRIPTION = 1 << 20  # bytes of what describes the tensors, at most; TRM's has 4 kB
+DIMENSIONS, ELEMENTS = 16, 1 << 48  # of a tensor, at most
+OVERLAP = 4  # how many times its bytes a file's tensors may be, at most: some share theirs, such as an EMA that is the weights
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of PyTorch's format before 1.6
 
 # PyTorch's storage classes: safetensors' name of the dtype, bytes an element.
@@ -39,6 +42,8 @@ STORAGES = {
     "BoolStorage": ("BOOL", 1),
     "ByteStorage": ("U8", 1),
 }
+WIDTHS = dict(STORAGES.values())
+AGAIN = "download the file itself again, with the hub's or Kaggle's own client"
 
 
 @dataclass(frozen=True)
@@ -103,15 +108,14 @@ def _reader(file: BinaryIO) -> Callable[[BinaryIO], Any]:
 
 def foreign(head: bytes) -> tuple[str, str]:
     """What a file is that begins with ``head`` and is none of weights; and what to do."""
-    again = "download the file itself again, with the hub's or Kaggle's own client"
     if not head:
-        return "an empty file", again
+        return "an empty file", AGAIN
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         size = re.search(rb"^size ([0-9]+)$", head, re.MULTILINE)
         of = f" of {int(size[1]):,} bytes" if size else ""
         return f"a pointer of Git LFS, in place of the file{of}", "run `git lfs pull` in that clone, or fetch hf:…"
     if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", head, re.IGNORECASE):
-        return "a web page, in place of a checkpoint", again + "; the page, opened in a browser, says what was wrong"
+        return "a web page, in place of a checkpoint", AGAIN + "; the page, opened in a browser, says what was wrong"
     if head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05":
         return (
             "a Python pickle that torch.save did not write; nothing of it was read",
@@ -130,26 +134,28 @@ def foreign(head: bytes) -> tuple[str, str]:
     for magic, name in ((b"\x89HDF", "HDF5 (Keras)"), (b"GGUF", "GGUF"), (b"\x93NUMPY", "a NumPy array")):
         if head.startswith(magic):
             return f"{name}, not a PyTorch checkpoint", "nothing here reads it"
-    return "not a checkpoint: neither torch.save nor safetensors wrote a file that begins so", again
+    return "not a checkpoint: neither torch.save nor safetensors wrote a file that begins so", AGAIN
 
 
 def _zip(file: BinaryIO) -> Any:
     try:
+        check_zip(file)
         archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile:  # the directory is at the end
-        raise InvariantBroken("cut off: a zip without its end", hint="download it again") from None
+    except (zipfile.BadZipFile, InvariantBroken) as error:
+        if str(error) not in ("not a zip", "File is not a zip file"):
+            raise
+        raise InvariantBroken("cut off: a zip without its end", hint=AGAIN) from None
     with archive:
         members = {entry.filename: entry for entry in archive.infolist()}
-        if len(members) != len(archive.infolist()):
-            raise InvariantBroken("holds two members of one name")
-        described = [name for name in members if name.endswith("/data.pkl")]
-        if len(described) != 1:
+        described = [entry for name, entry in members.items() if name.endswith("/data.pkl")]
+        if not described:
             raise InvariantBroken("a zip that torch.save did not write", hint="a checkpoint may lie in it: unpack it")
-        folder = described[0].removesuffix("data.pkl")
-        entry = members[described[0]]
-        if entry.file_size > MOST_DESCRIPTION or entry.compress_type != zipfile.ZIP_STORED:
-            raise InvariantBroken(f"its description has {entry.file_size:,} bytes, or is compressed")
-        content = _Unpickler(io.BytesIO(archive.read(entry))).load()
+        if len(described) != 1 or described[0].compress_type != zipfile.ZIP_STORED:
+            raise InvariantBroken("not one data.pkl in it, stored as torch.save stores it")
+        if described[0].file_size > DESCRIPTION:
+            raise InvariantBroken(f"data.pkl has {described[0].file_size:,} bytes, {DESCRIPTION:,} at most")
+        folder = described[0].filename.removesuffix("data.pkl")
+        content = _described(io.BytesIO(archive.read(described[0])))
 
         def place(storage: _Storage) -> tuple[int, int]:
             member = members[f"{folder}data/{storage.key}"]
@@ -161,45 +167,54 @@ def _zip(file: BinaryIO) -> Any:
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             return member.header_offset + 30 + name_length + extra_length, member.file_size
 
-        return _placed(content, place)
+        return _placed(content, place, file.seek(0, io.SEEK_END))
 
 
 def _legacy(file: BinaryIO) -> Any:
-    def load() -> Any:
-        return _Unpickler(file).load()
-
-    magic, _protocol, _system = load(), load(), load()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    magic, _protocol, _system = (_described(file) for _ in range(3))
     if magic != MAGIC:
         raise InvariantBroken("not PyTorch's format before 1.6, though it begins so")
-    content, keys = load(), load()
-    end = file.seek(0, io.SEEK_CUR)
-    size = file.seek(0, io.SEEK_END)
+    content, keys = _described(file), _described(file)
+    end = file.tell()
+    if end > DESCRIPTION:
+        raise InvariantBroken(f"its description has {end:,} bytes, {DESCRIPTION:,} at most")
     places: dict[str, tuple[int, int]] = {}
     storages = {storage.key: storage for storage in _storages(content)}
     for key in map(str, keys):  # each: the number of elements, then the elements
         file.seek(end)
-        (elements,) = struct.unpack("<q", file.read(8))
+        elements = int.from_bytes(file.read(8), "little", signed=True)
         begin, end = end + 8, end + 8 + elements * storages[key].width
         if not begin <= end <= size:
-            raise InvariantBroken("cut off: the last tensors are missing", hint="download it again")
+            raise InvariantBroken("cut off: the last tensors are missing", hint=AGAIN)
         places[key] = begin, end - begin
-    return _placed(content, lambda storage: places[storage.key])
+    return _placed(content, lambda storage: places[storage.key], size)
 
 
 def _safetensors(file: BinaryIO) -> dict[str, Tensor]:
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
     (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(size, MOST_DESCRIPTION):
-        raise InvariantBroken(f"its header claims {length:,} bytes: cut off, or not safetensors")
-    header = json.loads(file.read(length))
+    size = file.seek(0, io.SEEK_END)
+    if length > DESCRIPTION:
+        raise InvariantBroken(f"its header has {length:,} bytes, {DESCRIPTION:,} at most: no safetensors file")
+    file.seek(8)
+    header = parse_json(file.read(length), "its header", strict=True)
+    header.pop("__metadata__", None)
     found = {}
     for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            if not 0 <= begin <= end <= size - 8 - length:
-                raise InvariantBroken("cut off: tensors are missing", hint="download it again")
-            found[name] = Tensor(entry["dtype"], tuple(entry["shape"]), 8 + length + begin, end - begin)
+        (begin, end), shape, dtype = entry["data_offsets"], _sizes(entry["shape"]), entry["dtype"]
+        if dtype in WIDTHS and end - begin != math.prod(shape) * WIDTHS[dtype]:
+            raise InvariantBroken(f"{name}: {end - begin} bytes for {dtype} {list(shape)}")
+        found[name] = Tensor(str(dtype), shape, 8 + length + begin, end - begin)
+    end = 8 + length  # the tensors follow one another to the end of the file, with nothing between
+    for tensor in sorted(found.values(), key=lambda tensor: (tensor.begin, tensor.bytes)):
+        if tensor.begin != end or tensor.bytes < 0:
+            raise InvariantBroken("its tensors have gaps between them, or lie over one another")
+        end += tensor.bytes
+    if end > size:
+        raise InvariantBroken("cut off: the last tensors are missing", hint=AGAIN)
+    if end != size:
+        raise InvariantBroken(f"its tensors end at byte {end}, the file at {size}")
     return found
 
 
@@ -220,35 +235,130 @@ class _Strided:
     stride: tuple[int, ...]
 
 
-def _strided(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> _Strided:
-    return _Strided(storage, offset, tuple(size), tuple(stride))
+@dataclass(frozen=True)
+class _Global:
+    """A name that a pickle would import."""
+
+    name: str
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds descriptions of tensors; refuses every other class."""
+ORDERED, SIZE, TENSOR, PARAMETER = (
+    "collections OrderedDict",
+    "torch Size",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+)
+GLOBALS = {ORDERED, SIZE, TENSOR, PARAMETER, *(f"torch {name}" for name in STORAGES)}
+_MARK = object()
+_CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT"}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _strided
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda tensor, *_: tensor
-        if (module, name) == ("torch", "Size"):
-            return tuple
-        if module == "torch" and name in STORAGES:
-            return name
-        raise InvariantBroken(
-            f"asks for {module}.{name}, which is no part of a state dict; nothing of it was run",
-            hint="ask its author for a torch.save of the state dict alone, or for safetensors",
-        )
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage, key, _, _, *view = pid
-        if kind != "storage" or any(view):
-            raise InvariantBroken(f"refers to {kind!r}, which is no part of a state dict")
-        dtype, width = STORAGES[storage]
-        return _Storage(dtype, width, str(key))
+def _described(data: BinaryIO) -> Any:
+    """What one pickle describes, its instructions followed one by one.
+
+    Keys are texts and whole numbers only, and nothing is hashed, called, compared or printed but what is checked to be plain:
+    each instruction takes the time of its own length.
+
+    Raises:
+        InvariantBroken: it is more than data.
+    """
+    stack: list[Any] = []
+    memo: dict[Any, Any] = {}
+
+    def marked() -> list[Any]:
+        place = next(i for i in range(len(stack) - 1, -1, -1) if stack[i] is _MARK)
+        items = stack[place + 1 :]
+        del stack[place:]
+        return items
+
+    for code, argument, _ in pickletools.genops(data):
+        name, given = code.name, cast(Any, argument)
+        if name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _PLAIN:
+            stack.append(given)
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+            stack.append({} if name == "EMPTY_DICT" else [])
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            memo[given] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[given])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            count = int(name[-1])
+            stack[-count:] = [tuple(stack[-count:])]
+        elif name == "TUPLE":
+            stack.append(tuple(marked()))
+        elif name in ("APPEND", "APPENDS"):
+            items = marked() if name == "APPENDS" else [stack.pop()]
+            stack[-1].extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                if not isinstance(key, str | int):
+                    raise InvariantBroken("has a key that is neither a text nor a whole number")
+                stack[-1][key] = value
+        elif name == "GLOBAL":
+            if given not in GLOBALS:
+                raise InvariantBroken(
+                    f"asks for {given.replace(' ', '.')}, which is no part of a state dict; nothing of it was run",
+                    hint="ask its author for a torch.save of the state dict alone, or for safetensors",
+                )
+            stack.append(_Global(given))
+        elif name == "BINPERSID":
+            stack.append(_storage(stack.pop()))
+        elif name == "REDUCE":
+            words = stack.pop()
+            stack.append(_made(stack.pop(), words))
+        elif name == "BUILD":
+            stack.pop()  # a state dict's own attributes: the versions of its modules
+        elif name == "STOP":
+            break
+        elif name not in ("PROTO", "FRAME"):
+            raise InvariantBroken(f"holds the instruction {name}, which is no part of a state dict")
+    if len(stack) != 1:
+        raise InvariantBroken("does not describe one value")
+    return stack[0]
+
+
+def _storage(pid: Any) -> _Storage:
+    """A storage, from what a state dict refers to it by."""
+    kind, storage, key, _, _, *view = pid
+    if kind != "storage" or not isinstance(storage, _Global) or not isinstance(key, str) or any(view):
+        raise InvariantBroken("refers to something that is no part of a state dict")
+    dtype, width = STORAGES[storage.name.removeprefix("torch ")]
+    return _Storage(dtype, width, key)
+
+
+def _made(maker: Any, words: Any) -> Any:
+    """What a state dict's functions would make of their arguments."""
+    name = maker.name if isinstance(maker, _Global) else ""
+    if name == ORDERED:
+        return {}
+    if name == SIZE:
+        return list(_sizes(words[0]))
+    if name == PARAMETER and isinstance(words[0], _Strided):
+        return words[0]
+    if name == TENSOR:
+        storage, offset, size, stride, *_ = words
+        (start,) = _sizes((offset,))
+        if not isinstance(storage, _Storage):
+            raise InvariantBroken("holds a tensor without a storage")
+        return _Strided(storage, start, _sizes(size), _sizes(stride))
+    raise InvariantBroken("calls what is no part of a state dict")
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    """Numbers of elements, such as a shape: checked to be such, and few."""
+    if not isinstance(values, list | tuple) or len(values) > DIMENSIONS:
+        raise InvariantBroken("holds a shape that is none")
+    if not all(type(value) is int and 0 <= value < ELEMENTS for value in values):
+        raise InvariantBroken("holds a shape that is not made of numbers")
+    return tuple(values)
 
 
 def _storages(content: Any) -> list[_Storage]:
@@ -258,26 +368,31 @@ def _storages(content: Any) -> list[_Storage]:
     return found
 
 
-def _placed(content: Any, place: Callable[[_Storage], tuple[int, int]]) -> Any:
-    """The content with its tensors at their places: first byte, bytes of a storage."""
+def _placed(content: Any, place: Callable[[_Storage], tuple[int, int]], size: int) -> Any:
+    """The content of a file of so many bytes, with its tensors at their places: first byte, bytes of a storage."""
     places: dict[str, tuple[int, int]] = {}
+    room = OVERLAP * size
 
     def placed(tensor: _Strided) -> Tensor:
+        nonlocal room
         storage = tensor.storage
         if storage.key not in places:
             places[storage.key] = place(storage)
         begin, length = places[storage.key]
         contiguous = [math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape))]
         axes = zip(tensor.stride, contiguous, tensor.shape, strict=True)
-        size = math.prod(tensor.shape) * storage.width
-        if size and not all(have == want or extent == 1 for have, want, extent in axes):
+        bytes = math.prod(tensor.shape) * storage.width
+        if bytes and not all(have == want or extent == 1 for have, want, extent in axes):
             raise InvariantBroken(
                 "holds a tensor whose values are not in order", hint="save it again, each tensor .contiguous()"
             )
         start = tensor.offset * storage.width
-        if min(start, size, *tensor.shape, 0) < 0 or start + size > length:
+        if start + bytes > length:
             raise InvariantBroken("holds a tensor that reaches beyond its storage")
-        return Tensor(storage.dtype, tensor.shape, begin + start, size)
+        room -= bytes
+        if room < 0:
+            raise InvariantBroken(f"its tensors are more than {OVERLAP} times its bytes: they lie over one another")
+        return Tensor(storage.dtype, tensor.shape, begin + start, bytes)
 
     return _walk(content, placed)
 
