@@ -75,8 +75,7 @@ make_folders() {
   for path; do
     said=$(mkdir -p "$path" 2>&1) && [[ -w $path ]] && continue
     die "$EXIT_PREREQUISITE" "cannot write to $path${said:+ (${said##*: })}" \
-      "it, and what it lies in, must be folders that this user may write to: mount them for writing, change their owner, \
-or move away what is there instead"
+      "it and what it lies in must be folders that this user may write to: mount them, own them, or move away what is there"
   done
 }
 

@@ -53,7 +53,7 @@ make_environment() {
   try_imports
 }
 
-# An environment that a killed attempt had begun is made from nothing: what was ours from its first file on bears a mark.
+# An environment that a killed attempt had begun is made from nothing: what is ours from its first file on is marked.
 from_nothing() {
   local mark=$VENV_DIR.begun
   if [[ -e $mark ]]; then
