@@ -75,7 +75,7 @@ make_folders() {
   for path; do
     said=$(mkdir -p "$path" 2>&1) && [[ -w $path ]] && continue
     die "$EXIT_PREREQUISITE" "cannot write to $path${said:+ (${said##*: })}" \
-      "it and what it lies in must be folders that this user may write to: mount them, own them, or move away what is there"
+      "it and what it lies in must be folders that this user may write to: mount, own, or move away what is there"
   done
 }
 

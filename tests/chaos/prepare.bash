@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# prepare.bash FOLDER rehearsal|paper: what tests/chaos breaks. Makes in FOLDER a runbook with nothing done, as the tests
-# of the steps have it (tests/bats): `rehearsal`, one epoch of the rehearsal on real tasks with the real engine; `paper`,
-# all of arc2-paper against the stand-in upstream. FOLDER/environment is the environment to run in it, NAME=VALUE, each
-# ended by a NUL; FOLDER/pristine is copied to FOLDER/runbook before each run.
+# prepare.bash FOLDER rehearsal|paper: what tests/chaos breaks. Makes in FOLDER a runbook with nothing done, as the
+# tests of the steps have it (tests/bats): `rehearsal`, one epoch of the rehearsal on real tasks with the real engine;
+# `paper`, all of arc2-paper against the stand-in upstream. FOLDER/environment is the environment to run in it,
+# NAME=VALUE, each ended by a NUL; FOLDER/pristine is copied to FOLDER/runbook before each run.
 set -euo pipefail
 bats_require_minimum_version() { :; }
 folder=$(realpath -m "$1") what=$2

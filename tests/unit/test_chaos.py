@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -91,6 +92,36 @@ def stale(*steps: int) -> None:
     """These steps have to run again."""
     for step in steps:
         next(Path(STATE).glob(f"0{step}-*.stamp")).unlink()
+
+
+def ended() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_probe_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    from trm_repro.machine.folders import look
+
+    names = [f".trm-repro-{socket.gethostname()}-{pid}-x" for pid in (ended(), os.getpid())]
+    for name in names:
+        (tmp_path / name).mkdir()
+    look("TRM_DIR", tmp_path, trying=True)
+    assert [path.name for path in tmp_path.iterdir()] == names[1:]
+
+
+@pytest.mark.deep
+def test_what_killed_writers_left_is_removed_and_swallows_nothing(done: Place) -> None:
+    leftovers = [Path(folder, f".a.{ended()}.part") for folder in (STATE, f"artifacts/{RUN}", ".repro")]
+    for path in leftovers:
+        path.write_text("half a")
+    for name in ("guards", "commands"):
+        with Path(f"{STATE}/{name}.jsonl").open("a") as file:
+            file.write('{"step": "06-verify", "gua')
+    stale(6, 7)
+    comes_out_the_same(done)
+    assert not any(path.exists() for path in leftovers)
 
 
 def test_kills_at_random(place: Place) -> None:
@@ -187,6 +218,14 @@ def both(*acts: Callable[[], None]) -> Callable[[], None]:
     return act
 
 
+def half_an_environment() -> None:
+    """Step 3 was killed while it installed."""
+    stale(3)
+    Path(f"{CLONE}/.venv.voucher.json").unlink()
+    Path(f"{CLONE}/.venv.begun").touch()
+    shutil.rmtree(next(Path(f"{CLONE}/.venv").glob("lib/python*/site-packages")))
+
+
 def in_the_future() -> None:
     for path in Path().rglob("*"):
         if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
@@ -225,6 +264,7 @@ DISTURBED: dict[str, tuple[Callable[[], None], int, str]] = {
     "the state is a file": (a_file(".repro"), 2, NO_FOLDER),
     "the artifacts are a link to nothing": (to_nowhere("artifacts"), 2, NO_FOLDER),
     "the logs are a file": (both(a_file("logs"), lambda: stale(6)), 2, NO_FOLDER),
+    "the environment is half of one": (half_an_environment, 0, "was begun by an attempt that did not finish"),
     "every file is of the future": (both(in_the_future, lambda: stale(4)), 0, ""),
 }
 QUICK = ("a stamp is a folder", "a voucher's meaning is none", "the state is a file", "metrics are no text")
@@ -242,6 +282,8 @@ def test_what_is_not_what_it_was(done: Place, name: str) -> None:
     assert "Traceback" not in said, said
     if expected:
         assert re.search("^hint: ", said, re.M), said
+    elif "guards are no text" == name:  # what nobody recorded is not vouched for
+        assert not json.loads(done.manifest().read_text())["faithful"], said
     else:
         assert not differences(done.folder / "undisturbed.json", done.manifest()), said
 
