@@ -282,7 +282,7 @@ def test_what_is_not_what_it_was(done: Place, name: str) -> None:
     assert "Traceback" not in said, said
     if expected:
         assert re.search("^hint: ", said, re.M), said
-    elif "guards are no text" == name:  # what nobody recorded is not vouched for
+    elif name == "guards are no text":  # what nobody recorded is not vouched for
         assert not json.loads(done.manifest().read_text())["faithful"], said
     else:
         assert not differences(done.folder / "undisturbed.json", done.manifest()), said
