@@ -11,8 +11,8 @@ STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
   $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run
 
-.PHONY: help env recipes rehearse all plan status doctor watch verify evaluate report attestations sweep clean
-.PHONY: test test-deep lint unit bats bench fuzz chaos
+.PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
+.PHONY: clean test test-deep lint unit bats bench fuzz chaos
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
@@ -38,9 +38,11 @@ LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 	$(INSTALL) --no-index --no-build-isolation --editable . >&2
 	@touch .venv/ready
 
-rehearse: export RECIPE := arc2-rehearsal$(if $(filter upstream,$(ENGINE)),-upstream)
-rehearse: all ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself, on a GPU)
-	@source lib/prelude.bash && repro step summary
+rehearse: .venv/ready ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself)
+	@ENGINE=$(ENGINE) LIGHT=$(LIGHT) lib/rehearse.sh
+
+crosscheck: .venv/ready ## both engines go on from upstream's rehearsed checkpoint: one table; exit 1 where they differ
+	@LIGHT=$(LIGHT) lib/crosscheck.sh
 
 all: .venv/ready ## all eight steps of the recipe
 	@lib/all.sh
@@ -113,7 +115,7 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
 
-fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; a sample is part of test
+fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
 
 chaos: .venv/ready ## KILLS=100 SEED=1: kill -9 in every step, make all again, the same manifest; test has a sample

@@ -16,7 +16,8 @@ main() {
     esac
   done
   [[ -f recipes/$RECIPE.yaml ]] || die "$EXIT_USAGE" "no recipe '$RECIPE'" "make recipes lists them"
-  local targets=(logs .repro/runs .repro/digests.json .repro/environments .mypy_cache .ruff_cache .pytest_cache .hypothesis build)
+  local targets=(logs .repro/runs .repro/digests.json .repro/environments build)
+  targets+=(.mypy_cache .ruff_cache .pytest_cache .hypothesis)
   local precious=(.repro/work artifacts "$TRM_DIR/data" "$TRM_DIR/checkpoints" "$KAGGLE_DS_DIR")
   ((! data)) || targets+=("${precious[@]}")
   for path in "${targets[@]}"; do

@@ -73,6 +73,13 @@ fresh_caches() {
     PYTHONNOUSERSITE=1
 }
 
+# python_path FOLDER…: what a wrapped program finds of ours; an empty word is none.
+python_path() {
+  local folder path=''
+  for folder; do path+=${folder:+:$folder}; done
+  [[ -z $path ]] || export PYTHONPATH=${path#:}
+}
+
 # CUDA_HOME: where the CUDA compiler is that goes with the torch of this machine's lock. The lock's own lies beside
 # torch's CUDA runtime; torch's extension builder looks for these two names there.
 cuda_compiler() {
@@ -137,7 +144,10 @@ try_imports() {
   for name in "${UPSTREAM_IMPORTS[@]}" "${ENVIRONMENT_IMPORTS[@]}"; do
     [[ ", ${words#import }, " == *", $name, "* ]] || words+=", $name"
   done
+  [[ $ENVIRONMENT != tool ]] || backend="the tool environment is made again by: rm .venv/ready && make .venv/ready"
+  python_path "$SUPPORT"
   run python -c "$words" || install_failed "not all that upstream imports can be imported" "$backend"
+  unset PYTHONPATH
   ((NEEDS_GPU && GPUS > 0)) || return 0
   words="import torch; found = torch.cuda.device_count(); assert found >= $PROCESSES, f'torch sees {found} GPUs'"
   run python -c "$words" ||

@@ -9,7 +9,7 @@
 GUARD='' GUARD_FINDING='' GUARD_REMEDY='' GUARDS_BROKEN=0 INSISTED_ON=''
 
 # Guards that nothing may override: without these, what is recorded would not be what ran.
-readonly GUARDS_FIXED=' G-TOOLS G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
+readonly GUARDS_FIXED=' G-TOOLS G-SUPPORT G-GPUS G-KAGGLE-CREDENTIALS G-KAGGLE-NAMES '
 
 broken() { GUARD_FINDING=$1 GUARD_REMEDY=$2; }
 
@@ -294,6 +294,13 @@ g_environment() {
     [[ -z ${!name+set} ]] || found+="$name=${!name} " INSISTED_ON+="$name "
   done
   [[ -z $found ]] || broken "variables that could change what is computed are set: ${found% }" "unset them"
+}
+
+# A faithful training stands on nothing but what its document names: no support is put under it.
+g_support() {
+  [[ $RECIPE_FAITHFUL == 0 || -z $SUPPORT ]] ||
+    broken "the recipe $RECIPE calls itself faithful and puts $(short "$SUPPORT") under the training" \
+      "say faithful: false in it, or take train.support away"
 }
 
 # The Kaggle title and slug that RUN_NAME yields are legal. Known in minute one, not after training.

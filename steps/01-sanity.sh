@@ -24,7 +24,7 @@ main() {
     die "$EXIT_COMMAND" "this machine could not be measured"
   printf '%s\n' "$MEASURED" >&2
   guard G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND G-TRAIN-COMMAND \
-    G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
+    G-NO-ARC1 G-ENVIRONMENT G-SUPPORT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   guards_settle "$EXIT_PREREQUISITE"
   step_done "nothing that can be known now stands in the way"
 }

@@ -20,10 +20,11 @@ main() {
   [[ -z $VOUCHER ]] || make_shared "$VENV_DIR"
   if vouched; then
     note "$(short "$VENV_DIR") is what its voucher vouches for, byte for byte: taken as it is"
-  elif [[ $ENVIRONMENT != tool ]]; then
-    make_environment
+    use_environment
+  else
+    if [[ $ENVIRONMENT == tool ]]; then use_environment; else make_environment; fi
+    [[ -z $UPSTREAM_COMMIT ]] || try_imports
   fi
-  use_environment
   ! dry || return 0
   describe_environment >"$listing.part"
   mv "$listing.part" "$listing"
@@ -50,7 +51,6 @@ make_environment() {
   fi
   use_environment
   if [[ $ENV_LOCK == locks ]]; then install_locked; else install_unlocked; fi
-  try_imports
 }
 
 # An environment that a killed attempt had begun is made from nothing: what is ours from its first file on is marked.

@@ -27,7 +27,7 @@ main() {
   [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
   guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS \
-    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-ENVIRONMENT-FILES G-DATASET
+    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-SUPPORT G-ENVIRONMENT-FILES G-DATASET
   guards_settle
   [[ $ENVIRONMENT == tool || $USE_VENV != 1 ]] || use_shared "$VENV_DIR"
   use_shared "$TRM_DIR/$DATASET_FOLDER"
@@ -83,9 +83,11 @@ wandb_without_questions() {
 # The engine reference writes its metrics to this file; what upstream passes to wandb.log is forwarded to it. What torch
 # says of the machine, in the process that trains, lies beside it.
 tap_metrics() {
+  local tap=''
   give TRM_REPRO_TORCH="${1%/*}/torch.json"
   [[ $ENGINE == upstream && $METRICS_SOURCE != tap ]] || give TRM_REPRO_METRICS="$1"
-  [[ $ENGINE != upstream || $WANDB_TAP != 1 ]] || give PYTHONPATH="$TAP"
+  [[ $ENGINE != upstream || $WANDB_TAP != 1 ]] || tap=$TAP
+  python_path "$SUPPORT" "$tap" # the support that the recipe puts under the training comes first
 }
 
 main "$@"

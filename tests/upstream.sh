@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Usage: TRM_REMOTE=… tests/upstream.sh
-# Summary: The real upstream, through steps 2 and 4: cloned at the pin, its own builder on its own data, digests
-#   compared;
-#   its model beside the reference engine's.
+# Summary: The real upstream: cloned at the pin, its own builder on its own data, digests compared; its model beside
+#   the reference engine's; all eight steps of its rehearsal on a CPU, and both engines side by side.
 # Reads: TRM_REMOTE (a clone of upstream, or its URL); PY; packages from the registry, by digest.
 # Writes: a throw-away folder below .repro/, deleted at the end.
 # Guarantees: the builder's files are those of tests/golden/dataset/digests.json, cases arc2_aug3 and arc1concept_aug3;
-#   the engine computes what upstream's model does, in every configuration of bench/agreement.py.
+#   the engine computes what upstream's model does, in every configuration of bench/agreement.py; upstream computes on
+#   this machine what is on record in the recipe of its rehearsal; make crosscheck finds no difference, and each of
+#   some mutations of the engine.
 # Exit: 0 equal · not 0 otherwise
 
 set -euo pipefail
@@ -14,16 +15,16 @@ shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 : "${TRM_REMOTE:?the real upstream: a local clone of it, or its URL}"
 : "${PY:=python3.10}"
-work=$PWD/.repro/test-upstream
+here=$PWD work=$PWD/.repro/test-upstream
 
 main() {
   local name
   rm -rf "$work"
-  mkdir -p "$work/runbook/.venv"
+  mkdir -p "$work/runbook"
   trap 'rm -rf "$work"' EXIT
   trap 'exit 130' INT TERM
-  cp -R Makefile env.sh lib steps recipes locks "$work/runbook"
-  ln -s "$PWD/.venv/bin" "$work/runbook/.venv/bin"
+  cp -R Makefile env.sh lib steps recipes locks docs "$work/runbook"
+  ln -s "$PWD/.venv" "$work/runbook/.venv"
   export TRM_REMOTE PY TRM_DIR=$work/trm VENV_DIR=$work/venv PUBLISH_TO_KAGGLE=0 KNOBS_WITHOUT_LOCAL=1
 
   write_recipe arc2 arc2_aug3 training2 evaluation2
@@ -37,10 +38,37 @@ main() {
       "$name" "$(git -C "$TRM_DIR" rev-parse --short HEAD)" "$(golden "$name" | wc -l)"
   done
 
-  locked einops >"$work/model.txt"
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target "$work/model" \
-    -r "$work/model.txt"
-  PYTHONPATH=$work/model .venv/bin/python -m bench.agreement --upstream "$TRM_DIR"
+  .venv/bin/python -m bench.agreement --upstream "$TRM_DIR"
+  rehearse
+  crosscheck
+}
+
+# All eight steps of upstream's rehearsal on a CPU; its bundle is what it says, and anybody can score it.
+rehearse() {
+  local folder=$work/runbook/artifacts/arc2_upstream_cpu
+  export RECIPE=arc2-rehearsal-upstream-cpu
+  (cd "$work/runbook" && time lib/all.sh)
+  grep -q '"name": "early",' "$folder/verdict.json"
+  grep -q 'CPU support for CUDA-only code' "$folder/report.html"
+  .venv/bin/trm-repro verify "$TRM_DIR/kaggle_dataset_arc2_arc2_upstream_cpu"
+  unset RECIPE
+}
+
+# Both engines side by side; then ours with one thing wrong, which must be seen.
+crosscheck() {
+  local name words rehearsed=$TRM_DIR/checkpoints/Arc2-rehearsal-aug-8-ACT-torch/arc2_upstream_cpu
+  (cd "$work/runbook" && time lib/crosscheck.sh --keep) 2> >(tee "$work/said" >&2)
+  words=$(sed -n 's/^-> python -m trm_repro.engine.pretrain //p' "$work/said")
+  eval "words=($words)"
+  for name in eps label average; do
+    (cd "$TRM_DIR" && "$here/.venv/bin/python" "$here/tests/unit/mutations.py" "$name" "${words[@]}" \
+      "++checkpoint_path=$work/$name" >/dev/null)
+    .venv/bin/trm-repro step crosscheck --rehearsed "$rehearsed" --upstream "${rehearsed}_crosscheck" \
+      --ours "$work/$name" --dataset "$TRM_DIR/data/arc2-rehearsal-aug-8" --output "$work/$name.json" \
+      --built "$work/runbook/.repro/crosscheck/data" || true
+    grep -q '"agrees": false' "$work/$name.json" || # a crash is no answer
+      { echo "error: the mutation '$name' was not seen" >&2 && return 1; }
+  done
 }
 
 # write_recipe TARGET NAME TRAINING EVALUATION [MORE]: upstream's builder command with --num-aug 3.

@@ -23,7 +23,7 @@ broken_in() {
 @test "every guard of step 1 holds on a large machine with the recipe's commands" {
   in_runbook steps/01-sanity.sh
   assert_holds G-TARGET-DATASET G-TOOLS G-PYTHON G-GPUS G-MACHINE G-PROCESSES G-BUILDER-COMMAND \
-    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
+    G-TRAIN-COMMAND G-NO-ARC1 G-ENVIRONMENT G-SUPPORT G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
   # what it recommends before days of work (rehearsal-upstream.bats)
   assert_output --partial 'dress rehearsal: none has succeeded here'
   assert_output --partial 'make rehearse ENGINE=upstream'

@@ -13,7 +13,7 @@ ROOT = Path(trm_repro.__file__).parent
 GROUND = ("errors", "files", "digests", "progress", "archives")  # loose modules, one room
 FLOORS = (
     ("ground",),
-    ("arc", "recipes", "tap"),
+    ("arc", "recipes", "tap", "support"),
     ("puzzles", "runs"),
     ("weights",),
     ("engine", "machine"),

@@ -88,9 +88,19 @@ def test_a_rehearsals_boxes_say_what_is_not_so(run: Run) -> None:
         assert box.ticked is ("not so: " not in str(box)), box
     assert str(found[1]).endswith("not so: engine reference: upstream is not used")
     assert "G-BUILDER-COMMAND holds; not so: by the recipe toy, whose command is another; by its own" in str(found[2])
-    assert "G-TRAIN-COMMAND holds; not so: by the recipe toy, whose command is another: global_batch_size=16" in str(
-        found[3]
+    assert (
+        "G-TRAIN-COMMAND holds; not so: by the recipe toy, whose command is another: added: global_batch_size=16"
+        in str(found[3])
     )
+
+
+def test_the_words_are_those_that_ran(run: Run) -> None:
+    """Not those of the recipe, where another command ran."""
+    manifest = the_manifest(run)
+    [train] = [entry for entry in manifest["commands"] if entry["step"] == "05-train"]
+    train["argv"] = [*(word for word in train["argv"] if word != "ema=True"), "lr=7"]
+    said = str(boxes(manifest, run)[3])
+    assert "missing: ema=True" in said and "added: lr=7" in said and "added: global_batch_size=16" in said
 
 
 def fast(manifest: dict[str, Any]) -> None:

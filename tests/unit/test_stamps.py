@@ -48,6 +48,23 @@ def test_a_changed_file_makes_it_stale_and_is_named(run, path, why):
     assert why in why_stale(run, "01-one")
 
 
+def test_what_stands_under_upstream_counts_as_code(run, tmp_path, monkeypatch):
+    """What we put under a training, and nothing else of ours; nothing where a recipe puts nothing there."""
+    for name in ("support", "other"):
+        (tmp_path / "package" / name).mkdir(parents=True)
+        (tmp_path / "package" / name / "a.py").write_text("1")
+    monkeypatch.setattr(stamps, "PACKAGE", tmp_path / "package")
+    for recipe, why in (("engine: upstream\ntrain:\n  support: cpu\n", "code"), ("engine: upstream\n", "")):
+        (run.repository / "recipes" / "r.yaml").write_text(recipe)
+        for name, expected in (("other", ""), ("support", why)):
+            stamps._code.cache_clear()
+            done(run, "01-one")
+            (tmp_path / "package" / name / "a.py").write_text(recipe + name)
+            stamps._code.cache_clear()
+            assert why_stale(run, "01-one") == (f"changed since: {expected}" if expected else ""), (recipe, name)
+    stamps._code.cache_clear()
+
+
 def test_a_missing_output_is_named(run):
     done(run, "01-one")
     (run.repository / "out" / "a").unlink()

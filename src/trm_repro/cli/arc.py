@@ -245,13 +245,15 @@ def _facts(folder: Path, splits: list[SplitFiles], settings: Any) -> list[tuple[
         settings.epochs, train["total_groups"], train["mean_puzzle_examples"], settings.global_batch_size
     )
     try:
-        named = ", ".join(map(checkpoint_name, checkpoint_steps(splits[0], settings)))
+        steps = checkpoint_steps(splits[0], settings)
+        named = ", ".join(map(checkpoint_name, steps))
+        drawn = f"; {steps[-1]:,} are drawn: upstream's progress bar counts to its plan" if steps[-1] != planned else ""
     except InvariantBroken as error:
-        named = f"{count}, of numbers that cannot be told beforehand ({error})"
+        drawn, named = "", f"{count}, of numbers that cannot be told beforehand ({error})"
     return [
         *facts,
         ("training", f"{training}{settings.eval_interval:,} epochs"),
-        ("steps planned", f"{planned:,}"),
+        ("steps planned", f"{planned:,}{drawn}"),
         ("checkpoints", named),
         ("a checkpoint", f"{bytes_each:,} bytes, {count} of them {count * bytes_each:,}"),
     ]

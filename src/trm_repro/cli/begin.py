@@ -138,13 +138,11 @@ def _words_of(step: str, run: Run, recipe: Recipe, *, dry_run: bool) -> Mapping[
     work = trm_dir()
     if step in ("01-sanity", "02-clone"):
         return _our_commit()
-    if step == "03-venv" and recipe.environment.name == "training":
-        modules = [] if dry_run else _imported(work / recipe.work)
-        return {
-            **_lock_words(recipe),
-            "UPSTREAM_IMPORTS": modules,
-            "ENVIRONMENT_STATE": "" if dry_run else _state_of_environment(run),
-        }
+    if step == "03-venv" and recipe.upstream:
+        words: dict[str, Any] = {"UPSTREAM_IMPORTS": [] if dry_run else _imported(work / recipe.work)}
+        if recipe.environment.name == "training":
+            words |= {**_lock_words(recipe), "ENVIRONMENT_STATE": "" if dry_run else _state_of_environment(run)}
+        return words
     if step == "04-dataset" and recipe.dataset.environment != "tool":
         return {"ENVIRONMENT_FOUND": "" if dry_run else environment_found(run, recipe)}
     if step == "05-train":

@@ -89,6 +89,22 @@ def _register_acts(step: Verbs) -> None:
     measure.add_argument("--at-most", type=float, default=900, metavar="SECONDS")
     measure.add_argument("words", nargs="+")
     measure.set_defaults(handler=_measure)
+    rehearsal = step.add_parser("rehearsal", help="make rehearse: the recipe of the rehearsal that fits this machine")
+    rehearsal.add_argument("--engine", default="")
+    rehearsal.add_argument("--light", default="")
+    rehearsal.add_argument("--on-cpu", action="store_true", help="even where there are GPUs")
+    rehearsal.set_defaults(handler=_rehearsal)
+    crosscheck = step.add_parser("crosscheck", help="make crosscheck: what both engines computed, side by side")
+    for option, said in (
+        ("--rehearsed", "the checkpoint folder of upstream's rehearsal"),
+        ("--upstream", "that of the training with which upstream went on from its first checkpoint"),
+        ("--ours", "that of ours, from the same"),
+        ("--dataset", "what upstream's builder wrote"),
+        ("--built", "what ours wrote"),
+        ("--output", "the JSON file to write"),
+    ):
+        crosscheck.add_argument(option, type=Path, required=True, help=said)
+    crosscheck.set_defaults(handler=_crosscheck)
     page = step.add_parser(
         "doctor", help="make doctor: this machine and run on one page, for a bug report; defaults on stdin"
     )
@@ -226,6 +242,7 @@ def _prove(arguments: argparse.Namespace) -> int:
 
     from trm_repro.files import write_bytes, write_json, write_text
     from trm_repro.provenance import signature
+    from trm_repro.provenance.faithful import SUPPORT_SAID, SUPPORTS, TRAIN
     from trm_repro.provenance.manifest import WRITES, build_manifest, changed_since
     from trm_repro.provenance.statement import FILE, make_statement
     from trm_repro.runs.stamps import last_attempts
@@ -235,7 +252,11 @@ def _prove(arguments: argparse.Namespace) -> int:
     run, recipe, work = this_run(), this_recipe(), trm_dir()
     folder = run.artifacts
     ran = [entry for entry in last_attempts(run, "commands.jsonl") if entry["step"] <= WRITES]
-    lines = [f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}\n{shlex.join(e['argv'])}\n" for e in ran]
+    said = recipe.train.support and f", with {SUPPORTS}/{recipe.train.support}: {SUPPORT_SAID[recipe.train.support]}"
+    lines = [
+        f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}{said if e['step'] == TRAIN else ''}\n{shlex.join(e['argv'])}\n"
+        for e in ran
+    ]
     write_text(arguments.run_dir / "COMMANDS.txt", "".join(lines))
     manifest = build_manifest(run, recipe, work=work, knobs=knobs_and_defaults())
     verdict = judge(Place.of(run, recipe, work), manifest, run.name, changed_since(run, manifest, locate))
@@ -295,6 +316,34 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     seen = measure(arguments.words, cwd=arguments.cwd, at_most=arguments.at_most, window=arguments.window)
     print(report(this_recipe(), seen, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
+
+
+def _rehearsal(arguments: argparse.Namespace) -> None:
+    from trm_repro.machine.hardware import gpus
+    from trm_repro.machine.rehearsals import fitting
+
+    asked = arguments.engine == "upstream" and not arguments.on_cpu  # looking for GPUs takes a moment
+    print(fitting(arguments.engine, arguments.light, gpus=asked and bool(gpus())))
+
+
+def _crosscheck(arguments: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from trm_repro.files import write_json
+    from trm_repro.runs.metrics import FILE as METRICS
+    from trm_repro.runs.records import read
+    from trm_repro.training import crosscheck
+
+    upstream, ours = arguments.upstream, arguments.ours
+    both = crosscheck.trainings(read(upstream / METRICS), read(ours / METRICS))
+    with TemporaryDirectory() as scratch:
+        scored = list(crosscheck.scored_again(arguments.rehearsed, arguments.dataset, Path(scratch)))
+    built = crosscheck.files(arguments.dataset, arguments.built)
+    found = crosscheck.Crosscheck([*both.rows, *crosscheck.weights(upstream, ours), *scored, built], both.curve)
+    write_json(arguments.output, found.as_json())
+    print(found)
+    print(arguments.output, file=sys.stderr)
+    return 0 if found.agrees else 1
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -147,6 +147,7 @@ class PretrainConfig(_Strict):
     keep_checkpoints: int = pydantic.Field(2, ge=0)
     gradient_accumulation: int = pydantic.Field(1, ge=1)
     activation_checkpointing: bool = False
+    draw_as_loader: bool = False
     compile: bool | None = None
     device: Literal["cpu", "cuda"] | None = None
     threads: int | None = pydantic.Field(None, ge=1)

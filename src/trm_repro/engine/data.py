@@ -132,6 +132,17 @@ def evaluation_batches(
         yield rows, split.batch(rows, mine.stop - mine.start)
 
 
+def loader_seed(seed: int) -> list[int]:
+    """The seed of NumPy's global generator in upstream's loader worker, in a run of one process.
+
+    The loader asks PyTorch's generator, ``seed`` and nothing drawn yet, for a number; each worker makes its seeds of that.
+    """
+    from torch.utils.data._utils.worker import _generate_state
+
+    number = torch.empty((), dtype=torch.int64).random_(generator=torch.Generator().manual_seed(seed))
+    return list(_generate_state(int(number), 0))  # type: ignore[no-untyped-call]
+
+
 class Sampler:
     """Draws training batches, iteration after iteration, and can be stopped and resumed between any two batches.
 
@@ -139,15 +150,23 @@ class Sampler:
     of its puzzles, each puzzle as many of its examples as the batch has room for. What does not fit is dropped.
 
     Two generators, the same on all ranks: Philox, seeded with seed + iteration, permutes groups and picks puzzles;
-    MT19937, seeded once, picks examples.
+    MT19937, seeded once, picks examples: with ``seed``, or as upstream's loader is by PyTorch (:func:`loader_seed`).
     """
 
     def __init__(
-        self, split: Split, *, seed: int, global_batch_size: int, epochs: int, rank: int = 0, world_size: int = 1
+        self,
+        split: Split,
+        *,
+        seed: int,
+        global_batch_size: int,
+        epochs: int,
+        rank: int = 0,
+        world_size: int = 1,
+        as_loader: bool = False,
     ) -> None:
         self.split, self.seed, self.global_batch_size, self.epochs = split, seed, global_batch_size, epochs
         self.slice = rank_slice(global_batch_size, rank, world_size)
-        self.examples_generator = np.random.RandomState(seed)
+        self.examples_generator = np.random.RandomState(loader_seed(seed) if as_loader else seed)
         self.iteration = 0
         self._order: Indices = np.empty(0, np.int64)
         self._cursor = 0

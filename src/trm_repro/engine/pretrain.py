@@ -79,6 +79,7 @@ class Pretraining:
             epochs=config.interval,
             rank=world.rank,
             world_size=world.size,
+            as_loader=config.draw_as_loader,
         )
         self.states = TrainingStates(config.folder, keep=config.keep_checkpoints)
         self.iterations_done = 0

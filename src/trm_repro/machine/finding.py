@@ -44,7 +44,7 @@ def one(what: str, state: str, case: str = "", /, **facts: Any) -> list[Finding]
 def process_count(recipe: Recipe, survey: Survey) -> int:
     """How many processes will train here."""
     most = int(survey.environ.get("MAX_GPUS_TO_USE") or recipe.max_gpus_to_use)
-    return recipe.process_count(min(len(survey.gpus), most)) or 1
+    return recipe.process_count(min(len(survey.gpus) or most, most))
 
 
 def gb(size: float) -> str:

@@ -18,6 +18,7 @@ from trm_repro.machine.budget import GB
 from trm_repro.machine.finding import Finding, Rule, gb, one, process_count, state_of
 from trm_repro.machine.folders import LONGEST, Place
 from trm_repro.machine.gpu_rules import GPU_RULES
+from trm_repro.machine.rehearsals import fitting
 from trm_repro.machine.survey import Survey
 from trm_repro.recipes.schema import Recipe
 
@@ -226,7 +227,8 @@ def _rehearsal(recipe: Recipe, survey: Survey) -> list[Finding]:
     if recipe.engine != "upstream" or not recipe.faithful:
         return []
     found = f"succeeded {survey.rehearsed}" if survey.rehearsed else "none has succeeded here"
-    return one("dress rehearsal", state_of(bool(survey.rehearsed), "warning"), found=found)
+    fits = fitting("upstream", "", gpus=bool(survey.gpus))
+    return one("dress rehearsal", state_of(bool(survey.rehearsed), "warning"), found=found, fits=fits)
 
 
 RULES: tuple[Rule, ...] = (

@@ -19,21 +19,16 @@ from typing import Any
 
 import psutil
 
-from trm_repro.digests import digest_file
 from trm_repro.errors import ReproError
-from trm_repro.machine import folders, hardware, limits, network
+from trm_repro.machine import folders, hardware, limits, network, rehearsals
 from trm_repro.machine.ask import output, within
 from trm_repro.machine.folders import Place, Space
 from trm_repro.machine.hardware import Gpu, Graphics, Nvcc
 from trm_repro.machine.limits import Limit, ulimit
 from trm_repro.machine.locks import choose, lock_files
 from trm_repro.machine.network import Reached
-from trm_repro.recipes.bases import top_level
 from trm_repro.recipes.schema import Recipe
-from trm_repro.runs.layout import Run
-from trm_repro.runs.stamps import read_stamp
 
-REHEARSAL = "arc2-rehearsal-upstream"  # the recipe of the dress rehearsal
 SHM = Path("/dev/shm")
 
 
@@ -71,7 +66,7 @@ class Survey:
 
     ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why
     Weights & Biases does not take the key (empty: it does); ``built`` says whether the dataset
-    is there, ``installed`` whether the environment is; ``rehearsed`` is when a dress rehearsal succeeded here;
+    is there, ``installed`` whether the environment is; ``rehearsed`` is which dress rehearsal succeeded here and when;
     ``shm_tried`` is why no file can be made in /dev/shm; ``manager`` whether NVIDIA's fabric manager is among the processes,
     where there are NVLink switches.
     """
@@ -114,7 +109,7 @@ class Survey:
     headers: bool | None = _fact(lambda here: _python_headers(here.environ.get("PY", "")))
     built: bool = _fact(lambda here: _is_there(here.environ["TRM_DIR"], here.recipe.dataset.folder, "identifiers.json"))
     installed: bool = _fact(lambda here: _is_there(here.environ["VENV_DIR"], "bin", "torchrun"))
-    rehearsed: str = _fact(lambda here: _rehearsed(here.environ, _locks(here)))
+    rehearsed: str = _fact(lambda here: rehearsals.succeeded(here.environ, _locks(here)))
 
     @property
     def gpus(self) -> Sequence[Gpu]:
@@ -243,14 +238,3 @@ def _python_headers(python: str) -> bool | None:
         [python, "-c", "import sysconfig, os; print(os.path.exists(sysconfig.get_path('include') + '/Python.h'))"]
     )
     return answer.strip() == "True" if answer else None
-
-
-def _rehearsed(environ: Mapping[str, str], locks: Sequence[Path]) -> str:
-    """When the dress rehearsal succeeded with the environment that this run will have; empty if it did not."""
-    run = Run(Path(), top_level(Path("recipes", f"{REHEARSAL}.yaml"), "run_name"), REHEARSAL, environ)
-    stamp, listing = read_stamp(run.path("08-handoff")), run.environment_file(environ["TARGET_DATASET"], ".txt")
-    if stamp is None or not listing.exists():
-        return ""
-    text = listing.read_text()
-    same = [f"lock: {environ['ENV_LOCK']}", *(f"{digest_file(path).sha256}  {path}" for path in locks)]
-    return stamp.finished if all(line in text for line in same) else ""

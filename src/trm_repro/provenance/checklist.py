@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from trm_repro.provenance.faithful import fast_builder, guard_outcomes
+from trm_repro.provenance.faithful import TRAIN, command_difference, expected_command, fast_builder, guard_outcomes
+from trm_repro.provenance.promises import training_command
 
 Fact = tuple[bool, str]  # whether it is as it must be, and what is
 
@@ -64,7 +65,10 @@ def checklist(manifest: Mapping[str, Any], locate: Callable[[str], Path], publis
 
     folder, fast = recipe["dataset"]["folder"], fast_builder(manifest)
     known = recipe["faithful"] or bool(recipe["dataset"]["digests"])  # whatever was trained on it
-    changes = " ".join([*recipe["train"]["scale"], *recipe["train"].get("variation", [])])
+    train = {**recipe["train"], "scale": [], "variation": []}
+    ran = training_command(manifest)
+    words = {"recipe": {"resolved": {**recipe, "train": train}}, "run": run}
+    changes = "; ".join(command_difference(expected_command(words, TRAIN, ran), ran))
     return [
         Box(
             "TARGET_DATASET=arc2 and never changed",

@@ -18,6 +18,9 @@ NECESSARY = (
     *("G-BUILDER-COMMAND", "G-TRAIN-COMMAND", "G-NO-ARC1", "G-ENVIRONMENT", "G-PROCESSES"),
     "G-ENVIRONMENT-FILES",  # since manifests say what is in an environment, file by file
 )
+# What may stand under a training that is not faithful (a folder of this name in the package), and what it is.
+SUPPORTS = "trm_repro/support"
+SUPPORT_SAID = {"cpu": "CPU support for CUDA-only code, with the optimiser in Python and nothing compiled"}
 BUILD, TRAIN = "04-dataset", "05-train"
 PROCESSES = re.compile(r"--nproc[-_]per[-_]node(?:=(\d+))?")
 
@@ -28,6 +31,7 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     found = []
     if not recipe["resolved"]["faithful"]:
         found.append(f"the recipe {recipe['name']} is not a faithful one: {recipe['resolved']['title']}")
+    found += [f"the training stood on {SUPPORTS}/{name}: {said}" for name, said in supports(manifest).items()]
     found += sorted({f"{g['guard']} was {g['outcome']}: {g['detail']}" for g in guards if g["outcome"] != "holds"})
     pin, there = recipe["resolved"]["upstream"], manifest["upstream"]
     if pin and there and any(pin[key] != there[key] for key in ("commit", "tree")):
@@ -51,6 +55,14 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
     elif not tool["clean"]:
         found.append("the tool's own tree had uncommitted changes, so its commit does not say what ran")
     return found
+
+
+def supports(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What was put under the training from outside, by the recipe or by whatever its process found: name → what that is."""
+    asked = manifest["recipe"]["resolved"]["train"].get("support")
+    paths = [entry["env"].get("PYTHONPATH", "") for entry in manifest["commands"] if entry["step"] == TRAIN]
+    found = {name for path in paths for name in re.findall(rf"{SUPPORTS}/(\w+)", path)} | ({asked} if asked else set())
+    return {name: SUPPORT_SAID.get(name, "unknown here") for name in sorted(found)}
 
 
 def guard_outcomes(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trm_repro.errors import UsageError
 from trm_repro.recipes.published import RESULTS
@@ -125,7 +125,8 @@ class Train(_Part):
 
     ``config`` is the file of upstream that names the data where the arguments do not. ``scale`` holds what a run at toy
     scale adds to the documented flags, ``variation`` what an ablation does. ``processes`` is a number, or ``gpus``: one each.
-    ``checkpoints`` is where they go, unless that is where upstream puts them by itself.
+    ``checkpoints`` is where they go, unless that is where upstream puts them by itself. ``support`` names what is put under the
+    program from outside (trm_repro/support): ``cpu`` lets code that names CUDA run without a GPU.
     """
 
     launcher: list[str]
@@ -138,11 +139,30 @@ class Train(_Part):
     batch: int
     processes: int | Literal["gpus"]
     gpu: bool
+    support: Literal["", "cpu"] = ""
+
+
+class Band(_Part):
+    """What somebody has measured of a run's beginning: the mean of a metric over the steps from the first to the last of
+    ``steps`` (or at the one step named) is ``value``, give or take ``within`` times its magnitude; 0 stays 0.
+    """
+
+    metric: str
+    steps: tuple[int] | tuple[int, int]
+    value: float
+    within: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if not 0 <= self.steps[0] <= self.steps[-1]:
+            raise ValueError("steps are one number, or the first and the last")
+        return self
 
 
 class Expected(_Part):
     """What is known of the result: what is left behind, the checkpoint steps that are known, and the published number.
 
+    ``early`` is what is known of the beginning: whether a run began as it should is known long before it ends.
     ``attempts``: how many answers a submission has for a test input. ``metrics``: forwarded from what upstream logs
     (``tap``), read from its output (``stdout``), or nowhere (``none``). A recipe says ``published: NAME``, a name in
     :mod:`trm_repro.recipes.published`; that fills in ``value`` and ``reference``.
@@ -153,6 +173,7 @@ class Expected(_Part):
     attempts: int = 2
     metrics: Literal["tap", "stdout", "none"] = "tap"
     steps: list[int] = []
+    early: list[Band] = []
     metric: str = "ARC/pass@2"
     value: float | None = None
     reference: str = ""

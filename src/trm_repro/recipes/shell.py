@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from trm_repro.recipes.schema import Recipe, Upstream
 
+SUPPORTS = Path(__file__).resolve().parents[1] / "support"
 NO_UPSTREAM = Upstream(name="", url="", commit="", tree="", license="", writes=[])
 
 
@@ -27,6 +29,7 @@ def shell_words(
     return {
         "RECIPE_TARGET_DATASET": recipe.target_dataset,
         "RECIPE_TITLE": recipe.title,
+        "RECIPE_FAITHFUL": int(recipe.faithful),
         "ENGINE": recipe.engine,
         "UPSTREAM_URL": upstream.url,
         "UPSTREAM_COMMIT": upstream.commit,
@@ -56,6 +59,7 @@ def shell_words(
         "PROCESSES": processes,
         "BATCH": recipe.train.batch,
         "NEEDS_GPU": int(recipe.train.gpu),
+        "SUPPORT": recipe.train.support and str(SUPPORTS / recipe.train.support),
         "EXPECTS_CHECKPOINTS": int(expected.checkpoints),
         "METRICS_SOURCE": expected.metrics,
         "UPLOADS": int(recipe.publish == "upload"),

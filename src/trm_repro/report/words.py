@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trm_repro.arc.score import NOTHING, Share, left_out, title
-from trm_repro.provenance.faithful import guard_outcomes
+from trm_repro.provenance.faithful import guard_outcomes, supports
 from trm_repro.provenance.host import machine
 from trm_repro.recipes.published import TASKS
 from trm_repro.report.facts import Facts, Shown, duration
@@ -96,6 +96,7 @@ def provenance(facts: Facts) -> Rows:
             "upstream",
             f"{upstream['url']} at {upstream['commit']}" if upstream else "not used: the reference engine trained",
         ),
+        *(("support", f"{said} (trm_repro/support/{name})") for name, said in supports(manifest).items()),
         (
             "seeds",
             f"dataset {seeds['dataset']}, training {seeds['training']}, PYTHONHASHSEED {seeds['PYTHONHASHSEED']}",

@@ -11,7 +11,7 @@ A stamp is a small text file, written last and atomically when a step is done::
     in  SHA256  script        the step's script
     in  SHA256  recipe        the recipe's files
     in  SHA256  knobs         the knobs that the script's header names under Environment:
-    in  SHA256  code          the sources of this package, where the recipe's engine is ours (else of nothing)
+    in  SHA256  code          this package's sources, where the recipe's engine is ours; of its support, or of nothing
     in  SHA256  previous      what the step before it had put out, and the ones before that
     out SHA256  BYTES  PATH   each output, folders file by file
 
@@ -67,7 +67,8 @@ def inputs(run: Run, step: str) -> dict[str, str]:
     files = recipe_files(run.repository / "recipes", run.recipe)
     recipe = b"".join(path.read_bytes() for path in files)
     ours = top_level(files[-1], "engine") == "reference"
-    code = sources() if ours else b""
+    # what stands under upstream's code from outside is ours, too
+    code = sources() if ours else sources("support") if b"\n  support: " in recipe else b""
     knobs = "\n".join(f"{name}={run.environ.get(name, '')}" for name in knobs_of(script.decode()))
     index = run.steps.index(step)
     previous = read_stamp(run.path(run.steps[index - 1])) if index else None
@@ -150,9 +151,9 @@ def write_stamp(
 
 
 @functools.cache
-def sources() -> bytes:
-    """The sources of this package."""
-    return b"".join(path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
+def sources(folder: str = "") -> bytes:
+    """The sources of this package, or of a folder of it."""
+    return b"".join(path.read_bytes() for path in sorted((PACKAGE / folder).rglob("*.py")))
 
 
 def knobs_of(script: str) -> list[str]:

@@ -210,8 +210,9 @@ class Finder(importlib.abc.MetaPathFinder):
 def others() -> None:
     """Runs the ``sitecustomize`` that this one stands in front of, if there is one."""
     here = os.path.realpath(os.path.dirname(__file__))  # noqa: PTH120
-    rest = [entry for entry in sys.path if os.path.realpath(entry) != here]
-    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
+    places = [os.path.realpath(entry) for entry in sys.path]
+    behind = sys.path[len(places) - places[::-1].index(here) :]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", behind)
     if spec is not None and spec.loader is not None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 

@@ -18,10 +18,13 @@ from trm_repro.digests import git_blob
 from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.provenance import promises
+from trm_repro.provenance.faithful import TRAIN, command_problems
 from trm_repro.provenance.host import disagreements
 from trm_repro.provenance.promises import config_problems, expected_config, is_trm, step_problems
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluated, step_of
 from trm_repro.runs.clone import git
+from trm_repro.runs.metrics import FILE as METRICS
+from trm_repro.training.early import early
 from trm_repro.training.state import Place, configuration
 from trm_repro.weights.state import read_state
 from trm_repro.weights.stored import Tensor
@@ -67,6 +70,8 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
             made.append(_check("configuration", lines, "every field is the recipe's or upstream's default"))
         lines = list(source_problems(place))
         made.append(_check("sources", lines, "the copies of the model's and the loss's code are what they must be"))
+    if recipe.expected.early:
+        made.append(_early(place, manifest))
     if recipe.expected.submission:
         submissions = evaluated(place.folder, "submission.json")
         for path in submissions:
@@ -79,6 +84,19 @@ def checks(place: Place, manifest: Mapping[str, Any], puzzles: Mapping[str, Any]
 
 def _check(name: str, lines: list[str], seen: str) -> Check:
     return Check(name, "broken", tuple(lines)) if lines else Check(name, "holds", (seen,))
+
+
+def _early(place: Place, manifest: Mapping[str, Any]) -> Check:
+    """Whether the training began as the recipe expects."""
+    if command_problems(manifest, TRAIN):
+        return Check("early", "skipped", ("the command is not the recipe's: what it expects is of that",))
+    found = early(place.recipe.expected.early, place.folder / METRICS)
+    if all(entry.found is None for entry in found):
+        return Check("early", "skipped", ("the training's metrics are not on record",))
+    lines = [str(entry) for entry in found if not entry.inside]
+    return _check(
+        "early", lines, f"{len(found)} of {len(found)} first losses and scores are those on record for the recipe"
+    )
 
 
 def _steps(manifest: Mapping[str, Any], expected: list[int], found: list[int]) -> Check:

@@ -50,6 +50,7 @@ class Progress:
         attempt: its record, if it was ever started.
         step: of the last line of its metrics.
         total: the last step there will be; None if unknown.
+        planned: what upstream's own progress bar counts to, its estimate of the last step; None if unknown, or ours trains.
         speed: steps a second, lately.
         recent: the last lines of its metrics.
         evaluations: the lines of its evaluations.
@@ -59,6 +60,7 @@ class Progress:
     attempt: Attempt | None
     step: int
     total: int | None
+    planned: int | None
     speed: float | None
     recent: Sequence[dict[str, Any]]
     evaluations: Sequence[dict[str, Any]]
@@ -84,6 +86,7 @@ def read_progress(place: Place) -> Progress:
         attempt=read_attempt(place.state),
         step=max((int(entry["step"]) for entry in recent), default=0),
         total=total_steps(place),
+        planned=planned_total(place) if place.recipe.engine == "upstream" else None,
         speed=speed(recent),
         recent=recent,
         evaluations=read_evaluations(place.folder / METRICS),
@@ -115,6 +118,13 @@ def total_steps(place: Place) -> int | None:
     return _last_step(place.dataset, _settings(config)) if config and metadata.exists() else None
 
 
+def planned_total(place: Place) -> int | None:
+    """Upstream's estimate of the last step; None before its configuration is there."""
+    config = configuration(place.folder)
+    there = (place.dataset / "train" / "dataset.json").exists()
+    return _planned(place.dataset, _settings(config)) if config and there else None
+
+
 @functools.lru_cache
 def _last_step(dataset: Path, settings: Settings) -> int:
     """The number of the last batch that upstream packs; its own estimate of it where the arrays do not tell."""
@@ -124,9 +134,13 @@ def _last_step(dataset: Path, settings: Settings) -> int:
     try:
         return checkpoint_steps(read_split(dataset, "train"), settings)[-1]
     except ReproError:
-        facts = read_json(dataset / "train" / "dataset.json")
-        groups, mean = facts["total_groups"], facts["mean_puzzle_examples"]
-        return planned_steps(settings.epochs, groups, mean, settings.global_batch_size)
+        return _planned(dataset, settings)
+
+
+def _planned(dataset: Path, settings: Settings) -> int:
+    facts = read_json(dataset / "train" / "dataset.json")
+    groups, mean = facts["total_groups"], facts["mean_puzzle_examples"]
+    return planned_steps(settings.epochs, groups, mean, settings.global_batch_size)
 
 
 def disk_plan(place: Place) -> CheckpointPlan | None:

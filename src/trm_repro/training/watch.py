@@ -14,8 +14,10 @@ from trm_repro.arc.reader import unknown_answers
 from trm_repro.files import utc_now
 from trm_repro.machine.hardware import Gpu, gpus
 from trm_repro.progress import clock
+from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import credible
 from trm_repro.training.disk import free, gigabytes
+from trm_repro.training.early import early, said
 from trm_repro.training.state import Place, Progress, disk_plan, read_progress
 
 
@@ -50,6 +52,7 @@ def lines(place: Place) -> Iterator[str]:
         ("state", condition(progress)),
         ("step", step(progress)),
         ("loss", loss(progress)),
+        ("beginning", beginning(place)),
         *((f"pass@K at {entry['step']:,}", scores(entry)) for entry in evaluations(place, progress)),
         *((f"GPU {found.index}", gpu(found)) for found in gpus() if found.busy is not None),
         ("disk", disk(place, progress)),
@@ -92,6 +95,8 @@ def step(progress: Progress) -> str:
     if left is not None and progress.attempt and progress.attempt.alive:
         end = datetime.now(UTC) + timedelta(seconds=left)
         text += f", {clock(left)} left and the evaluations, until {end:%Y-%m-%d %H:%M} UTC"
+    if total and progress.planned and progress.planned != total:
+        text += f"; upstream's own bar counts to {progress.planned:,}, its plan"
     return text
 
 
@@ -102,6 +107,12 @@ def loss(progress: Progress) -> str:
         return ""
     last = next(entry for entry in reversed(progress.recent) if "train/lm_loss" in entry)
     return f"{mean:.4f} lately, lr {float(last['train/lr']):.2e}" if "train/lr" in last else f"{mean:.4f} lately"
+
+
+def beginning(place: Place) -> str:
+    """Whether it began as the recipe expects; empty where that expects nothing."""
+    bands = place.recipe.expected.early
+    return said(early(bands, place.folder / METRICS)) if bands and place.folder.exists() else ""
 
 
 def scores(entry: dict[str, object]) -> str:

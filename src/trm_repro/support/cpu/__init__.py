@@ -1,0 +1,1 @@
+"""CPU support for CUDA-only code: ``sitecustomize``."""
