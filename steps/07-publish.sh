@@ -6,7 +6,8 @@
 #   else's, has nothing to publish.
 # Guarantees: the folder is complete and valid; an unfaithful run is uploaded only when PUBLISH_UNFAITHFUL=1.
 # Environment: TARGET_DATASET RUN_NAME TRM_DIR PUBLISH_TO_KAGGLE PUBLISH_UNFAITHFUL KAGGLE_USERNAME
-#   KAGGLE_DATASET_SLUG KAGGLE_DS_DIR KAGGLE_PUBLIC PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID
+#   KAGGLE_DATASET_SLUG KAGGLE_DS_DIR KAGGLE_PUBLIC PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_BENCHMARK
+#   SIGNING_KEY
 # Exit: 0 done or fresh · 3 credentials missing, or no name that Kaggle takes · 4 the folder is not valid ·
 #   5 the upload failed
 

@@ -90,9 +90,9 @@ def digest_file(path: Path) -> Digest:
         raise MissingPrerequisite(f"{path}: no such file") from None
 
 
-def git_blob(path: Path) -> str:
+def git_blob(content: Path | bytes) -> str:
     """The name that git has for a file's content."""
-    data = path.read_bytes()
+    data = content if isinstance(content, bytes) else content.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 

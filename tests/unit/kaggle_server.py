@@ -55,6 +55,8 @@ class KaggleServer:
 
     def __init__(self) -> None:
         self.datasets: dict[str, Dataset] = {}
+        self.models: dict[str, bool] = {}  # whether each is private; its variation is the dataset of its longer name
+        self.licenses: dict[str, str] = {}
         self.blobs: dict[str, dict[str, Any]] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
@@ -120,6 +122,8 @@ class KaggleServer:
                 request["title"], bool(request.get("isPrivate")), request["licenseName"], [self._collect(request)]
             )
             return 200, self._begin(ref)
+        if "Model" in method:
+            return self._of_models(method, request)
         ref = f"{request.get('ownerSlug')}/{request.get('datasetSlug')}"
         if ref not in self.datasets:
             return 403, {"code": 403, "message": f"Permission 'datasets.get' was denied for {ref}"}
@@ -155,6 +159,37 @@ class KaggleServer:
             return 200, {"errors": []}
         if method == "GetDatasetMetadata":
             return 200, {"info": {"licenses": [{"name": dataset.license}]}}
+        return 404, {"code": 404, "message": f"no method {method}"}
+
+    def _of_models(self, method: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if method == "CreateModel":
+            self.models[f"{request['ownerSlug']}/{request['slug']}"] = bool(request["isPrivate"])
+            return 200, {"id": 1, "ref": request["slug"], "url": "http://localhost/models"}
+        model, body = f"{request['ownerSlug']}/{request['modelSlug']}", request.get("body", {})
+        framework = body.get("framework") or request.get("framework")
+        ref = f"{model}/{framework}/{body.get('instanceSlug') or request.get('instanceSlug')}"
+        if model not in self.models or (method not in ("GetModel", "CreateModelInstance") and ref not in self.datasets):
+            return 404, {"code": 404, "message": "Not found"}
+        if method == "GetModel":
+            return 200, {"ref": model, "isPrivate": self.models[model]}
+        if method == "CreateModelInstance":
+            self.licenses[ref] = body["licenseName"]
+            self.datasets[ref] = Dataset("", self.models[model], "", [self._collect(body)])
+            return 200, {"id": 1, "url": self._begin(ref)["url"]}
+        dataset = self.datasets[ref]
+        if method == "CreateModelInstanceVersion":
+            dataset.versions.append(self._collect(body))
+            return 200, {"id": 1, "url": self._begin(ref)["url"]}
+        if method == "GetModelInstance":
+            return 200, {"slug": "default", "framework": framework, "versionNumber": len(dataset.versions)}
+        if method == "ListModelInstanceVersionFiles":
+            if dataset.pending > 0:
+                dataset.pending -= 1
+                return 200, {"files": []}
+            start = int(request.get("pageToken") or 0)
+            names = sorted(dataset.files)[start : start + 5]
+            more = str(start + 5) if start + 5 < len(dataset.files) else ""
+            return 200, {"files": [{"name": n, "size": len(dataset.files[n])} for n in names], "nextPageToken": more}
         return 404, {"code": 404, "message": f"no method {method}"}
 
     def _collect(self, request: dict[str, Any]) -> dict[str, bytes]:
@@ -234,12 +269,17 @@ class _Handler(BaseHTTPRequestHandler):
                     302, b"", Location=f"http://localhost/storage/{ref}/{name}{suffix}?signature=planted-signature"
                 )
                 return
+            if method == "DownloadModelInstanceVersion" and self.user():
+                words = [request[key] for key in ("ownerSlug", "modelSlug", "framework", "instanceSlug", "path")]
+                self.send(302, b"", Location=f"http://localhost/storage/{'/'.join(words)}?signature=planted-signature")
+                return
             status, answer = self.kaggle.answer(method, request, self.user())
         self.send(status, json.dumps(answer).encode())
 
     def do_GET(self) -> None:
-        _, _, owner, slug, name = urlsplit(self.path).path.split("/", 4)
-        dataset = self.kaggle.datasets[f"{owner}/{slug}"]
+        path = urlsplit(self.path).path.split("/", 2)[2]
+        ref = max((ref for ref in self.kaggle.datasets if path.startswith(f"{ref}/")), key=len)  # a model's is longer
+        name, dataset = path.removeprefix(f"{ref}/"), self.kaggle.datasets[ref]
         if name.endswith(".zip"):
             buffer = io.BytesIO()
             with zipfile.ZipFile(buffer, "w") as archive:

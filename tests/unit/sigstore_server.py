@@ -157,6 +157,14 @@ class SigstoreServer:
 
     def entry(self, proposed: dict[str, Any]) -> dict[str, Any]:
         """The transparency log's entry, as its API answers: one leaf, whose hash is the root."""
+        if proposed["kind"] == "dsse":  # of an envelope the log keeps digests
+            content = proposed["spec"]["proposedContent"]
+            envelope, digests = json.loads(content["envelope"]), []
+            for data in (content["envelope"].encode(), base64.b64decode(envelope["payload"])):
+                digests.append({"algorithm": "sha256", "value": hashlib.sha256(data).hexdigest()})
+            (verifier,), (signed,) = content["verifiers"], envelope["signatures"]
+            signatures = [{"signature": signed["sig"], "verifier": verifier}]
+            proposed["spec"] = {"envelopeHash": digests[0], "payloadHash": digests[1], "signatures": signatures}
         body, when = b64(rfc8785.dumps(proposed)), int(time.time())
         root = hashlib.sha256(b"\0" + base64.b64decode(body)).digest()
         note = f"log of ada\n1\n{b64(root)}\n"
@@ -192,6 +200,8 @@ class SigstoreServer:
                 self.wfile.write(data)
 
             def do_GET(self) -> None:
+                if self.path == "/.well-known/openid-configuration":
+                    return self.answer({"authorization_endpoint": server.url, "token_endpoint": server.url})
                 assert self.headers["Authorization"] == "bearer planted-request-token"
                 self.answer({"value": server._token()})
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from hub_server import TOKEN, HubServer, Repository
 from publish_support import make_bundle
 
 from trm_repro.files import read_json
 from trm_repro.provenance.bundle import SETTINGS, write_sums
+from trm_repro.publish.evaluations import FILE
 
 ID = "ada/trm-arc2"
 
@@ -78,6 +80,31 @@ def test_the_card_the_hub_gets_has_a_model_index(box: Box) -> None:
     box.publish()
     card = ModelCard(box.hub.repositories[ID].files["README.md"].decode())
     assert [result.metric_value for result in card.data.eval_results] == [0.078, 0.05]
+
+
+def test_a_leaderboard_is_told_the_number_in_the_hubs_own_form(box: Box) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
+    other = ".eval_results/somebody.yaml"  # merged from what somebody proposed
+    assert box.publish().returncode == 0
+    box.hub.repositories[ID].commits.append(box.hub.repositories[ID].files | {other: b"- {}\n"})
+    assert box.publish(HF_BENCHMARK="ada/arc-agi-2:evaluation").returncode == 0
+    files = dict(box.hub.repositories[ID].files)
+    assert files.pop(other) == b"- {}\n"
+    (entry,) = parse_eval_result_entries(yaml.safe_load(files[FILE]))
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("ada/arc-agi-2", "evaluation", 7.8)
+    assert entry.source_url == f"{box.hub.endpoint}/{ID}" and entry.verify_token is None
+    assert "pass@2 per task, in per cent" in entry.notes and "vote of all checkpoints" in entry.notes
+    again = box.publish(HF_BENCHMARK="ada/arc-agi-2:evaluation")
+    assert "nothing to do" in again.stderr and len(box.hub.repositories[ID].commits) == 4
+    assert "nothing to do" in box.publish().stderr, "it stays as it is when nobody asks"
+    fetched = box.run("fetch-weights", f"hf:{ID}", "--output", str(box.home / "here"))
+    assert fetched.returncode == 0 and "extra" not in fetched.stderr, fetched.stderr
+
+
+def test_a_benchmark_that_is_none(box: Box) -> None:
+    done = box.publish(HF_BENCHMARK="ada/arc-agi-2")
+    assert done.returncode == 2 and "owner/dataset:task_id" in done.stderr and ID not in box.hub.repositories
 
 
 def test_the_same_bundle_again_does_nothing_and_says_so(box: Box) -> None:

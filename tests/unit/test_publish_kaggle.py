@@ -62,12 +62,17 @@ class Box:
         receipt = str(self.home / "receipt.json")
         return self.run("publish", "kaggle", "--bundle", str(self.bundle), "--receipt", receipt, **knobs)
 
+    def publish_model(self, **knobs: str) -> subprocess.CompletedProcess[str]:
+        receipt = str(self.home / "receipt.json")
+        words = ("publish", "kaggle", "--model", "--bundle", str(self.bundle), "--receipt", receipt)
+        return self.run(*words, **knobs)
+
     def uploads(self) -> int:
         return self.server.count("StartBlobUpload")
 
-    def holds_the_bundle(self) -> bool:
+    def holds_the_bundle(self, ref: str = ID) -> bool:
         here = {path.name: path.read_bytes() for path in self.bundle.iterdir() if not path.name.startswith("dataset-")}
-        return self.server.datasets[ID].files == here
+        return self.server.datasets[ref].files == here
 
 
 @pytest.fixture(scope="module")
@@ -459,3 +464,64 @@ def test_planted_secrets_are_nowhere(box: Box, kind: str) -> None:
         if path.is_file() and path not in given:
             content = path.read_bytes()
             assert not any(secret.encode() in content for secret in SECRETS), path
+
+
+# ---- as a model ----
+
+
+def test_a_model_is_made_once_and_then_left_alone(box: Box) -> None:
+    done = box.publish_model(PUBLISH_VERIFY="download")
+    assert done.returncode == 0, done.stderr
+    (ref,) = box.server.datasets
+    assert box.holds_the_bundle(ref) and box.server.models == {ID: True}
+    assert box.server.licenses[ref] == "Attribution 4.0 International (CC BY 4.0)"
+    receipt = read_json(box.home / "receipt.json")
+    assert (receipt["where"], receipt["revision"], receipt["compared"]) == ("kaggle-model", "1", "digests")
+    assert receipt["url"].endswith(f"/models/{ID}")
+    sent = box.uploads()
+    again = box.publish_model()
+    assert again.returncode == 0 and "nothing to do" in again.stderr and box.uploads() == sent
+
+
+def test_a_changed_bundle_is_a_new_version_of_the_model(box: Box) -> None:
+    assert box.publish_model(KAGGLE_PUBLIC="1").returncode == 0
+    (box.bundle / "all_config.yaml").write_text("arch:\n  hidden_size: 8\n")
+    write_sums(box.bundle)
+    box.server.slow = 1  # the new version lists nothing yet
+    done = box.publish_model(KAGGLE_PUBLIC="1")
+    (ref,) = box.server.datasets
+    assert done.returncode == 0 and len(box.server.datasets[ref].versions) == 2 and box.holds_the_bundle(ref), (
+        done.stderr
+    )
+    assert read_json(box.home / "receipt.json")["revision"] == "2" and box.server.models == {ID: False}
+    refused = box.publish_model()
+    assert refused.returncode == 4 and "KAGGLE_PUBLIC asks for private" in refused.stderr
+
+
+def test_a_page_without_a_variation_gets_one(box: Box) -> None:
+    box.server.fail("CreateModelInstance", times=1, status=400, body={"code": 400, "message": "not today"})
+    first = box.publish_model()
+    assert first.returncode == 5 and "not today" in first.stderr and box.server.models and not box.server.datasets
+    assert box.publish_model().returncode == 0 and box.server.count("CreateModel") == 1
+
+
+def test_what_a_model_shows_is_compared(box: Box) -> None:
+    box.server.spoil = {"all_config.yaml": None}
+    done = box.publish_model()
+    assert done.returncode == 4 and "missing: all_config.yaml" in done.stderr
+    assert box.publish_model().returncode == 0 and box.holds_the_bundle(next(iter(box.server.datasets)))
+
+
+@pytest.mark.parametrize("error", ["the storage quota is exceeded", "a model of this title exists"])
+def test_a_refusal_in_a_200_answer_of_models_is_believed(box: Box, error: str) -> None:
+    box.server.fail("CreateModel", status=200, body={"error": error, "errorCode": 400})
+    done = box.publish_model()
+    assert done.returncode == 5 and error in done.stderr and not box.server.datasets
+
+
+def test_a_license_that_models_have_not(box: Box) -> None:
+    metadata = read_json(box.bundle / METADATA)
+    write_json(box.bundle / METADATA, metadata | {"licenses": [{"name": "other"}]})
+    write_sums(box.bundle)
+    done = box.publish_model()
+    assert done.returncode == 4 and "no license “other” for models" in done.stderr and not box.server.models

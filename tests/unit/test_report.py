@@ -24,9 +24,9 @@ from trm_repro.cli import main
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
 from trm_repro.provenance.faithful import guard_outcomes, reasons
-from trm_repro.recipes.published import RESULTS, published
-from trm_repro.report.charts import grid
-from trm_repro.report.facts import Facts, gather, thin
+from trm_repro.recipes.published import PUBLIC, RESULTS, comparable, published, retrained
+from trm_repro.report.charts import grid, intervals
+from trm_repro.report.facts import Facts, _charts, gather, thin
 from trm_repro.report.page import page
 from trm_repro.report.style import STYLE
 from trm_repro.report.text import markdown
@@ -272,6 +272,8 @@ def test_what_nobody_knows_is_in_no_number(root: Path, manifest: dict[str, Any],
     none["metrics"] = {"step": 70}  # as the manifest of such a run has it
     facts = hidden(root, none, tmp_path, 0)
     said = twin(facts)
+    for what in {result.what for result in RESULTS.values()}:  # of others' numbers
+        said = said.replace(what, "").replace(html.escape(what), "")
     assert "No answers are known: nothing to score." in said and "per task" not in said
     assert not any(name.startswith(("ARC/", "all.exact")) for entry in facts.evaluations for name in entry)
     said = twin(hidden(root, manifest, tmp_path, 1))
@@ -361,8 +363,37 @@ def test_published_numbers_are_those_of_the_same_puzzles() -> None:
     for result in RESULTS.values():
         assert 0 < result.value < 1 and f"{100 * result.value:.4g}".rstrip("0").rstrip(".") in result.source
     for target in ("arc1", "arc2", "sudoku", "maze"):
-        who = [result.who for result in published(target)]
-        assert len(who) == len(set(who)), "a verdict tells them apart by it"
+        who = [result.who for result in comparable(target)]
+        assert who and len(who) == len(set(who)), "a verdict tells them apart by it"
+    assert comparable("arc2") and all(result.of == PUBLIC and result.model == "TRM" for result in comparable("arc2"))
+
+
+def test_the_range_that_is_told_is_that_of_the_published_numbers(facts: Facts) -> None:
+    low, high = retrained("arc2") or (0, 0)
+    assert (low, high) == (min(r.value for r in comparable("arc2")), max(r.value for r in comparable("arc2")))
+    said = f"etrainings by others: {100 * low:.1f} to {100 * high:.1f} %"
+    assert said in (HERE / "README.md").read_text() and said in page(facts) and said in markdown(facts)
+    assert retrained("manual") is None
+
+
+def test_the_chart_says_what_each_published_number_is_of(facts: Facts) -> None:
+    drawn = intervals(facts.score, facts.others, "arc2")
+    for words in (
+        "Felix561",
+        "pass@2 per test input; upstream&#x27;s, 172 test inputs; one checkpoint alone",
+        "version not said",
+    ):
+        assert words in drawn
+    assert "URM" not in drawn and "semi-private" not in drawn, "another model, or tasks that nobody else has"
+    assert "URM" in page(facts) and "semi-private" in markdown(facts), "the table has them"
+
+
+def test_known_points_of_published_runs_stand_beside_a_curve_that_reaches_them() -> None:
+    evaluations = [{"step": step, "ARC/pass@2": 0.05} for step in (72_391, 144_783)]
+    (drawn,) = [chart for chart in _charts({}, evaluations, "arc2") if chart.title.startswith("pass@K")]
+    assert ("pass@2, domus-magna", ((72_385, 0.0292),)) in [(curve.name, curve.points) for curve in drawn.curves]
+    assert "ARC Prize" not in str(drawn) and "domus" not in str(_charts({}, evaluations, "arc1"))
+    assert "domus" not in str(_charts({}, [{"step": 64, "ARC/pass@2": 0.05}], "arc2")), "it would squeeze a short curve"
 
 
 # ---- in a real browser ----

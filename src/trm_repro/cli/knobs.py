@@ -156,6 +156,7 @@ RULES: Mapping[str, Rule] = {
     "PUBLISH_TO_HF": SWITCH,
     "HF_REPO_ID": _like(r"([\w.-]+/[\w.-]+)?", "owner/name"),
     "HF_PUBLIC": SWITCH,
+    "HF_BENCHMARK": _like(r"([\w.-]+/[\w.-]+:[\w.-]+)?", "owner/dataset:task_id"),
     "SIGNING_KEY": _existing_file,
 }
 

@@ -54,6 +54,7 @@ def register(verbs: Verbs) -> None:
 def _add_signers(verb: argparse.ArgumentParser) -> None:
     """Who must have signed the statement."""
     verb.add_argument("--signers", type=Path, metavar="FILE", help="it must be signed by one of these (ssh-keygen(1))")
+    verb.add_argument("--model-key", type=Path, metavar="FILE", help="its model.sig must be made with this public key")
     verb.add_argument("--identity", default="", help="it must be signed with sigstore by this address or workflow …")
     verb.add_argument("--issuer", default="", metavar="URL", help="… for which this issuer vouches")
     _add_instance(verb)
@@ -99,6 +100,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         arguments.bundle,
         signers=arguments.signers,
         expected=_expected(arguments),
+        model_key=arguments.model_key,
         attestation=arguments.attestation,
     )
     print(verdict)
@@ -126,6 +128,7 @@ def _attest(arguments: argparse.Namespace) -> None:
             report=report,
             signers=arguments.signers,
             expected=_expected(arguments),
+            model_key=arguments.model_key,
         )
     )
 

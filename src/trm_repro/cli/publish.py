@@ -60,12 +60,28 @@ def _add_package(actions: Verbs) -> None:
     _add_owner(parser)
     parser.add_argument("--license", default=knob("PUBLISH_LICENSE", "cc-by-4.0"), help="default: $PUBLISH_LICENSE")
     parser.set_defaults(handler=_package)
+    parser.add_argument(
+        "--signing-key",
+        type=Path,
+        default=knob("SIGNING_KEY") or None,
+        help="sign its files with it, if it is an elliptic-curve key in PEM; default: $SIGNING_KEY",
+    )
+    sign = actions.add_parser("sign", help="sign a bundle's files as OpenSSF model signing has it: model.sig")
+    sign.add_argument("bundle", type=Path)
+    way = sign.add_mutually_exclusive_group(required=True)
+    way.add_argument("--key", type=Path, help="an elliptic-curve private key in PEM (ssh-keygen -t ecdsa -m PEM)")
+    way.add_argument("--sigstore", action="store_true", help="the identity of this CI job, or of a browser's sign-in")
+    sign.add_argument(
+        "--trust-config", type=Path, metavar="FILE", help="another sigstore: its client trust configuration"
+    )
+    sign.set_defaults(handler=_sign)
     check = actions.add_parser("validate", help="check a bundle, every byte included")
     check.add_argument("bundle", type=Path)
     check.set_defaults(handler=_validate)
 
 
 def _package(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.openssf import can_sign
     from trm_repro.publish.package import package
 
     bundle = package(
@@ -77,7 +93,26 @@ def _package(arguments: argparse.Namespace) -> None:
         slug=arguments.slug,
         license=arguments.license,
     )
+    if arguments.signing_key and can_sign(arguments.signing_key):
+        _signed(bundle.folder, arguments.signing_key, None)
     print(bundle.folder)
+
+
+def _sign(arguments: argparse.Namespace) -> None:
+    from trm_repro.provenance.bundle import read_bundle
+
+    read_bundle(arguments.bundle)
+    print(_signed(arguments.bundle, arguments.key, arguments.trust_config))
+
+
+def _signed(folder: Path, key: Path | None, instance: Path | None) -> Path:
+    """Signs a whole bundle, and lists the signature."""
+    from trm_repro.provenance.bundle import write_sums
+    from trm_repro.provenance.openssf import sign
+
+    path = sign(folder, key, instance)
+    write_sums(folder)
+    return path
 
 
 def _validate(arguments: argparse.Namespace) -> None:
@@ -93,8 +128,11 @@ def _add_kaggle(actions: Verbs) -> None:
     )
     parser.add_argument("--remote", action="store_true", help="sign in, too")
     parser.set_defaults(handler=_credentials)
-    parser = actions.add_parser("kaggle", help="publish a bundle as a Kaggle dataset")
+    parser = actions.add_parser("kaggle", help="publish a bundle as a Kaggle dataset or model")
     _add_upload(parser)
+    parser.add_argument(
+        "--model", action="store_true", help="as a model (owner/slug/pyTorch/default), not as a dataset"
+    )
     parser.set_defaults(handler=_kaggle)
 
 
@@ -139,6 +177,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
     from trm_repro.publish.credentials import check_owner, find_credentials
     from trm_repro.publish.kaggle import publish
     from trm_repro.publish.kaggle_client import sign_in
+    from trm_repro.publish.kaggle_model import KaggleModels
 
     public = _switch("KAGGLE_PUBLIC")
     verify = checked("PUBLISH_VERIFY", "sizes")
@@ -152,7 +191,7 @@ def _kaggle(arguments: argparse.Namespace) -> None:
             hint="package the run again",
         )
     published = publish(
-        sign_in(credentials, owner),
+        sign_in(credentials, owner, KaggleModels if arguments.model else None),
         bundle,
         public=public,
         download=verify == "download",
@@ -176,6 +215,11 @@ def _add_huggingface(actions: Verbs) -> None:
     parser = actions.add_parser("hf", help="publish a bundle as a model on the Hugging Face hub")
     _add_upload(parser)
     parser.add_argument("--repo-id", default=knob("HF_REPO_ID"), help="owner/name; default: $HF_REPO_ID")
+    parser.add_argument(
+        "--benchmark",
+        default=knob("HF_BENCHMARK"),
+        help="owner/dataset:task_id on the hub, whose leaderboard is told the number; default: $HF_BENCHMARK",
+    )
     parser.set_defaults(handler=_huggingface)
 
 
@@ -186,7 +230,7 @@ def _huggingface(arguments: argparse.Namespace) -> None:
         raise UsageError("there is no repository", hint="set HF_REPO_ID to owner/name, or say --repo-id")
     public = _switch("HF_PUBLIC")
     bundle = _read_for_upload(arguments)
-    _tell(publish(bundle, arguments.repo_id, public=public), bundle, arguments.receipt)
+    _tell(publish(bundle, arguments.repo_id, public=public, benchmark=arguments.benchmark), bundle, arguments.receipt)
 
 
 def _add_notebook(actions: Verbs) -> None:

@@ -55,6 +55,7 @@ def attest(
     report: str = "",
     signers: Path | None = None,
     expected: Signatory = NOBODY,
+    model_key: Path | None = None,
 ) -> Path:
     """Writes the attestation of a bundle; returns its folder.
 
@@ -66,12 +67,13 @@ def attest(
         report: the run's report in Markdown.
         signers: a file of allowed signers that the statement has to be signed by.
         expected: who has to have signed it with sigstore.
+        model_key: the public key that has to have signed the files.
 
     Raises:
         ReproError: the bundle is not verified.
         UsageError: this run is attested already.
     """
-    verdict = verify(bundle, signers=signers, expected=expected)
+    verdict = verify(bundle, signers=signers, expected=expected, model_key=model_key)
     if not verdict.whole:
         raise ReproError(f"{bundle} is not attested:\n{verdict}", hint="only what is whole can be attested")
     with opened(bundle) as folder:

@@ -25,7 +25,8 @@ KAGGLE_SUMS = "kaggle.sha256"
 METADATA = "dataset-metadata.json"
 COVER = "dataset-cover-image.png"
 SETTINGS = (METADATA, COVER)  # for Kaggle's eyes; never files of the published dataset
-FURNITURE = (".git", ".gitattributes", ".cache")  # what the hub and its client add to a folder of theirs
+EVALUATIONS = ".eval_results"  # the hub's folder of results, of which others may propose some
+FURNITURE = (".git", ".gitattributes", ".cache", EVALUATIONS)  # what the hub and its client add to a folder of theirs
 FAITHFUL = "**A faithful reproduction**"
 UNFAITHFUL = "**NOT A FAITHFUL REPRODUCTION**"
 
@@ -41,6 +42,7 @@ CONTENTS = {
     "statement.json": "the manifest's in-toto statement (SLSA provenance)",
     "statement.json.sig": "an SSH signature of the statement",
     "statement.json.sigstore.json": "a sigstore signature of the statement",
+    "model.sig": "a signature of the files here as OpenSSF model signing has it (`model_signing verify`)",
     "LICENSE.upstream": "the licence of the code that trained the weights",
     "README.md": "this card",
     KAGGLE_SUMS: "SHA-256 of the two files that only tell Kaggle how to show the dataset",

@@ -20,7 +20,7 @@ from typing import Any
 from trm_repro.digests import Digest
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import parse_json, parse_yaml, read_bytes, read_json
-from trm_repro.provenance import keyless, promises
+from trm_repro.provenance import keyless, openssf, promises
 from trm_repro.provenance.bundle import FAITHFUL, FROM_ROLE, SUMS, TEXT, UNFAITHFUL, card_body
 from trm_repro.provenance.faithful import BUILD, TRAIN, command_problems, processes, reasons
 from trm_repro.provenance.host import disagreements
@@ -71,7 +71,8 @@ class Context:
         folder: where it lies.
         digests: of its files, by name.
         signers: a file of allowed signers, if the SSH signature has to be by one of them.
-        expected: whose the sigstore signature has to be.
+        expected: whose a sigstore signature has to be.
+        model_key: the public key that ``model.sig`` has to be made with.
         attestation: a folder of ``attestations/``, if the bundle has to be the one it attests.
         vouchers: filled by the checks: who vouches for the statement.
         unproven: filled by the checks: claims that no bundle can prove.
@@ -83,6 +84,7 @@ class Context:
     digests: Mapping[str, Digest]
     signers: Path | None = None
     expected: keyless.Signatory = keyless.NOBODY
+    model_key: Path | None = None
     attestation: Path | None = None
     vouchers: list[str] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
@@ -489,6 +491,21 @@ def sigstore(context: Context) -> Outcome:
     return "ok", [f"signed by {identity}, says {issuer}", *_uncovered(context)]
 
 
+def openssf_signature(context: Context) -> Outcome:
+    """The files are signed as OpenSSF model signing has it, by whom it has to be if that was said."""
+    if not context.has(openssf.FILE):
+        if context.model_key:
+            return "unknown", [f"there is no {openssf.FILE}, so {context.model_key} does not vouch for the files"]
+        return "skipped", [f"there is no {openssf.FILE}"]
+    signer = openssf.check(
+        context.folder, context.digests, key=context.model_key, signers=context.signers, expected=context.expected
+    )
+    if not signer.vouched:
+        return "skipped", [f"{signer.said}; nobody was asked who has to (--model-key, --signers, --identity)"]
+    context.vouchers.append(f"{signer.said.removeprefix('signed ')} ({openssf.FILE})")
+    return "ok", [signer.said]
+
+
 def attested(context: Context) -> Outcome:
     """The statement is the one in an attestation that the reader already trusts."""
     if context.attestation is None:
@@ -521,9 +538,9 @@ def _invocation(statement: Path) -> str:
 
 
 CHECKS: dict[str, Callable[[Context], Outcome]] = {
-    check.__name__: check
+    check.__name__.partition("_")[0]: check
     for check in (
         *(manifest, recipe, outputs, commands, steps, config, tensors, twin, submission, metrics, card, statement),
-        *(signature, sigstore, attested),
+        *(signature, sigstore, openssf_signature, attested),
     )
 }

@@ -102,6 +102,36 @@ def check(statement: Path, expected: Signatory) -> tuple[str, str]:
         raise InvariantBroken(f"{statement.name}{SUFFIX}: not a signature to believe: {error}") from None
 
 
+def trust(instance: Path | None) -> str:
+    """The client trust configuration to check with, as JSON: of an instance, or the public one that is at hand.
+
+    Raises:
+        MissingPrerequisite: sigstore is not installed, or it cannot be read.
+    """
+    _installed()
+    from sigstore.errors import Error
+
+    try:
+        return str(_instance(instance, offline=True)._inner.to_json())
+    except (Error, OSError, ValueError) as error:
+        raise MissingPrerequisite(f"sigstore's root of trust cannot be read: {error}") from None
+
+
+def named(path: Path) -> tuple[str, str]:
+    """The identity and the issuer that a sigstore bundle names; whether to believe it is not asked.
+
+    Raises:
+        MissingPrerequisite: sigstore is not installed or too old.
+        InvariantBroken: it is no sigstore bundle.
+    """
+    _installed()
+    bundle = _bundle(path)
+    try:
+        return _named(bundle.signing_certificate)
+    except Exception as error:  # a damaged certificate can raise nearly anything
+        raise InvariantBroken(f"{path.name}: its certificate cannot be read: {error}") from None
+
+
 def _installed() -> None:
     try:
         import sigstore.verify  # noqa: F401

@@ -108,14 +108,20 @@ def _printable(line: str) -> str:
 
 
 def verify(
-    path: Path, *, signers: Path | None = None, expected: Signatory = NOBODY, attestation: Path | None = None
+    path: Path,
+    *,
+    signers: Path | None = None,
+    expected: Signatory = NOBODY,
+    model_key: Path | None = None,
+    attestation: Path | None = None,
 ) -> Answer:
     """Verifies a bundle.
 
     Args:
         path: a bundle's folder, or a zip or tar archive of one.
         signers: a file of allowed signers; the statement must then be signed by one of them.
-        expected: who must have signed the statement with sigstore.
+        expected: who must have signed the statement with sigstore, and the files if they are signed so.
+        model_key: the public key that must have signed the files (``model.sig``).
         attestation: a folder of ``attestations/``; the bundle must then be the one it attests.
     """
     try:
@@ -137,7 +143,7 @@ def verify(
                 return Answer((Finding("files", "wrong", tuple(lines)),))
             count = len(listed(folder / SUMS, lines))
             files = Finding("files", "ok", (f"{count} files are what {SUMS} says, and no other is there",))
-            context = Context(folder, digests, signers, expected, attestation)
+            context = Context(folder, digests, signers, expected, model_key, attestation)
             findings = (files, *_checks(context))
             return Answer(findings, tuple(context.vouchers), tuple(context.unproven))
     except MissingPrerequisite as error:

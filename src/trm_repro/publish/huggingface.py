@@ -13,7 +13,8 @@ from typing import Any
 
 from trm_repro.digests import git_blob
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, ReproError
-from trm_repro.provenance.bundle import SUMS, Bundle
+from trm_repro.provenance.bundle import EVALUATIONS, SUMS, Bundle
+from trm_repro.publish.evaluations import FILE, evaluation_file
 from trm_repro.publish.receipt import Publication
 from trm_repro.runs.records import masked
 
@@ -21,15 +22,17 @@ HOW = "create a token with write access at https://huggingface.co/settings/token
 OWN_FILES = {".gitattributes"}  # the hub makes it
 
 
-def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
+def publish(bundle: Bundle, repository: str, *, public: bool, benchmark: str = "") -> Publication:
     """Brings a bundle to the hub.
 
     Args:
         bundle: what to publish.
         repository: ``owner/name``.
         public: whether everybody may see it.
+        benchmark: ``owner/dataset:task_id`` whose leaderboard is told the number; empty for none.
 
     Raises:
+        UsageError: that is no benchmark's name.
         MissingPrerequisite: there is no token, or the hub does not accept it.
         InvariantBroken: the repository holds something else, or has the other visibility.
         CommandFailed: the hub or the network failed; run it again.
@@ -40,6 +43,8 @@ def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
     if not get_token():
         raise MissingPrerequisite("there is no Hugging Face token", hint=HOW)
     api = HfApi()
+    source = f"{api.endpoint}/{repository}"
+    told = {FILE: evaluation_file(bundle.manifest, benchmark, source)} if benchmark else {}
     with _asking("signing in"):
         api.whoami()
     with _asking(f"asking for {repository}"):
@@ -56,19 +61,22 @@ def publish(bundle: Bundle, repository: str, *, public: bool) -> Publication:
     if info is None:
         with _asking(f"creating {repository}"):
             api.create_repo(repository, private=not public)
-    there = _files(api, repository)
+    listed = _files(api, repository)
+    there = _of_bundle(listed)
     if there and SUMS not in there:
         raise InvariantBroken(
             f"{repository} holds something else: {', '.join(sorted(there))}", hint="choose another HF_REPO_ID"
         )
-    changed = bool(_differences(bundle, there))
+    untold = [name for name, data in told.items() if name not in listed or listed[name].blob_id != git_blob(data)]
+    changed = bool(_differences(bundle, there) or untold)
     if changed:
         additions = [CommitOperationAdd(name, str(bundle.folder / name)) for name in bundle.digests]
+        additions += [CommitOperationAdd(name, told[name]) for name in untold]
         leftovers = [CommitOperationDelete(name) for name in sorted(there.keys() - bundle.digests.keys())]
         with _asking(f"uploading to {repository}"):
             message = f"{bundle.manifest['run']['name']}: the bundle whose {SUMS} is {bundle.digests[SUMS].sha256[:12]}"
             api.create_commit(repository, [*additions, *leftovers], commit_message=message)
-        if wrong := _differences(bundle, _files(api, repository)):
+        if wrong := _differences(bundle, _of_bundle(_files(api, repository))):
             raise InvariantBroken(
                 f"{repository}: what the hub shows is not the bundle:\n" + "\n".join(f"  {line}" for line in wrong),
                 hint="run it again",
@@ -86,6 +94,11 @@ def _files(api: Any, repository: str) -> dict[str, Any]:
     with _asking(f"listing {repository}"):
         entries = [entry for entry in api.list_repo_tree(repository, recursive=True) if isinstance(entry, RepoFile)]
     return {entry.path: entry for entry in entries if entry.path not in OWN_FILES}
+
+
+def _of_bundle(listed: dict[str, Any]) -> dict[str, Any]:
+    """Without the results of evaluations: ours is told apart, and others may have proposed some."""
+    return {name: entry for name, entry in listed.items() if not name.startswith(f"{EVALUATIONS}/")}
 
 
 def _differences(bundle: Bundle, there: dict[str, Any]) -> list[str]:

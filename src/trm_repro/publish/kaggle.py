@@ -1,4 +1,4 @@
-"""Publishes a bundle as a Kaggle dataset, and believes only what the server then shows.
+"""Publishes a bundle as a Kaggle dataset, or model, and believes only what the server then shows.
 
 Publishing is a comparison first: a dataset that already holds exactly these files is left alone. Otherwise the files
 are uploaded as a new dataset or a new version, the server is asked until it has made it, and its file list, sizes and,
@@ -47,7 +47,7 @@ def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, pat
         is_, wanted = ("private", "public") if before.private else ("public", "private")
         raise InvariantBroken(
             f"{bundle.id} is {is_} on Kaggle, and a new version would be too; KAGGLE_PUBLIC asks for {wanted}",
-            hint=f"change its visibility on https://www.kaggle.com/datasets/{bundle.id}/settings, or set KAGGLE_PUBLIC",
+            hint=f"change its visibility on {kaggle.pages}/{bundle.id}/settings, or set KAGGLE_PUBLIC",
         )
     names = sorted(bundle.digests) if download else [SUMS]
     changed = before is None or before.status == "failed" or bool(_differences(kaggle, bundle, names))
@@ -58,7 +58,7 @@ def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, pat
     if after.status == "failed":
         raise CommandFailed(
             f"{bundle.id}: Kaggle could not make version {after.version}",
-            hint=f"its page says why (often the storage quota): https://www.kaggle.com/datasets/{bundle.id}",
+            hint=f"its page says why (often the storage quota): {kaggle.pages}/{bundle.id}",
         )
     if changed:
         if wrong := _differences(kaggle, bundle, names):
@@ -67,8 +67,8 @@ def publish(kaggle: Kaggle, bundle: Bundle, *, public: bool, download: bool, pat
                 hint="run it again: it uploads a new version",
             )
         _dress(kaggle, bundle, public)
-    url = f"https://www.kaggle.com/datasets/{bundle.id}"
-    return Publication("kaggle", bundle.id, str(after.version), url, changed, "digests" if download else "sizes")
+    url = f"{kaggle.pages}/{bundle.id}"
+    return Publication(kaggle.where, bundle.id, str(after.version), url, changed, "digests" if download else "sizes")
 
 
 def _differences(kaggle: Kaggle, bundle: Bundle, names: list[str]) -> list[str]:

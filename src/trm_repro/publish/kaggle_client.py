@@ -41,14 +41,19 @@ class Remote:
     private: bool
 
 
-def sign_in(credentials: Credentials, owner: str) -> Kaggle:
+def sign_in(credentials: Credentials, owner: str, kind: type[Kaggle] | None = None) -> Kaggle:
     """Signs in and checks whose the credentials are.
+
+    Args:
+        credentials: what to sign in with.
+        owner: whose they must be.
+        kind: the client; of datasets by default.
 
     Raises:
         MissingPrerequisite: the server does not accept them.
         InvariantBroken: they are not the owner's.
     """
-    kaggle = Kaggle(credentials)
+    kaggle = (kind or Kaggle)(credentials)
     if kaggle.owner != owner:
         raise InvariantBroken(
             f"{credentials.kind} belongs to {kaggle.owner}, but KAGGLE_USERNAME is {owner}",
@@ -66,6 +71,8 @@ class Kaggle:
     Raises:
         MissingPrerequisite: the server does not accept them.
     """
+
+    where, pages = "kaggle", "https://www.kaggle.com/datasets"  # what a receipt calls it, and where its pages are
 
     def __init__(self, credentials: Credentials) -> None:
         self._secrets = (credentials.secret,)
@@ -105,7 +112,7 @@ class Kaggle:
                     entry = self._retry(client.datasets.dataset_api_client.get_dataset)(self._get_request(dataset))
             except Exception as error:
                 # The server says 403 of a dataset that is not there, so as not to tell who owns which.
-                if _http_status(error) in (403, 404):
+                if http_status(error) in (403, 404):
                     return None
                 raise
         return Remote(status, int(entry.current_version_number or 0), bool(entry.is_private))
@@ -119,7 +126,7 @@ class Kaggle:
                 answer = self._retry(self._api.dataset_list_files)(dataset, page_token=token, page_size=PAGE)
                 if answer.error_message:
                     raise CommandFailed(
-                        f"listing {dataset}: Kaggle says: {answer.error_message}", hint=_hint(answer.error_message)
+                        f"listing {dataset}: Kaggle says: {answer.error_message}", hint=hint_of(answer.error_message)
                     )
             found |= {entry.name: int(entry.total_bytes) for entry in answer.files if entry}
             token = answer.next_page_token
@@ -160,7 +167,9 @@ class Kaggle:
     def _believe(answer: Any) -> None:
         """Raises unless the server's answer to an upload is "ok"."""
         if str(answer.status).lower() != "ok":
-            raise CommandFailed(f"Kaggle refused: {answer.error or 'without a reason'}", hint=_hint(str(answer.error)))
+            raise CommandFailed(
+                f"Kaggle refused: {answer.error or 'without a reason'}", hint=hint_of(str(answer.error))
+            )
 
     def _retry(self, question: Any) -> Any:
         """The question, asked again after a lost connection or a 429."""
@@ -244,7 +253,7 @@ class _Talk(io.TextIOBase):
         return re.sub(r"(https?://[^\s?]+)\?[^\s'\")]*", r"\1?***", text)  # an upload's address is a key to it
 
 
-def _http_status(error: BaseException) -> int:
+def http_status(error: BaseException) -> int:
     """The HTTP status of an exception's response, 0 if it has none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
@@ -253,7 +262,7 @@ def _translated(doing: str, error: BaseException, talk: _Talk) -> ReproError:
     """The error as one of ours."""
     import requests
 
-    status, text = _http_status(error), talk.clean(str(error))
+    status, text = http_status(error), talk.clean(str(error))
     if status == 401:
         return MissingPrerequisite(f"{doing}: Kaggle does not accept the credentials (401)", hint=HOW)
     if status == 403:
@@ -266,16 +275,16 @@ def _translated(doing: str, error: BaseException, talk: _Talk) -> ReproError:
     if status == 429:
         return CommandFailed(f"{doing}: too many requests (429)", hint="wait some minutes, then run it again")
     if status:
-        return CommandFailed(f"{doing}: Kaggle answered {status}: {text}", hint=_hint(text))
+        return CommandFailed(f"{doing}: Kaggle answered {status}: {text}", hint=hint_of(text))
     if isinstance(error, (requests.ConnectionError, requests.Timeout, OSError)):
         hint = "check the network; then run it again, nothing is lost"
         return CommandFailed(f"{doing}: no connection to Kaggle ({type(error).__name__})", hint=hint)
     if isinstance(error, SystemExit):
         return CommandFailed(f"{doing}: the Kaggle client gave up", hint="its message is above")
-    return CommandFailed(f"{doing}: {type(error).__name__}: {text}", hint=_hint(text))
+    return CommandFailed(f"{doing}: {type(error).__name__}: {text}", hint=hint_of(text))
 
 
-def _hint(text: str) -> str:
+def hint_of(text: str) -> str:
     """What to do about a refusal, from its words."""
     if re.search(r"quota|storage|too large|exceed", text, re.IGNORECASE):
         return "free space: delete old datasets or versions at https://www.kaggle.com/settings, or publish publicly"

@@ -13,7 +13,7 @@ from trm_repro.report.facts import Chart, Curve, Grid, Number
 
 WIDTH, HEIGHT = 460, 230  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
-ACROSS, NAMED, VALUED = 470, 150, 58  # of the intervals: whole, for names, for values; legible on a phone
+ACROSS, NAMED, VALUED, ROW = 470, 150, 58, 42  # of the intervals: whole, for names, for values; legible on a phone
 DASHES = ("", "7 4", "2 4", "10 3 2 3", "1 3", "14 5")  # lines differ in more than colour
 NAMES = ("black", "blue", "red", "green", "yellow", "grey", "pink", "orange", "light blue", "brown")
 
@@ -91,21 +91,22 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def intervals(score: Number | None, others: Sequence[Result], target: str) -> str:
-    """This run's number and the published ones on one axis, each with its 95 % interval where the number of tasks is known."""
-    rows: list[tuple[str, float, float, float, bool]] = []
+    """This run's number and the published ones on one axis, and what each is a number of.
+
+    Each has its 95 % interval where it is of tasks whose number is known.
+    """
+    rows: list[tuple[str, str, float, float, float]] = []
     if score:
-        rows.append(
-            (f"this run, {score.of} tasks" if score.of else "this run", score.value, score.low, score.high, True)
-        )
+        rows.append((f"this run, {score.of} tasks" if score.of else "this run", "", score.value, score.low, score.high))
     for other in others:
-        low, high = (
-            wilson(other.value * TASKS[target], TASKS[target]) if target in TASKS else (other.value, other.value)
-        )
-        rows.append((other.who, other.value, low, high, False))
+        if other.open:
+            of = TASKS.get(target, 0) if other.metric.endswith("per task") else 0
+            low, high = wilson(other.value * of, of) if of else (other.value, other.value)
+            rows.append((other.who, other.what, other.value, low, high))
     if not rows:
         return ""
-    height = 30 * len(rows) + 30
-    top = _ticks(0, max(high for _, _, _, high, _ in rows))
+    height = ROW * len(rows) + 30
+    top = _ticks(0, max(high for *_, high in rows))
 
     def x(value: float) -> float:
         return NAMED + (ACROSS - NAMED - VALUED) * value / top[-1]
@@ -115,16 +116,20 @@ def intervals(score: Number | None, others: Sequence[Result], target: str) -> st
         f'<text x="{x(t):.1f}" y="{height - 8}" text-anchor="middle">{_label(t, True)}</text>'
         for t in top
     ]
-    for row, (name, value, low, high, ours) in enumerate(rows):
-        y = 20 + 30 * row
-        mark = "ours" if ours else "theirs"
+    for row, (name, what, value, low, high) in enumerate(rows):
+        y = 20 + ROW * row
+        mark = "theirs" if what else "ours"
         parts.append(
             f'<text class="{mark}" x="{NAMED - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
             f'<line class="{mark}" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}"/>'
             f'<circle class="{mark}" cx="{x(value):.1f}" cy="{y}" r="5"/>'
             f'<text class="{mark}" x="{ACROSS - 4}" y="{y + 4}" text-anchor="end">{_label(value, True)}</text>'
+            f'<text class="what" x="{ACROSS - 4}" y="{y + 20}" text-anchor="end">{escape(what)}</text>'
         )
-    said = "; ".join(f"{name} {_label(v, True)}, {_label(a, True)} to {_label(b, True)}" for name, v, a, b, _ in rows)
+    said = "; ".join(
+        f"{name} {_label(v, True)}, {_label(a, True)} to {_label(b, True)}{f' ({what})' if what else ''}"
+        for name, what, v, a, b in rows
+    )
     return (
         f'<svg class="intervals" role="img" aria-labelledby="intervals" viewBox="0 0 {ACROSS} {height}">'
         f'<title id="intervals">Numbers with their 95 % intervals: {escape(said)}</title>{"".join(parts)}</svg>'

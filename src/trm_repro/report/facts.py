@@ -23,7 +23,7 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.provenance.faithful import BUILD, TRAIN, processes
-from trm_repro.recipes.published import METRICS, TASKS, Result, published
+from trm_repro.recipes.published import METRICS, TASKS, Result, known_points, published
 from trm_repro.runs.checkpoints import step_of
 from trm_repro.runs.metrics import credible, is_entry
 
@@ -205,13 +205,14 @@ def gather(
         strange = tuple(findings(submission, puzzles, attempts)) if submission else ()
     seconds = {step["step"]: _between(step["started"], step["finished"]) for step in manifest["steps"]}
     gpus = min(len(manifest["host"]["gpus"]), _processes(manifest))
+    target = manifest["run"]["target_dataset"]
     price = manifest["knobs"].get(PRICE, {}).get("value")
     return Facts(
         manifest=manifest,
         state=state or ("" if manifest["run"]["finished"] else "the training has not ended"),
         score=_score(manifest, puzzles),
-        others=tuple(published(manifest["run"]["target_dataset"])),
-        charts=tuple(chart for chart in _charts(training, evaluations) if chart),
+        others=tuple(published(target)),
+        charts=tuple(chart for chart in _charts(training, evaluations, target) if chart),
         evaluations=tuple(evaluations),
         times=tuple((step["step"], seconds[step["step"]], step["said"]) for step in manifest["steps"]),
         gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
@@ -347,7 +348,9 @@ def thin(steps: Sequence[float], values: Sequence[float], points: int = POINTS) 
 
 
 def _charts(
-    training: Mapping[str, tuple[Sequence[float], Sequence[float]]], evaluations: Sequence[Mapping[str, Any]]
+    training: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    evaluations: Sequence[Mapping[str, Any]],
+    target: str,
 ) -> list[Chart]:
     def line(name: str, label: str) -> Curve:
         return Curve(label, thin(*training.get(f"train/{name}", ([], []))))
@@ -359,6 +362,11 @@ def _charts(
     ks = sorted(
         {int(name.partition("@")[2]) for entry in evaluations for name in entry if name.startswith("ARC/pass@")}
     )
+    last = max((entry["step"] for entry in evaluations), default=0)
+    theirs = [
+        Curve(f"{point.metric.partition(' ')[0]}, {point.who}", ((point.step, point.value),), dots=True)
+        for point in (known_points(target, last) if ks else ())
+    ]
     return [
         Chart("Loss", "per example", (line("lm_loss", "training"), dots("all.lm_loss", "evaluation"))),
         Chart(
@@ -379,7 +387,12 @@ def _charts(
             share=True,
         ),
         Chart("Halting loss", "per example", (line("q_halt_loss", "training"), dots("all.q_halt_loss", "evaluation"))),
-        Chart("pass@K per task", "share of tasks", tuple(dots(f"ARC/pass@{k}", f"pass@{k}") for k in ks), share=True),
+        Chart(
+            "pass@K per task",
+            "share of tasks",
+            (*(dots(f"ARC/pass@{k}", f"pass@{k}") for k in ks), *theirs),
+            share=True,
+        ),
     ]
 
 

@@ -64,7 +64,9 @@ def _numbers(facts: Facts) -> str:
         if rows
         else ""
     )
-    return _section("The number", f"{big}<p>{escape(words.number(facts))}</p>{picture}{table}")
+    return _section(
+        "The number", f"{big}<p>{escape(words.number(facts))}</p><p>{escape(words.span(facts))}</p>{picture}{table}"
+    )
 
 
 def _curves(facts: Facts) -> str:

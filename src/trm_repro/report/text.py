@@ -25,6 +25,7 @@ def markdown(facts: Facts) -> str:
         f"**{facts.verdict}.** {facts.vouched} Run `{manifest['run']['name']}`.{reasons}",
         "## The number",
         words.number(facts),
+        words.span(facts),
         _table(("who", "number", "machine", "source"), words.comparison(facts)),
         "## Curves",
         "\n".join(line for chart in facts.charts for line in _chart(chart)) or "No metrics yet.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trm_repro.arc.score import NOTHING, Share, left_out, title
 from trm_repro.provenance.faithful import guard_outcomes, supports
 from trm_repro.provenance.host import machine
-from trm_repro.recipes.published import TASKS
+from trm_repro.recipes.published import TASKS, retrained
 from trm_repro.report.facts import Facts, Shown, duration
 
 Rows = list[tuple[str, ...]]
@@ -60,7 +60,13 @@ def comparison(facts: Facts) -> Rows:
     if facts.score:
         manifest = facts.manifest
         rows.append(("this run", percent(facts.score.value), machine(manifest["host"]), manifest["run"]["name"]))
-    return rows + [(other.who, percent(other.value), other.hardware, other.source) for other in facts.others]
+    return rows + [(o.who, percent(o.value), o.hardware, f"{o.source} ({o.what})") for o in facts.others]
+
+
+def span(facts: Facts) -> str:
+    """Between what the numbers lie that others got for the same, in a sentence; empty where there are none."""
+    values = retrained(facts.manifest["run"]["target_dataset"])
+    return f"Retrainings by others: {100 * values[0]:.1f} to {100 * values[1]:.1f} %." if values else ""
 
 
 def times(facts: Facts) -> Rows:

@@ -26,7 +26,7 @@ from trm_repro.arc.score import NOTHING, Score, Share, left_out, lines, title
 from trm_repro.arc.submission import findings, flat, score_submission, with_solutions
 from trm_repro.files import read_json
 from trm_repro.recipes.published import METRICS as METRIC_OF
-from trm_repro.recipes.published import published
+from trm_repro.recipes.published import comparable
 from trm_repro.runs.checkpoints import checkpoint_name, checkpoints, evaluated, step_of
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations
@@ -161,8 +161,8 @@ def judge(place: Place, manifest: Mapping[str, Any], run: str, changed: Sequence
 
 def others(target: str, metric: str) -> dict[str, float]:
     """What was published for a kind of puzzle, by whom, where ``metric`` is what those numbers measure."""
-    comparable = any(target.startswith(kind) and metric == name for kind, name in METRIC_OF.items())
-    return {number.who: number.value for number in published(target)} if comparable else {}
+    fits = any(target.startswith(kind) and metric == name for kind, name in METRIC_OF.items())
+    return {number.who: number.value for number in comparable(target)} if fits else {}
 
 
 def compare(
