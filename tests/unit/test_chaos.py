@@ -299,8 +299,9 @@ def begun_anew() -> None:
 
 
 def ours_fails(said: str) -> bool:
-    """Whether a traceback shows code of this tool; a wrapped program may print its own."""
-    return any("/trm_repro/" in trace for trace in said.split("Traceback")[1:])
+    """Whether a traceback shows code of this tool; a wrapped program may print its own, Python one of a Ctrl-C as it starts."""
+    traces = said.split("Traceback")[1:]
+    return any("/trm_repro/" in trace and "importlib._bootstrap" not in trace for trace in traces)
 
 
 @needs_mounts
@@ -411,6 +412,8 @@ def test_a_signal_in_every_step_ends_it_and_leaves_nothing_at_work(place: Place,
         time.sleep(place.seconds[step] * step / 16)  # at another moment of each
         kill(process.pid, "group", place.token, number)
         code = process.wait(60)
+        if code == 0 and place.stamped() == 8:  # the signal came when all was done
+            break
         assert code != 0, f"step {step} went on"
         assert not wait_until_gone(place.token, 30), f"step {step} left processes"
         said = (place.folder / "said").read_text(errors="replace")
