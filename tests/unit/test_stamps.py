@@ -143,7 +143,7 @@ def test_a_steps_last_attempt_counts_all_of_it_and_nothing_else(run):
 
 def test_every_attempt_counts_whose_weights_a_warm_start_goes_on_with(run):
     for attempt, outcome in (("a", "overridden"), ("b", "holds"), ("c+", "holds")):
-        append(run.folder / "guards.jsonl", {"step": "05-five", "outcome": outcome, "attempt": attempt})
+        append(run.folder / "guards.jsonl", {"step": "05-five", "outcome": outcome, "attempt": attempt, "started": ""})
     assert [entry["outcome"] for entry in last_attempts(run, "guards.jsonl")] == ["overridden", "holds", "holds"]
 
 
