@@ -110,7 +110,8 @@ def test_a_voucher_holds_for_what_is_meant_and_there_and_for_nothing_else(finish
         assert refusal() == "there is no voucher"
     # what was made past a guard is its own run's
     append(
-        run.folder / "guards.jsonl", {"step": "04-dataset", "guard": "G", "outcome": "overridden", "attempt": attempt}
+        run.folder / "guards.jsonl",
+        {"step": "04-dataset", "guard": "G", "outcome": "overridden", "attempt": attempt, "started": ""},
     )
     vouch()
     assert not path.exists()
