@@ -9,10 +9,10 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
-  $(wildcard tests/bats/*.ba* tests/bats/hang/*) .ci/run
+  $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run
 
 .PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
-.PHONY: clean test test-deep lint unit bats bench fuzz
+.PHONY: clean test test-deep lint unit bats bench fuzz chaos
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
 STEP_N := $(foreach step,$(STEPS),step-$(patsubst 0%,%,$(firstword $(subst -, ,$(notdir $(step))))))
@@ -90,7 +90,7 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck $(BASH_FILES)
 	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
-	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run
 	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
@@ -115,8 +115,11 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
 	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
 
-fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes
+fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
+
+chaos: .venv/ready ## KILLS=100 SEED=1: kill -9 in every step, make all again, the same manifest; test has a sample
+	@$(TOOL)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) $(if $(RUN),--run $(RUN)) $(ARGS)
 
 test-seeds: .venv/ready ## SEEDS=folder: the seeds' commands, word for word, beside their transcripts; not part of test
 	@$(TOOL)/python tests/seeds.py "$(SEEDS)"

@@ -86,7 +86,7 @@ json() {
 # Files that upstream tracks there stay. In a dry run nothing is moved.
 set_aside() {
   local place entry entries=()
-  if dry || [[ ! -e $1 ]]; then return 0; fi
+  if dry || [[ ! -e $1 && ! -L $1 ]]; then return 0; fi
   place=$(free_name "$1.set-aside-$(date -u +%Y%m%dT%H%M%SZ)")
   if ! upstream_is_cloned || [[ -z $(git -C "$1" ls-files 2>/dev/null) ]]; then
     mv -- "$1" "$place"
@@ -104,6 +104,6 @@ set_aside() {
 # free_name NAME [SUFFIX]: that name, or with a number behind it if NAMESUFFIX is there already.
 free_name() {
   local name=$1 count=1
-  while [[ -e $name${2-} ]]; do name=$1_$((count++)); done
+  while [[ -e $name${2-} || -L $name${2-} ]]; do name=$1_$((count++)); done
   printf '%s\n' "$name"
 }

@@ -49,7 +49,7 @@ take_words() {
 # step's stamp, so that nothing half-done looks finished.
 take_over() {
   local problem ways
-  mkdir -p "$RUN_STATE"
+  make_folders "$RUN_STATE" "logs/$RUN_NAME" "$ARTIFACTS"
   exec 9>>"$RUN_STATE/lock"
   if ! flock --nonblock 9; then
     note "$(<"$RUN_STATE/lock") works on this run; waiting for it to end"
@@ -64,8 +64,19 @@ take_over() {
   fi
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
   end_orphans
+  remove_leftovers
   export TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE
-  rm -f "$RUN_STATE/$STEP.stamp"
+  rm -rf "$RUN_STATE/$STEP.stamp"
+}
+
+# make_folders PATH…: where a step writes; says what is wrong where it cannot.
+make_folders() {
+  local path said
+  for path; do
+    said=$(mkdir -p "$path" 2>&1) && [[ -w $path ]] && continue
+    die "$EXIT_PREREQUISITE" "cannot write to $path${said:+ (${said##*: })}" \
+      "it and what it lies in must be folders that this user may write to: mount, own, or move away what is there"
+  done
 }
 
 # Ends the processes of an earlier step of this run that was killed before them: they would go on writing.
@@ -78,12 +89,24 @@ end_orphans() {
   return 0
 }
 
+# Removes what killed processes had begun to write, under names that end in their number (files.py); a record that was
+# cut off does not swallow the next.
+remove_leftovers() {
+  local leftover pid
+  for leftover in "$RUN_STATE"/{commands,guards}.jsonl; do
+    [[ ! -s $leftover || -z $(tail -c 1 "$leftover") ]] || echo >>"$leftover"
+  done
+  for leftover in {.repro,"$RUN_STATE","$ARTIFACTS","$(dirname "${VOUCHER:-.repro/none}")"}/.*.part; do
+    pid=${leftover%.part} pid=${pid##*.}
+    [[ ! $pid =~ ^[0-9]+$ || -d /proc/$pid ]] || rm -rf "$leftover"
+  done
+}
+
 # From here on, stdout and stderr also go to the step's log. A terminal keeps its progress bars (progress.py). What
 # writes the log ends when there is nothing more to write, and by no signal that ends the step: how it ended must
 # stand in it.
 open_log() {
   local folder=logs/$RUN_NAME
-  mkdir -p "$folder" "$RUN_STATE" "$ARTIFACTS"
   ATTEMPT=$(basename "$(free_name "$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ)" .log)")
   LOG=$folder/$ATTEMPT.log
   : >"$LOG"
@@ -100,21 +123,29 @@ open_log() {
 # The exit trap: a step that ends before step_done has failed; say where to look, and whether the disk is why.
 step_failed() {
   ((FINISHED)) || {
-    disk_full
+    no_room
     printf 'hint: the log of this step is %s\n' "$LOG" >&2
   }
   exec >&- 2>&- 9>&-
   wait # for tee to write the last lines
 }
 
-# Says so, where there is hardly room left to write to: programs that fail for that say it in many ways, or not at all.
-disk_full() {
-  local place left
-  for place in . "$TRM_DIR" "${TMPDIR:-/tmp}"; do
+# Says so, where there is hardly room left to write to, or nothing may be written: programs that fail for that say it in
+# many ways, or not at all.
+no_room() {
+  local place left full=0
+  for place in . "$RUN_STATE" "$ARTIFACTS" "$TRM_DIR" "$(dirname "$TRM_DIR/${DATASET_FOLDER:-.}")" \
+    "$(dirname "$TRM_DIR/${CHECKPOINT_FOLDER:-.}")" "$KAGGLE_DS_DIR" "${TMPDIR:-/tmp}"; do
+    [[ -e $place ]] || continue
+    [[ -w $place ]] || printf 'error: nothing can be written to %s\nhint: %s\n' "$(short "$(realpath "$place")")" \
+      "mount it for writing, change its owner, or use another folder" >&2
     left=$(df -B1 --output=avail "$place" 2>/dev/null | tail -n 1) || continue
-    [[ -z $left ]] || ((left >= 4 << 20)) ||
+    [[ $left =~ ^\ *([0-9]+) ]] || continue
+    left=${BASH_REMATCH[1]}
+    ((full || left >= 4 << 20)) ||
       printf 'error: the disk of %s is full (%s bytes left)\nhint: free some space, and give the same command again\n' \
         "$(short "$(realpath "$place")")" "$left" >&2
+    ((left >= 4 << 20)) || full=1
   done
   return 0
 }

@@ -36,6 +36,7 @@ main() {
     ENVIRONMENT_FOUND=$(repro step check-environment "${listing%.txt}.json" "${locked[@]}") || exit
     guard G-ENVIRONMENT-FILES
     guards_settle
+    rm -f "$VENV_DIR.begun"
   fi
   note "$(grep -E '^(Python|torch:|cuda_available:)' "$listing" | tr '\n' ' ')"
   step_done "environment $ENVIRONMENT${LOCKS:+ (${LOCKS[*]##*/})}, written down in $listing" "${outputs[@]}"
@@ -45,10 +46,22 @@ make_environment() {
   not_in_use "$VENV_DIR"
   dry || [[ -z $VOUCHER ]] || rm -f "$VOUCHER"
   if [[ $USE_VENV == 1 ]]; then
+    dry || from_nothing
     run "$PY" -m venv "$VENV_DIR" || install_failed "the virtual environment could not be made"
   fi
   use_environment
   if [[ $ENV_LOCK == locks ]]; then install_locked; else install_unlocked; fi
+}
+
+# An environment that a killed attempt had begun is made from nothing: what is ours from its first file on is marked.
+from_nothing() {
+  local mark=$VENV_DIR.begun
+  if [[ -e $mark ]]; then
+    warn "$(short "$VENV_DIR") was begun by an attempt that did not finish: it is made again"
+    rm -rf -- "$VENV_DIR"
+    ENVIRONMENT_STATE=new
+  fi
+  [[ -e $VENV_DIR ]] || { mkdir -p "$(dirname "$VENV_DIR")" && : >"$mark"; }
 }
 
 main "$@"

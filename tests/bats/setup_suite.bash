@@ -115,7 +115,6 @@ make_standin_venv() {
     chmod +x "$STANDIN_VENV/bin/$name"
   done
   "$STANDIN_PYTHON" "$REPO/tests/bats/install.py" "$STANDIN_VENV"
-  ln -s template/recipes "$BATS_SUITE_TMPDIR/recipes"
-  (cd "$BATS_SUITE_TMPDIR" && RUN_NAME=x RECIPE=arc2-paper USE_VENV=1 VENV_DIR=venv \
-    "$REPO/.venv/bin/trm-repro" step check-environment venv.json) >&2
+  (cd "$TEMPLATE" && RUN_NAME=x RECIPE=arc2-paper USE_VENV=1 VENV_DIR=$STANDIN_VENV \
+    "$REPO/.venv/bin/trm-repro" step check-environment "$BATS_SUITE_TMPDIR/venv.json") >&2
 }

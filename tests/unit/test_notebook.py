@@ -193,6 +193,22 @@ def test_identifiers_that_do_not_belong_to_the_weights_are_refused(kaggle: Path,
         solve.load(bundle_of(kaggle), dataset)
 
 
+def test_weights_that_would_run_code_are_refused(kaggle: Path, dataset: Path, tmp_path: Path) -> None:
+    import os
+
+    import torch
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"model.inner.H_init": Evil()}, bundle_of(kaggle) / "model.ckpt")
+    write_sums(bundle_of(kaggle))
+    with pytest.raises(InvariantBroken, match="nothing of it was run"):
+        solve.load(bundle_of(kaggle), dataset)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_predictions_are_the_evaluations(made: Path, dataset: Path) -> None:
     """The same votes as the engine's own evaluation of the same split."""
     import torch

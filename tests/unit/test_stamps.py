@@ -57,12 +57,12 @@ def test_what_stands_under_upstream_counts_as_code(run, tmp_path, monkeypatch):
     for recipe, why in (("engine: upstream\ntrain:\n  support: cpu\n", "code"), ("engine: upstream\n", "")):
         (run.repository / "recipes" / "r.yaml").write_text(recipe)
         for name, expected in (("other", ""), ("support", why)):
-            stamps._code.cache_clear()
+            stamps.sources.cache_clear()
             done(run, "01-one")
             (tmp_path / "package" / name / "a.py").write_text(recipe + name)
-            stamps._code.cache_clear()
+            stamps.sources.cache_clear()
             assert why_stale(run, "01-one") == (f"changed since: {expected}" if expected else ""), (recipe, name)
-    stamps._code.cache_clear()
+    stamps.sources.cache_clear()
 
 
 def test_a_missing_output_is_named(run):
@@ -143,7 +143,7 @@ def test_a_steps_last_attempt_counts_all_of_it_and_nothing_else(run):
 
 def test_every_attempt_counts_whose_weights_a_warm_start_goes_on_with(run):
     for attempt, outcome in (("a", "overridden"), ("b", "holds"), ("c+", "holds")):
-        append(run.folder / "guards.jsonl", {"step": "05-five", "outcome": outcome, "attempt": attempt})
+        append(run.folder / "guards.jsonl", {"step": "05-five", "outcome": outcome, "attempt": attempt, "started": ""})
     assert [entry["outcome"] for entry in last_attempts(run, "guards.jsonl")] == ["overridden", "holds", "holds"]
 
 

@@ -72,8 +72,13 @@ def test_a_voucher_holds_for_what_is_meant_and_there_and_for_nothing_else(finish
     (folder / "a").write_text("alpha")
     path, attempt = vouchers.voucher_of(folder), "04-dataset.x"
     run = Run(tmp_path, "r", "toy", {})
-    append(run.folder / "guards.jsonl", {"step": "04-dataset", "guard": "G", "outcome": "holds", "attempt": attempt})
-    append(run.folder / "commands.jsonl", {"step": "04-dataset", "argv": ["make it"], "attempt": attempt})
+    append(
+        run.folder / "guards.jsonl",
+        {"step": "04-dataset", "guard": "G", "outcome": "holds", "attempt": attempt, "started": ""},
+    )
+    append(
+        run.folder / "commands.jsonl", {"step": "04-dataset", "argv": ["make it"], "attempt": attempt, "started": ""}
+    )
     digests = digest_files([folder / "a"])
     means = json.dumps({"command": ["make it"]})
 
@@ -94,6 +99,7 @@ def test_a_voucher_holds_for_what_is_meant_and_there_and_for_nothing_else(finish
         "step": "04-dataset",
         "argv": ["make it"],
         "attempt": "04-dataset.y",
+        "started": "",
     }
     swap(folder / "a")
     assert refusal().startswith("different: data/a")
@@ -104,7 +110,8 @@ def test_a_voucher_holds_for_what_is_meant_and_there_and_for_nothing_else(finish
         assert refusal() == "there is no voucher"
     # what was made past a guard is its own run's
     append(
-        run.folder / "guards.jsonl", {"step": "04-dataset", "guard": "G", "outcome": "overridden", "attempt": attempt}
+        run.folder / "guards.jsonl",
+        {"step": "04-dataset", "guard": "G", "outcome": "overridden", "attempt": attempt, "started": ""},
     )
     vouch()
     assert not path.exists()

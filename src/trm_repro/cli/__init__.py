@@ -24,6 +24,9 @@ MACHINE = {
     errno.EROFS: "the disk is read-only: use another folder (TRM_DIR, VENV_DIR), or mount it for writing",
     errno.EACCES: "this user may not do that there: change the owner or the mode, or use another folder",
     errno.EPERM: "this user may not do that there: change the owner or the mode, or use another folder",
+    errno.ENOTDIR: "a file stands where a folder must be, or a link leads to none: move it away",
+    errno.EISDIR: "a folder stands where a file must be: move it away",
+    errno.ELOOP: "a link leads to itself: remove it",
 }
 # The verbs as a person looks for them.
 GROUPS = {

@@ -243,7 +243,7 @@ def _prove(arguments: argparse.Namespace) -> int:
     from trm_repro.files import write_bytes, write_json, write_text
     from trm_repro.provenance import signature
     from trm_repro.provenance.faithful import SUPPORT_SAID, SUPPORTS, TRAIN
-    from trm_repro.provenance.manifest import build_manifest, changed_since
+    from trm_repro.provenance.manifest import WRITES, build_manifest, changed_since
     from trm_repro.provenance.statement import FILE, make_statement
     from trm_repro.runs.stamps import last_attempts
     from trm_repro.training.state import Place
@@ -251,7 +251,7 @@ def _prove(arguments: argparse.Namespace) -> int:
 
     run, recipe, work = this_run(), this_recipe(), trm_dir()
     folder = run.artifacts
-    ran = last_attempts(run, "commands.jsonl")
+    ran = [entry for entry in last_attempts(run, "commands.jsonl") if entry["step"] <= WRITES]
     said = recipe.train.support and f", with {SUPPORTS}/{recipe.train.support}: {SUPPORT_SAID[recipe.train.support]}"
     lines = [
         f"# {e['step']}, in {e['cwd']}, exit {e['exit_code']}{said if e['step'] == TRAIN else ''}\n{shlex.join(e['argv'])}\n"

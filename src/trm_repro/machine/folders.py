@@ -23,6 +23,7 @@ from trm_repro.machine.ask import ask, output, within
 
 PATIENCE = 20.0  # seconds that a file system has
 DF = ("df", "-B1", "--output=avail,iavail,itotal")
+SCRATCH = ".trm-repro-"  # how the folders begin in which things are tried
 LONGEST = 300  # characters below VENV_DIR and TRM_DIR of what is put there
 
 
@@ -136,14 +137,28 @@ def _owner(folder: Path) -> str:
 
 
 def _try_out(folder: Path) -> tuple[Path, dict[str, str]]:
+    owner = f"{SCRATCH}{socket.gethostname()}-"
+    _remove_leftovers(folder, owner)
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=".trm-repro-", dir=folder))
+        scratch = Path(tempfile.mkdtemp(prefix=f"{owner}{os.getpid()}-", dir=folder))
     except OSError as error:
         return folder, {"write": error.strerror or str(error)}
     try:
         return folder, {"write": "", **{name: _how(trial, scratch) for name, trial in TRIALS.items()}}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path, owner: str) -> None:
+    """Removes what a killed process of this machine had begun to try there: a clone wants an empty folder, and no strays."""
+    for leftover in folder.glob(f"{owner}*"):
+        pid = leftover.name.removeprefix(owner).partition("-")[0]
+        with contextlib.suppress(psutil.Error, OSError):
+            if not pid.isdigit() or (
+                psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+            ):
+                continue
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _how(trial: Callable[[Path], str | None], scratch: Path) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trm_repro.digests import Digest, identity
+from trm_repro.errors import InvariantBroken
 from trm_repro.files import read_json, write_text
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.layout import Run
@@ -70,9 +71,11 @@ def held(found: Mapping[Path, Digest]) -> str:
 
 def changed(state: Path) -> str:
     """What of the held files is not what it was, by identity; empty where all are. It is noted for the step, too."""
-    path = state / FILE
-    files = read_json(path) if path.exists() else {}
-    lines = [name for name, entry in files.items() if _identity(Path(name)) != entry["identity"]]
+    try:
+        files = _read(state)
+        lines = [str(path) for path, (_, known) in files.items() if _identity(path) != known]
+    except InvariantBroken:
+        lines = [str(state / FILE)]
     said = (
         f"{lines[0]} was changed or replaced" + (f" (and {len(lines) - 1} more)" if lines[1:] else "") if lines else ""
     )
@@ -89,6 +92,19 @@ def _identity(path: Path) -> list[int]:
 
 def digests_held(state: Path) -> dict[Path, Digest]:
     """The digests that step 5 holds."""
+    return {path: digest for path, (digest, _) in _read(state).items()}
+
+
+def _read(state: Path) -> dict[Path, tuple[Digest, list[int]]]:
+    """The digests and identities held; none where step 5 has not begun."""
     path = state / FILE
-    files = read_json(path) if path.exists() else {}
-    return {Path(name): Digest(entry["sha256"], entry["bytes"]) for name, entry in files.items()}
+    if not path.exists():
+        return {}
+    try:
+        entries = read_json(path).items()
+        return {Path(name): (Digest(entry["sha256"], entry["bytes"]), entry["identity"]) for name, entry in entries}
+    except (InvariantBroken, AttributeError, KeyError, TypeError):
+        raise InvariantBroken(
+            f"{path}: not what step 5 wrote",
+            hint=f"rm {state}/05-train.stamp; make step-5: a finished training is taken up again, and this is written anew",
+        ) from None

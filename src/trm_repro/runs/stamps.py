@@ -166,7 +166,7 @@ def read_stamp(path: Path) -> Stamp | None:
     """The stamp in a file; None where there is none, or where the file is not a complete stamp of this format."""
     try:
         return _parsed(path.read_text(errors="replace").splitlines())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

@@ -60,8 +60,8 @@ def read_voucher(path: Path) -> Voucher | None:
             return None
         files = {str(name): Digest(**digest) for name, digest in found.pop("files").items()}
         voucher = Voucher(files=files, **found)
-        entries = [*voucher.commands, *voucher.guards]
-        return voucher if all(isinstance(entry, dict) and "step" in entry for entry in entries) else None
+        entries = [json.loads(voucher.means), *voucher.commands, *voucher.guards]
+        return voucher if all(isinstance(entry, dict) for entry in entries) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
