@@ -414,8 +414,8 @@ def nvidia_smi(data: bytes, folder: Path) -> None:
     with mock.patch.object(hardware, "output", lambda command: text):
         found = hardware.gpus()
         hardware.compilers()
-        hardware.memory()
-        hardware.free_space(folder)
+        hardware.health()
+        hardware.topology()
     with contextlib.suppress(ReproError):
         choose(found, [])
 
@@ -423,10 +423,12 @@ def nvidia_smi(data: bytes, folder: Path) -> None:
 SMI = b"""\
 NVIDIA H100 80GB HBM3, 81559, 580.65.06, 9.0, 4, 0, 97
 NVIDIA A100-SXM4-40GB, [N/A], 550.90.07, 8.0, [Unknown Error], 1, [Not Supported]
-Mem: 64000000000 0 0
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-3a5c)
 Cuda compilation tools, release 12.6, V12.6.20
-Avail
-200000000000
+GPU 00000000:01:00.0
+    Fabric
+        State : Completed
+GPU0 X NV18
 """
 PRINTED = b"""\
 {'all': {'accuracy': np.float32(0.5), 'exact_accuracy': 0.0436}, 'ARC/pass@1': 0.08, 'ARC/pass@2': 0.1014} 220708

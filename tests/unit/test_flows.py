@@ -17,8 +17,7 @@ from engine_support import run_forked
 from trm_repro import cli
 from trm_repro.recipes.read import read_recipe
 from trm_repro.report.sweep import Sweep, evaluate, markdown
-from trm_repro.runs.metrics import evaluations
-from trm_repro.runs.records import read
+from trm_repro.runs.metrics import evaluations, read_all
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TOY = [
@@ -120,7 +119,7 @@ def check(folder, *, evaluated=2, submission=True, scored=True):
     found = steps(folder)
     assert len(found) == 2
     assert (folder / "all_config.yaml").is_file()
-    results = evaluations(read(folder / "metrics.jsonl"))
+    results = evaluations(read_all(folder / "metrics.jsonl"))
     assert len(results) == evaluated
     assert all(("ARC/pass@2" in entry) == (submission and scored) for entry in results)
     assert all("all.exact_accuracy" in entry for entry in results)

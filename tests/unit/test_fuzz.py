@@ -17,7 +17,7 @@ def test_a_sample_of_every_parser(tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     counts = json.loads((tmp_path / "counts").read_text())
-    assert counts["cases"] >= 290 and not counts["failed"]
+    assert counts["cases"] >= 280 and not counts["failed"]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,9 @@ def test_what_a_machine_says_may_be_anything(monkeypatch: pytest.MonkeyPatch, tm
     from trm_repro.machine import hardware
 
     monkeypatch.setattr(hardware, "output", lambda command: text)
-    monkeypatch.setenv("CGROUP_ROOT", "/nowhere")
-    assert hardware.memory() == 0 and hardware.free_space(tmp_path) == 0
     hardware.gpus()
     hardware.compilers()
+    assert not hardware.health() and not hardware.topology()
 
 
 @pytest.mark.parametrize("cell", [[1], [[1]], 10**30, None, "1", 1.0, {}])

@@ -221,7 +221,7 @@ def test_the_verb_names_what_is_not_whole_and_scores_the_rest(files, tmp_path, c
     for text, code in (("", 4), ("x,y", 4), ("[" * 100_000, 4), ("[]", 1), ("3", 1), ('{"c": []}', 1)):
         (tmp_path / "file.json").write_text(text)
         assert check(tmp_path / "file.json", "--tasks", files["puzzles"]) == code, text
-    assert check(tmp_path, "--tasks", files["puzzles"]) == 3
+    assert check(tmp_path, "--tasks", files["puzzles"]) == 4
     assert check(tmp_path / "none", "--tasks", files["puzzles"]) == 3
     assert check(files["good"]) == 2
     assert "2 tasks of no benchmark that is known here" in capsys.readouterr().err

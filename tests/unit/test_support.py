@@ -172,7 +172,12 @@ def test_no_run_that_stood_on_a_support_is_faithful(asked: str, path: str, found
         {"step": "05-train", "argv": ["x"], "env": {"PYTHONPATH": path}, "exit_code": 0},
         {"step": "04-dataset", "argv": ["y"], "env": {}, "exit_code": 0},
     ]
-    manifest = {"recipe": {"name": "r", "resolved": resolved}, "guards": [], "tool": {"clean": True}, "upstream": None}
-    manifest |= {"commands": commands, "knobs": {}, "run": {"name": "r"}}
+    manifest = {
+        "recipe": {"name": "r", "resolved": resolved},
+        "guards": [],
+        "tool": {"clean": True, "commit": "c"},
+        "upstream": None,
+    }
+    manifest |= {"commands": commands, "knobs": {}, "run": {"name": "r"}, "versions": {"tool": {"interpreter": {}}}}
     assert set(supports(manifest)) == set(found)
     assert any("stood on" in reason for reason in reasons(manifest)) == bool(found)

@@ -10,7 +10,7 @@ from mutations import MUTATIONS
 
 from trm_repro.cli import main
 from trm_repro.engine.pretrain import Pretraining
-from trm_repro.runs.records import read
+from trm_repro.runs.metrics import read_all
 from trm_repro.training.crosscheck import Crosscheck, difference, files, scored_again, trainings, weights
 
 # per example as the real one: several cycles, no luck (nothing halts early), enough steps for two evaluations
@@ -36,7 +36,7 @@ def start(tmp_path_factory):
 
 def compared(start, ours):
     folder = start[2] / "upstream"
-    both = trainings(read(folder / "metrics.jsonl"), read(ours / "metrics.jsonl"))
+    both = trainings(read_all(folder / "metrics.jsonl"), read_all(ours / "metrics.jsonl"))
     return Crosscheck([*both.rows, *weights(folder, ours)], both.curve)
 
 
@@ -148,7 +148,7 @@ def test_a_checkpoint_is_scored_again(start, tmp_path):
     rows = list(scored_again(rehearsed, data, tmp_path))
     assert len(rows) == 2 and all(row.first is None and row.compared >= 5 for row in rows)
     metrics = rehearsed / "metrics.jsonl"
-    entries = read(metrics)
+    entries = read_all(metrics)
     last = next(entry for entry in reversed(entries) if "all.accuracy" in entry)
     last["all.lm_loss"] *= 1 + 1e-4
     metrics.write_text("".join(json.dumps(entry) + "\n" for entry in entries))

@@ -244,7 +244,7 @@ def test_a_warm_start_takes_the_last_whole_checkpoint(place: Place, capsys: pyte
     with (newer / "step_5").open("r+b") as file:
         file.truncate(600)
     assert last_whole_checkpoint(place.folder) == newer / "step_3"
-    assert "step_5: not a PyTorch checkpoint" in capsys.readouterr().err
+    assert "step_5: cut off" in capsys.readouterr().err
 
 
 def test_lines_that_a_recipe_means_are_no_alarm() -> None:

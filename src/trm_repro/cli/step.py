@@ -331,11 +331,11 @@ def _crosscheck(arguments: argparse.Namespace) -> int:
 
     from trm_repro.files import write_json
     from trm_repro.runs.metrics import FILE as METRICS
-    from trm_repro.runs.records import read
+    from trm_repro.runs.metrics import read_all
     from trm_repro.training import crosscheck
 
     upstream, ours = arguments.upstream, arguments.ours
-    both = crosscheck.trainings(read(upstream / METRICS), read(ours / METRICS))
+    both = crosscheck.trainings(read_all(upstream / METRICS), read_all(ours / METRICS))
     with TemporaryDirectory() as scratch:
         scored = list(crosscheck.scored_again(arguments.rehearsed, arguments.dataset, Path(scratch)))
     built = crosscheck.files(arguments.dataset, arguments.built)

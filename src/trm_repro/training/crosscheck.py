@@ -20,8 +20,7 @@ from typing import Any
 from trm_repro.digests import digest_files
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, step_of
 from trm_repro.runs.metrics import FILE as METRICS
-from trm_repro.runs.metrics import evaluations
-from trm_repro.runs.records import read
+from trm_repro.runs.metrics import evaluations, read_all
 from trm_repro.training.state import configuration
 
 FORMAT = "trm-repro/crosscheck/v1"
@@ -231,7 +230,7 @@ def scored_again(folder: Path, dataset: Path, scratch: Path) -> Iterator[Row]:
     request = scorecard.Request(dataset=dataset, output=scratch, batch_size=config.get("global_batch_size", 128))
     torch.set_num_threads(1)  # the matrices are small
     world = World(0, 1, torch.device("cpu"))
-    for number, entry in enumerate(evaluations(read(folder / METRICS))):
+    for number, entry in enumerate(evaluations(read_all(folder / METRICS))):
         name = checkpoint_name(int(entry["step"]))
         report = scorecard.run(request, [str(folder / name)], world, arch={}, config=folder / CONFIG)
         [result] = report["checkpoints"]
