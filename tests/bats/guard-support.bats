@@ -13,7 +13,7 @@ smuggled() { printf '\ntrain:\n  support: cpu\n' >>recipes/arc2-paper.yaml; }
   assert_holds G-SUPPORT
 }
 
-@test "G-SUPPORT is broken by a faithful recipe with a support, in step 1 and again before the training" {
+@test "G-SUPPORT is broken by a faithful recipe with a support, in step 1 and again before the training (D-43)" {
   smuggled
   in_runbook steps/01-sanity.sh
   assert_broken G-SUPPORT 3
@@ -36,7 +36,7 @@ smuggled() { printf '\ntrain:\n  support: cpu\n' >>recipes/arc2-paper.yaml; }
   assert_broken G-ENVIRONMENT
 }
 
-@test "the support is first on the training's path, the tap behind it, and both are on record" {
+@test "the support is first on the training's path, the tap behind it, and both are on record (D-43)" {
   in_runbook RECIPE=arc2-rehearsal-upstream-cpu WANDB_TAP=1 bash -c 'source lib/prelude.bash
     source <(repro step begin 05-train --force)
     python_path "$SUPPORT" "$TAP"

@@ -10,12 +10,19 @@ setup_file() {
   answer 'make_venv "$3" && cd "$3" && mkdir -p lib/python3.10/site-packages' 'python3.10 -m venv *'
   done_until 6
   cp artifacts/trm_arc2_paper_repro/manifest.json "$BATS_FILE_TMPDIR/undisturbed.json"
+  local name # runs that begin at step 4: what step 3 would write down
+  for name in third fourth user other overridden; do cp .repro/env_arc2_{trm_arc2_paper_repro,"$name"}.json; done
 }
 setup() {
   cd "$RUNBOOK" || return
   UPSTREAM=$RUNBOOK/upstream/TinyRecursiveModels
   RUN=trm_arc2_paper_repro
   no_plan
+}
+
+# listing: every file of the dataset and of the environment. (Step 1 tries whether VENV_DIR can be written to.)
+listing() {
+  find "$UPSTREAM/data" "$UPSTREAM/.venv" ! -name '*.lock' ! -path "$UPSTREAM/.venv" -printf '%p %i %T@\n' | sort
 }
 
 # same_but_for_times A NAME B NAME: two manifests say the same, times, logs and the runs' names aside.
@@ -26,7 +33,7 @@ same_but_for_times() {
 
 @test "another run finds clone, environment and dataset by what they are, and its manifest says how they were made" {
   local step before
-  before=$(find "$UPSTREAM/data" "$UPSTREAM/.venv" ! -name '*.lock' -printf '%p %i %T@\n' | sort)
+  before=$(listing)
   for step in steps/0[1-4]-*.sh; do
     in_runbook RUN_NAME=second "$step"
     assert_success
@@ -35,7 +42,7 @@ same_but_for_times() {
   done
   assert_output --partial 'is what its voucher vouches for, byte for byte: taken as it is'
   assert_equal "$(grep -cE '^(pip install|python3.10 -m venv|python -m dataset)' "$STUBS/calls")" 0
-  assert_equal "$(find "$UPSTREAM/data" "$UPSTREAM/.venv" ! -name '*.lock' -printf '%p %i %T@\n' | sort)" "$before"
+  assert_equal "$(listing)" "$before"
   for step in steps/0[56]-*.sh; do
     in_runbook RUN_NAME=second "$step"
     assert_success

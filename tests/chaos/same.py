@@ -36,8 +36,10 @@ def plain(path: Path, name: str = "", other: str = "") -> list[str]:
             if re.search("config.yaml|COMMANDS.txt|step_", entry["path"]):  # their bytes hold the run's name
                 del entry["sha256"], entry["bytes"]
         found["knobs"], found["host"] = [], []
-        for command in found["commands"]:
-            command["env"].pop("WANDB_DIR", None)
+        found["recipe"]["resolved"].pop("run_name", None)  # what the recipe would call it
+        for command in found["commands"]:  # a dataset keeps the name of the run that made it
+            kept = {k: v for k, v in command["env"].items() if k != "WANDB_DIR" and "/caches/" not in v}
+            command["env"] = kept
     return json.dumps(found, indent=1, sort_keys=True).splitlines()
 
 

@@ -304,6 +304,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
     from trm_repro.machine.estimate import estimate
     from trm_repro.machine.hardware import graphics
 
+    this_run()  # the knobs are checked first
     most, seen = int(checked("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
     if seen.complaint and seen.why != "missing":
         print(f"GPUs      {seen.told}")
