@@ -38,6 +38,7 @@ def plain(path, name):
     for entry in m["inputs"] + m["outputs"]: # their bytes hold the name of the run
         if re.search("config.yaml|COMMANDS.txt|step_", entry["path"]): entry.pop("sha256"), entry.pop("bytes")
     m["knobs"], m["host"] = [], []
+    m["recipe"]["resolved"].pop("run_name") # what the recipe would call it
     for command in m["commands"]: # these hold the name of the run, and a dataset keeps that of the one that made it
         command["env"] = {k: v for k, v in command["env"].items() if k != "WANDB_DIR" and "/caches/" not in v}
     return json.dumps(m, indent=1, sort_keys=True).splitlines()
