@@ -89,7 +89,7 @@ stops_at_once() {
   assert_success
   sed -i 's/"state": "finished"/"state": "running"/; s/"boot": ".*"/"boot": "the one before"/' \
     .repro/runs/trm_arc2_paper_repro/training.json
-  rm .repro/runs/trm_arc2_paper_repro/05-train.stamp
+  rm .repro/runs/trm_arc2_paper_repro/05-train.stamp upstream/*/checkpoints/*/trm_arc2_paper_repro.voucher.json
   in_runbook steps/05-train.sh
   assert_success
   assert_output --partial 'did not finish: the machine was restarted while it ran'
