@@ -73,7 +73,9 @@ def registry(environ: Mapping[str, str]) -> str:
         for section in ("install", "global"):
             if url := reader.get(section, "index-url", fallback=""):
                 return url
-    return "https://pypi.org/simple/"
+    from pip._internal.models.index import PyPI  # its default has no public name
+
+    return PyPI.simple_url
 
 
 def proxy_for(url: str) -> str:
