@@ -35,6 +35,7 @@ main() {
   mkdir -p "$SCRATCH"
   [[ ${1-} == --keep ]] || trap forget EXIT
   note "upstream goes on from $start"
+  for step in "${STEPS[@]:1:3}"; do RUN_NAME=$name "$step" >/dev/null; done # taken as they are: nothing is made anew
   RUN_NAME=$name EXTRA_TRAIN_ARGS=++load_checkpoint=$start OVERRIDE=G-TRAIN-COMMAND steps/05-train.sh >/dev/null
   note "the reference engine goes on from $start"
   ours "$start"
@@ -64,6 +65,10 @@ aside() {
 }
 
 # What is trained here is compared and not kept.
-forget() { rm -rf -- "$SCRATCH" "${TRM_DIR:?}/${CHECKPOINT_FOLDER:?}" ".repro/runs/$name"; }
+forget() {
+  local folder=${TRM_DIR:?}/${CHECKPOINT_FOLDER:?}
+  rm -rf -- "$SCRATCH" "$folder" "$folder.voucher.json" "$folder.lock"
+  rm -rf -- ".repro/runs/$name" "logs/$name" "artifacts/$name"
+}
 
 main "$@"

@@ -30,8 +30,6 @@ die() {
   exit "$1"
 }
 
-masked() { REPLY=$1; } # until env.sh knows how: of what is said before it, nothing was given
-
 # needs PROGRAM…: stops if one of them is not there, and names all that are not.
 needs() {
   local name missing=''

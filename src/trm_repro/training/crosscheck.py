@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc.score import title
 from trm_repro.digests import digest_files
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, step_of
 from trm_repro.runs.metrics import FILE as METRICS
@@ -236,7 +237,8 @@ def scored_again(folder: Path, dataset: Path, scratch: Path) -> Iterator[Row]:
         [result] = report["checkpoints"]
         found = dict(result["metrics"])
         if number == 0 and "vote" in result:
-            found |= {f"ARC/pass@{k}": score["over_tasks"] for k, score in result["vote"]["pass"].items()}
+            scores = result["vote"]["scores"]
+            found |= {key: scores[title(key)]["share"] for key in entry if title(key) in scores}
         values = [(key, entry.get(key), value) for key, value in found.items() if key in entry]
         first: First | None = None
         worst = 0.0
