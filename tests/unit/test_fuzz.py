@@ -124,3 +124,28 @@ def test_tasks_that_are_none_are_named(tmp_path: Path, tasks: str, capsys: pytes
     (tmp_path / "s.json").write_text("{}")
     assert main(["submission", "check", str(tmp_path / "s.json"), "--tasks", str(tmp_path / "t.json")]) == 4
     assert "t.json: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["x", 3, 1.5, [1], None, {"test": 3}, {"test": {"a": 1}}])
+def test_a_task_of_many_that_is_none_is_named(
+    tmp_path: Path, other: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trm_repro.cli import main
+
+    task = {"train": [{"input": [[1]], "output": [[1]]}], "test": [{"input": [[1]]}]}
+    (tmp_path / "tasks.json").write_text(json.dumps({"a": task, "b": other}))
+    (tmp_path / "submission.json").write_text(json.dumps({"a": [{"attempt_1": [[1]], "attempt_2": [[1]]}]}))
+    assert main(["submission", "check", f"{tmp_path}/submission.json", "--tasks", f"{tmp_path}/tasks.json"]) != 0
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_recipe_with_what_is_no_character_is_refused(tmp_path: Path) -> None:
+    from trm_repro.errors import InvariantBroken
+    from trm_repro.recipes.read import read_recipe
+
+    recipes = Path(__file__).parents[2] / "recipes"
+    (tmp_path / "base").symlink_to(recipes / "base")
+    text = (recipes / "arc2-rehearsal.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("arc2-rehearsal\n", 'arc2-rehearsal\nexpected: {published: "\\uD800"}\n', 1))
+    with pytest.raises(InvariantBroken, match="is no character"):
+        read_recipe(tmp_path, "mine")

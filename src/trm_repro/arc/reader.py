@@ -336,7 +336,8 @@ def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str
     elif raw.answers is None and any(
         isinstance(pair, dict) and pair.get("output") is not None
         for task in value.values()
-        for pair in (task.get("test") or [])
+        if isinstance(task, dict) and isinstance(task.get("test"), list)
+        for pair in task["test"]
     ):
         raw.layout = "tasks with their answers inside"
     return subset or stem, raw

@@ -59,6 +59,8 @@ def read_recipe(folder: Path, name: str) -> Recipe:
     except KeyError as error:
         problem = f"${{{error.args[0]}}} refers to nothing, to no text, or to itself"
         raise InvariantBroken(f"{files[-1]}: {problem}") from None
+    except UnicodeEncodeError as error:  # YAML's escapes can name what is no character
+        raise InvariantBroken(f"{files[-1]}: {error.object[error.start : error.end]!r} is no character") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
         raise InvariantBroken(f"{files[-1]}: {problems}", hint="docs/adding-a-recipe.md lists the keys") from None
