@@ -146,6 +146,19 @@ def test_a_recipe_with_what_is_no_character_is_refused(tmp_path: Path) -> None:
     recipes = Path(__file__).parents[2] / "recipes"
     (tmp_path / "base").symlink_to(recipes / "base")
     text = (recipes / "arc2-rehearsal.yaml").read_text()
-    (tmp_path / "mine.yaml").write_text(text.replace("arc2-rehearsal\n", 'arc2-rehearsal\nexpected: {published: "\\uD800"}\n', 1))
+    (tmp_path / "mine.yaml").write_text(
+        text.replace("arc2-rehearsal\n", 'arc2-rehearsal\nexpected: {published: "\\uD800"}\n', 1)
+    )
     with pytest.raises(InvariantBroken, match="is no character"):
         read_recipe(tmp_path, "mine")
+
+
+def test_an_index_whose_host_is_none_and_a_metric_that_is_no_number_have_words() -> None:
+    from trm_repro.cli.knobs import RULES
+    from trm_repro.errors import InvariantBroken
+    from trm_repro.report.facts import _between
+
+    assert RULES["TORCH_INDEX_URL"]("https://[1]/simple")
+    for times in (("../x", "2026-01-31T12:00:00Z"), ("2026-01-31T12:00:00", "2026-01-31T12:00:00Z")):
+        with pytest.raises(InvariantBroken, match="no times"):
+            _between(*times)

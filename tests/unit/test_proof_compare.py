@@ -99,6 +99,12 @@ def test_no_number_cannot_be_compared(manifest: dict[str, Any]) -> None:
     assert compare(manifest, changed(manifest, unfinished)).word == NOT_COMPARABLE
 
 
+def test_a_number_that_is_none_cannot_be_compared(manifest: dict[str, Any]) -> None:
+    other = changed(manifest, lambda m: m["metrics"].update({"ARC/pass@2": {"a": 1}}))
+    output(other, "submission")["sha256"] = "1" * 64
+    assert compare(manifest, other).word == NOT_COMPARABLE
+
+
 def test_an_unknown_number_of_tasks_cannot_be_compared(manifest: dict[str, Any]) -> None:
     one = changed(manifest, lambda m: output(m, "test-puzzles").pop("rows"))
     assert compare(one, changed(one, weights)).word == NOT_COMPARABLE

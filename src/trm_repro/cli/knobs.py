@@ -107,7 +107,10 @@ def _remote(value: str) -> str:
 
 def _index(value: str) -> str:
     """An index of packages: pip is told of it on its command line, so it must hold no password."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # such as a host in brackets that is no IPv6 address
+        return "an address"
     if parts.scheme not in ("https", "http", "file"):
         return "an address that begins with https://"
     return (

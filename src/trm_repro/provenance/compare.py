@@ -111,7 +111,7 @@ def compare(*manifests: Mapping[str, Any]) -> Comparison:
         "numbers": _between(manifests, lambda m: dict(m["metrics"])),
     }
     metric = manifests[0]["recipe"]["resolved"]["expected"]["metric"]
-    values = [m["metrics"].get(metric) for m in manifests]
+    values = [value if isinstance(value := m["metrics"].get(metric), int | float) else None for m in manifests]
     tasks: list[Mapping[str, Any]] = [
         next((e for e in m["outputs"] if e["role"] == "test-puzzles"), {}) for m in manifests
     ]

@@ -19,7 +19,7 @@ from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import Score, Share
 from trm_repro.arc.submission import findings, score_submission
 from trm_repro.arc.versions import which
-from trm_repro.errors import ReproError
+from trm_repro.errors import InvariantBroken, ReproError
 from trm_repro.files import read_json
 from trm_repro.progress import clock
 from trm_repro.provenance.faithful import BUILD, TRAIN, processes
@@ -270,8 +270,11 @@ def _processes(manifest: Mapping[str, Any]) -> int:
 
 
 def _between(started: str, finished: str) -> float:
-    begin, end = (datetime.fromisoformat(time) for time in (started, finished))
-    return (end - begin).total_seconds()
+    try:
+        begin, end = (datetime.fromisoformat(time) for time in (started, finished))
+        return (end - begin).total_seconds()
+    except (TypeError, ValueError):  # one of them without a zone, too
+        raise InvariantBroken(f"manifest.json: a step from {started[:80]!r} to {finished[:80]!r}: no times") from None
 
 
 def _quoted(value: str) -> str:
