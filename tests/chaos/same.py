@@ -31,15 +31,16 @@ def plain(path: Path, name: str = "", other: str = "") -> list[str]:
     for side in ("inputs", "outputs"):
         # a log's name is its attempt's, and its lines have times, like those of the metrics
         found[side] = [entry for entry in found[side] if entry["role"] not in ("log", "metrics")]
+    for command in found["commands"]:  # a dataset keeps the name of the run that made it
+        command["env"] = {key: value for key, value in command["env"].items() if "/caches/" not in value}
     if name != other:
         for entry in found["inputs"] + found["outputs"]:
             if re.search("config.yaml|COMMANDS.txt|step_", entry["path"]):  # their bytes hold the run's name
                 del entry["sha256"], entry["bytes"]
         found["knobs"], found["host"] = [], []
         found["recipe"]["resolved"].pop("run_name", None)  # what the recipe would call it
-        for command in found["commands"]:  # a dataset keeps the name of the run that made it
-            kept = {k: v for k, v in command["env"].items() if k != "WANDB_DIR" and "/caches/" not in v}
-            command["env"] = kept
+        for command in found["commands"]:
+            command["env"].pop("WANDB_DIR", None)
     return json.dumps(found, indent=1, sort_keys=True).splitlines()
 
 
