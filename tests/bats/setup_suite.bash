@@ -35,7 +35,8 @@ reaper() {
   while sleep 2 && kill -0 "$$"; do
     while read -r pid age; do
       # ps says some 4,100,000,000 of a process that began as it looked
-      ((age <= BATS_TEST_TIMEOUT || age > 1000000000)) || ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" ||
+      ((age <= BATS_TEST_TIMEOUT || age > 1000000000)) ||
+        ! grep -qsz "^STARTED_FOR=$BATS_RUN_TMPDIR/" "/proc/$pid/environ" ||
         kill -KILL "$pid"
     done < <(ps -eo pid=,etimes=)
   done
