@@ -126,7 +126,7 @@ def test_host_has_no_name_and_reads_the_gpus(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
     run = make_run(
-        tmp_path / "ada" / "repo", environ={**SECRETS, "HOME": str(tmp_path / "ada"), "KAGGLE_USERNAME": "ada9"}
+        tmp_path / "ada" / "repo", environ={**SECRETS, "HOME": str(tmp_path / "ada"), "KAGGLE_USERNAME": "zoro9"}
     )
     leak = " ".join(
         [*SECRETS.values(), f"{tmp_path}/ada/.kaggle", f"{tmp_path}/ada/repo/recipes", "https://u:pw@host/x"]
@@ -148,9 +148,9 @@ def test_no_secret_no_user_no_home_path(tmp_path: Path) -> None:
         },
     )
     knobs = {name: (value, "") for name, value in SECRETS.items()}
-    knobs |= {"KAGGLE_USERNAME": ("ada9", ""), "VENV_DIR": (f"{tmp_path}/ada/venv", ""), "TRM_REMOTE": (leak, "")}
+    knobs |= {"KAGGLE_USERNAME": ("zoro9", ""), "VENV_DIR": (f"{tmp_path}/ada/venv", ""), "TRM_REMOTE": (leak, "")}
     text = json.dumps(the_manifest(run, knobs))
-    for private in (*SECRETS.values(), str(tmp_path), "ada9", "pw@"):
+    for private in (*SECRETS.values(), str(tmp_path), "zoro9", "pw@"):
         assert private not in text
     assert (
         "~/.kaggle" in text and "recipes" in text and '"value": "~/venv"' in text and "https://********@host/x" in text
