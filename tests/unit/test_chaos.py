@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,12 +134,13 @@ def test_kills_at_random(place: Place) -> None:
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["paper", "rehearsal"])
-def test_more_kills_at_random(kind: str, tmp_path: Path) -> None:
-    words = ["--kills", "40", "--seed", "2", "--kinds", kind, "--folder", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", *words], cwd=ROOT, capture_output=True, text=True, timeout=1700
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_more_kills_at_random(kind: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="c") as folder:  # pytest's is too long for the path of a socket in it
+        words = ["--kills", "40", "--seed", "2", "--kinds", kind, "--folder", folder]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.chaos", *words], cwd=ROOT, capture_output=True, text=True, timeout=1700
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---- files that are not what they were ----
@@ -374,7 +376,7 @@ def on_a_full_disk(step: int) -> None:
         if code == 0:
             break
         told += 1
-        assert ("the disk of" if step > 1 else "No space left") in said, said
+        assert "the disk of" in said or "No space left" in said, said  # the latter before there is a log
     assert told, "it was never full"
     os.chdir(place.runbook)
     comes_out_the_same(place)
@@ -418,7 +420,9 @@ def test_a_signal_in_every_step_ends_it_and_leaves_nothing_at_work(place: Place,
         assert not wait_until_gone(place.token, 30), f"step {step} left processes"
         said = (place.folder / "said").read_text(errors="replace")
         assert not ours_fails(said), said
-        assert "hint: the log of this step is" in said, said
+        last = [line for line in said.splitlines() if not line.startswith(("make:", "error: interrupted"))][-1]
+        between_steps = re.match(r"0\d-\w+: ", last)  # a machine that is busy elsewhere: the step had ended
+        assert "hint: the log of this step is" in said or between_steps, said
     comes_out_the_same(place)
 
 
