@@ -422,7 +422,8 @@ def test_a_signal_in_every_step_ends_it_and_leaves_nothing_at_work(place: Place,
         assert not ours_fails(said), said
         last = [line for line in said.splitlines() if not line.startswith(("make:", "error: interrupted"))][-1]
         between_steps = re.match(r"0\d-\w+: ", last)  # a machine that is busy elsewhere: the step had ended
-        assert "hint: the log of this step is" in said or between_steps, said
+        if name != "SIGHUP":  # whose terminal is gone: nobody reads
+            assert "hint: the log of this step is" in said or between_steps, said
     comes_out_the_same(place)
 
 

@@ -191,3 +191,11 @@ def test_what_a_step_is_told_is_not_exported_whatever_the_user_exports(tmp_path)
     said, *left = done.stdout.splitlines()
     assert said.startswith("{} a b ")
     assert not [line for line in left if line.startswith(("HOST=", "TRAIN="))]
+
+
+def test_a_ctrl_c_before_a_verb_begins_is_no_traceback(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trm_repro.cli.parser", interrupted)
+    assert main([]) == 130 and capsys.readouterr().err == "error: interrupted\n"

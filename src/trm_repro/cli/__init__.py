@@ -63,8 +63,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the process's exit code."""
     _open_streams()
-    arguments = parser().parse_args(argv)
     try:
+        arguments = parser().parse_args(argv)
         return arguments.handler(arguments) or 0
     except ReproError as error:
         from trm_repro.runs.records import masked
