@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trm_repro.cli import main
 from trm_repro.provenance.host import host
 from trm_repro.recipes.shell import assignments
 from trm_repro.runs.records import RECORDED, SECRET, masked, read
