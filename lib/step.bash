@@ -65,7 +65,8 @@ take_over() {
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
   end_orphans
   remove_leftovers
-  export TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE
+  export TRM_REPRO_STEP
+  TRM_REPRO_STEP=$(mark_of_run)
   rm -rf "$RUN_STATE/$STEP.stamp"
 }
 
@@ -79,10 +80,16 @@ make_folders() {
   done
 }
 
+# What every process of this run's steps carries in its environment: a path, and the disk that it lies on, since
+# containers that share the host's processes (docker run --pid=host) often have the same paths.
+mark_of_run() {
+  printf '%s on device %s' "$REPRO_ROOT/$RUN_STATE" "$(find "$RUN_STATE" -maxdepth 0 -printf %D)"
+}
+
 # Ends the processes of an earlier step of this run that was killed before them: they would go on writing.
 end_orphans() {
   local pid pids=()
-  mapfile -t pids < <(grep -lsz "^TRM_REPRO_STEP=$REPRO_ROOT/$RUN_STATE\$" /proc/[0-9]*/environ | cut -d/ -f3)
+  mapfile -t pids < <(grep -lszFx "TRM_REPRO_STEP=$(mark_of_run)" /proc/[0-9]*/environ | cut -d/ -f3)
   for pid in "${pids[@]}"; do
     kill -KILL "$pid" 2>/dev/null && warn "process $pid of an earlier, killed attempt was still running: ended it"
   done

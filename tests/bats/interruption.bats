@@ -52,6 +52,22 @@ pgrep_standin() { of_this_test | tail -n 1; }
   assert_equal "$(grep -c '"step": "05-train", "argv"' .repro/runs/*/commands.jsonl)" 1
 }
 
+@test "what has the same path on another disk, as containers that share processes have, is not this run's: it lives" {
+  local mark other ours
+  clone_upstream
+  mark=$PWD/.repro/runs/trm_arc2_paper_repro
+  env TRM_REPRO_STEP="$mark on device 1" sleep 60 3>&- &
+  other=$!
+  env TRM_REPRO_STEP="$mark on device $(stat --format=%d .)" sleep 60 3>&- &
+  ours=$!
+  in_runbook steps/02-clone.sh
+  assert_success
+  assert_output --partial "process $ours of an earlier, killed attempt was still running: ended it"
+  refute_output --partial "process $other "
+  alive "$other" || fail 'the process of another run was ended'
+  kill "$other"
+}
+
 @test "two runs of one step at a time: the second waits, and finds it fresh; another run does not wait" {
   local first
   clone_upstream

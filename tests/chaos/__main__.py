@@ -141,7 +141,8 @@ def undisturbed(place: Place) -> None:
     watch.close()
     if process.poll() != 0 or done != 8:
         kill(process.pid, "everything", place.token)
-        raise Broken(f"undisturbed, it does not complete: see {place.folder / 'said'}")
+        tail = "\n".join((place.folder / "said").read_text(errors="replace").splitlines()[-20:])
+        raise Broken(f"undisturbed, it does not complete; {place.folder / 'said'} ends with:\n{tail}")
     shutil.copy(place.manifest(), place.folder / "undisturbed.json")
     place.files = place.present()
 

@@ -348,7 +348,7 @@ import test_chaos; test_chaos.on_a_full_disk({step})"""
 
 def on_a_full_disk(step: int) -> None:
     """The step on /mnt, with more and more room, until it completes; then all must complete, and be the same."""
-    place = Place(Path("/mnt/chaos"), "paper")
+    place = Place(Path(f"/mnt/chaos{step}"), "paper")  # processes are known by it
     place.prepare()
     undisturbed(place)
     os.chdir(place.runbook)
