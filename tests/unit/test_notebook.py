@@ -214,6 +214,18 @@ def test_it_needs_nothing_that_kaggle_does_not_have(kaggle: Path) -> None:
     assert set(found) - brought - {"trm-repro"} <= there
 
 
+def test_whatever_happens_there_is_a_valid_submission_from_the_start(
+    kaggle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shares, "run", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(kaggle, monkeypatch)
+    assert problems(read_json(kaggle / "working/submission.json"), tasks(kaggle)) == []
+
+
 def test_a_small_budget_submits_what_it_has(
     kaggle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
