@@ -55,7 +55,6 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${KAGGLE_USERNAME:=<your_kaggle_username>}"
 : "${KAGGLE_DATASET_SLUG:=trm-${TARGET_DATASET}-weights-${RUN_NAME}}"
 : "${KAGGLE_DS_DIR:=$TRM_DIR/kaggle_dataset_${TARGET_DATASET}_${RUN_NAME}}"
-: "${KAGGLE_COMPETITION:=arc-prize-2026-arc-agi-2}" # what the notebook submits to, as in its address
 : "${PUBLISH_UNFAITHFUL:=0}" # 1: upload a run that is not faithful; its card says so in the first line
 
 : "${KAGGLE_PUBLIC:=0}"           # 1: the dataset is public at once
@@ -67,6 +66,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${HF_PUBLIC:=0}"   # 1: the repository there is public at once
 : "${HF_BENCHMARK:=}" # owner/dataset:task_id there: its leaderboard is told the number
 : "${SIGNING_KEY:=}"  # an SSH key: the statement is signed with it; with an ECDSA one in PEM the bundle, too
+
+: "${KAGGLE_COMPETITION:=arc-prize-2026-arc-agi-2}" # what the notebook submits to, as in its address
 
 : "${DATASET_BUILDER:=exact}" # fast: our builder, proven by the recipe's digests; exact: the recipe's command
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays
