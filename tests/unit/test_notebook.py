@@ -561,10 +561,10 @@ def test_what_was_predicted_before_an_error_counts(made: Path, tmp_path: Path, m
     calls = iter(range(100))
     answer = evaluate.answer
 
-    def breaks(*words: Any) -> Any:
+    def breaks(*words: Any, **how: Any) -> Any:
         if next(calls) == 1:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        return answer(*words)
+        return answer(*words, **how)
 
     monkeypatch.setattr(evaluate, "answer", breaks)
     found, whole = run_shares(made, tmp_path, 1, batch=2)

@@ -318,7 +318,6 @@ def _started(share: Share, number: int) -> Iterator[subprocess.Popen[bytes]]:
     packages = os.pathsep.join([str(Path(trm_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environ: Mapping[str, str] = {
         "OMP_NUM_THREADS": str(max(1, cores // share.processes)),
-        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that spins while it waits takes the others' time
         **os.environ,
         "PYTHONPATH": packages.rstrip(os.pathsep),
         **({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}),

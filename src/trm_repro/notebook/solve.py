@@ -198,6 +198,7 @@ def fine_tune(
     preset: Preset = PRESETS["trelis"],
     processes: int = 1,
     seed: int = 0,
+    device: str | None = None,
 ) -> int:
     """Trains on the tasks' own examples until the time is over.
 
@@ -212,6 +213,7 @@ def fine_tune(
         preset: rates, warm-up, averaging; it must be the one that the model was loaded with.
         processes: how many work like this one, on other tasks; the rates go with the batch of all together.
         seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
+        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
 
     Returns:
         The number of steps.
@@ -243,7 +245,7 @@ def fine_tune(
         }
     )
     budget, split = Budget(seconds), Split(dataset, "train")
-    with join() as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
+    with join(device) as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
         config.arch.adapt(model)
         training = Training(config, model.to(world.device).train(), split.metadata, world)
         # `batch` epochs at a time always fill a batch, however few tasks there are
@@ -273,6 +275,7 @@ def predict(
     batch: int,
     done: Sequence[int] = (),
     keep: Callable[[Predictions], None] = lambda _: None,
+    device: str | None = None,
 ) -> Answers:
     """Predicts the dataset's test inputs, in all their variants, on all devices, until done or the time is over.
 
@@ -283,6 +286,7 @@ def predict(
         batch: examples a device takes at a time.
         done: examples that need no prediction any more.
         keep: is given each batch's predictions as soon as they are there.
+        device: ``cpu``, or ``cuda`` for all of these; None takes them where there are some.
     """
     import torch
 
@@ -295,7 +299,8 @@ def predict(
     order = _order(split)
     order = order[~np.isin(order, np.array(done, np.int64))]
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
-    devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    devices = [torch.device("cuda", i) for i in range(gpus)] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
     made = 0
