@@ -12,7 +12,7 @@ KNOBS=(
   WANDB_API_KEY PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR TRM_REMOTE EXTRA_BUILDER_ARGS
   EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD DATASET_BUILDER
   KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_TIMEOUT PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_PUBLIC SIGNING_KEY
-  HF_BENCHMARK
+  HF_BENCHMARK KAGGLE_COMPETITION
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
 
@@ -66,6 +66,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${HF_PUBLIC:=0}"   # 1: the repository there is public at once
 : "${HF_BENCHMARK:=}" # owner/dataset:task_id there: its leaderboard is told the number
 : "${SIGNING_KEY:=}"  # an SSH key: the statement is signed with it; with an ECDSA one in PEM the bundle, too
+
+: "${KAGGLE_COMPETITION:=arc-prize-2026-arc-agi-2}" # what the notebook submits to, as in its address
 
 : "${DATASET_BUILDER:=exact}" # fast: our builder, proven by the recipe's digests; exact: the recipe's command
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays

@@ -140,6 +140,9 @@ RULES: Mapping[str, Rule] = {
     "KAGGLE_USERNAME": _like(r"<.*>|[A-Za-z0-9_-]*", "the name of a Kaggle account"),
     "KAGGLE_DATASET_SLUG": _anything,  # G-KAGGLE-NAMES looks at what Kaggle takes
     "KAGGLE_DS_DIR": _path,
+    "KAGGLE_COMPETITION": _like(
+        r"[a-z0-9]+(-[a-z0-9]+)*", "a competition's name as in its address, such as arc-prize-2026-arc-agi-2"
+    ),
     "TRM_REMOTE": _remote,
     "EXTRA_BUILDER_ARGS": _anything,
     "EXTRA_TRAIN_ARGS": _anything,

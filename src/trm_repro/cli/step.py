@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin, environment_found
-from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, this_recipe, this_run, trm_dir
+from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, required, this_recipe, this_run, trm_dir
 from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
 
@@ -285,13 +285,16 @@ def _handoff(arguments: argparse.Namespace) -> None:
     run = this_run()
     folder = run.artifacts
     manifest = read_json(folder / "manifest.json")
-    if bundle := arguments.notebook_of:
-        from trm_repro.notebook.write import write_notebook
-        from trm_repro.provenance.bundle import read_bundle
-
-        write_notebook(read_bundle(bundle), folder / "notebook.ipynb")
     published = read_stamp(run.path("07-publish"))
     boxes = "".join(f"{box}\n" for box in checklist(manifest, locate, published.said if published else ""))
+    if arguments.notebook_of:
+        from trm_repro.notebook.write import how_to_submit, write_notebook
+        from trm_repro.provenance.bundle import read_bundle
+
+        bundle, competition = read_bundle(arguments.notebook_of), required("KAGGLE_COMPETITION")
+        write_notebook(bundle, folder / "notebook.ipynb", competition)
+        steps = enumerate(how_to_submit(bundle.id, competition), 1)
+        boxes += "\nTo submit it to Kaggle:\n" + "".join(f"  {number}. {step}\n" for number, step in steps)
     write_text(folder / "CHECKLIST.txt", boxes)
     print(boxes, end="", file=sys.stderr)
     for path in write_report(manifest, folder, verdict=folder / "verdict.json"):
