@@ -28,7 +28,7 @@ SHOWN = 40  # characters of a value
 ALIKE, ALIKE_OURS = 0.85, 0.7
 TRANSPORTS = ("https", "http", "ssh", "git", "file")
 SECRETS = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "HF_TOKEN")  # env.sh's, beside the knob among them
-MAKE_SWITCHES = ("FORCE", "MEASURE", "ONCE", "YES", "DATA", "UPGRADE")
+MAKE_SWITCHES = ("FORCE", "MEASURE", "ONCE", "YES", "DATA", "UPGRADE", "JSON")
 MAKE_WORDS = (
     *MAKE_SWITCHES,
     *("PYTHON", "JOBS", "ENGINE", "BUNDLE", "CHECKPOINT", "DATASET", "ARGS", "SWEEP", "BENCH", "SEEDS", "LOCK"),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin, environment_found
 from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, this_recipe, this_run, trm_dir
-from trm_repro.cli.doctor import doctor
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
@@ -105,10 +104,6 @@ def _register_acts(step: Verbs) -> None:
     ):
         crosscheck.add_argument(option, type=Path, required=True, help=said)
     crosscheck.set_defaults(handler=_crosscheck)
-    page = step.add_parser(
-        "doctor", help="make doctor: this machine and run on one page, for a bug report; defaults on stdin"
-    )
-    page.set_defaults(handler=doctor)
     summary = step.add_parser("summary", help="make rehearse: what a finished run did, and what to do next")
     summary.set_defaults(handler=_summary)
     sweep = step.add_parser("sweep", help="make sweep: recipes side by side")
