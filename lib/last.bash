@@ -48,7 +48,7 @@ _choose_run() {
   unset '_given[RUN_NAME]'
   mapfile -t names < <(_runs_here)
   for name in "${names[@]}"; do ! _at_work "$name" || working+=("$name"); done
-  if ((!${#names[@]})); then
+  if ((! ${#names[@]})); then
     [[ $LAST_RUN != any ]] || return 0
     die "$EXIT_PREREQUISITE" "no run has begun here" \
       "make rehearse begins one that ends in minutes; RECIPE=… names one that has not begun (make recipes)"

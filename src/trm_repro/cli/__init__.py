@@ -56,7 +56,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     from trm_repro.cli import arc, engine, proof, publish, recipes, run, step, submission, tasks
     from trm_repro.cli.parse import Grouped, Parser
 
-    root = Parser(
+    root: argparse.ArgumentParser = Parser(
         prog="trm-repro",
         description="Reproduce the Tiny Recursive Model, checkably.",
         formatter_class=Grouped,

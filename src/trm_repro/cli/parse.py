@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,8 +39,8 @@ class Parser(argparse.ArgumentParser):
 class Grouped(argparse.RawDescriptionHelpFormatter):
     """Help that leaves the list of verbs to the parser's epilog, where they stand in groups."""
 
-    def _iter_indented_subactions(self, action: argparse.Action) -> Iterator[argparse.Action]:
-        return iter(())
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:
+        yield from ()
 
 
 def meant(words: Sequence[str], known: Iterable[str]) -> str:

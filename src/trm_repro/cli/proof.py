@@ -23,7 +23,9 @@ def register(verbs: Verbs) -> None:
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
     add_json(verify)
     verify.set_defaults(handler=_verify)
-    compare = verbs.add_parser("compare", help="runs side by side: bit-identical, within tolerance, or what else")
+    compare = verbs.add_parser(
+        "compare", help="runs side by side: bit-identical, within tolerance, too little to tell, …"
+    )
     compare.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="two or more: a bundle, artifacts/RUN_NAME, or a manifest"
     )
