@@ -3,8 +3,9 @@
 BIT-IDENTICAL: dataset, final checkpoint and submission have the same digests. WITHIN TOLERANCE: the same evaluation tasks,
 and each number lies in every other's 95 % interval. DIFFERENT: the same tasks, and one does not. TOO LITTLE TO TELL: each
 does, but so would that of a run which solves nothing, or the tasks are so few that an interval spans half of all numbers
-there are: agreement says nothing then. NOT COMPARABLE: other tasks, or a number is missing. Of three runs and more: the mean with its 95 % interval (Student's t, of runs taken as
-independent), the spread, and the runs that lie outside what the rest lets one expect.
+there are: agreement says nothing then. NOT COMPARABLE: other tasks, or a number is missing. Of three runs and more: the mean
+with its 95 % interval (Student's t, of runs taken as independent), the spread, and the runs that lie outside what the rest
+lets one expect.
 """
 
 from __future__ import annotations

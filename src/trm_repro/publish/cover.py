@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trm_repro.arc.picture import PALETTE, draw
+from trm_repro.arc.picture import draw
 from trm_repro.files import staged
 
 COVER_SIZE = (560, 280)  # width and height in pixels; Kaggle crops its header to exactly this
