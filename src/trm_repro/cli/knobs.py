@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from trm_repro.errors import UsageError
 from trm_repro.provenance.names import LICENSES
-from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.bases import list_recipes, offered
 from trm_repro.runs.records import is_secret, masked
 
 Rule = Callable[[str], str]  # what a value should be; empty if it is
@@ -50,7 +50,7 @@ def _recipe(value: str) -> str:
     if value in known:
         return ""
     part = "a part of recipes, not one; " if value.startswith("base/") else ""
-    return f"{part}no recipe '{_shown(value)}'; choose one of: {' '.join(known)}"
+    return f"{part}no recipe '{_shown(value)}'; {offered(value, known)}"
 
 
 def _run_name(value: str) -> str:
