@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 EVERY = 10.0  # seconds between two plain lines
-WIDE = 110  # columns of a terminal on which everything fits
+WIDE = 130  # columns of a terminal on which everything fits
+BESIDE = 106  # columns that everything but the title takes there
 
 
 class Tracker(Protocol):
@@ -126,7 +127,7 @@ def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator
 
     console = Console(file=file, force_terminal=True)
     narrow = console.width < WIDE
-    longest = console.width // 5 if narrow else len(title)
+    longest = console.width // 5 if narrow else console.width - BESIDE
     title = title if len(title) <= longest else f"{title[: longest - 1]}…"
     columns = (
         TextColumn("{task.description}"),

@@ -144,7 +144,8 @@ def test_a_status_fits_the_terminal_and_a_program_gets_its_parts(tmp_path, monke
     assert json.loads(capsys.readouterr().out)["state"] == "nothing has been trained yet"
 
 
-def test_a_bar_fits_a_terminal_of_80_columns(tmp_path):
+@pytest.mark.parametrize("columns", [80, 130])
+def test_a_bar_fits_a_terminal(columns):
     """The last frame that a bar draws on a pseudo-terminal has all that it says."""
     script = (
         "import os\nfrom trm_repro.progress import track\n"
@@ -152,12 +153,12 @@ def test_a_bar_fits_a_terminal_of_80_columns(tmp_path):
         "    bar.note('loss 2.3229, exact 0.000')\n    bar.advance(1000)\n"
     )
     ours = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-c', sys.argv[1]]))"
-    environ = {"PATH": "/usr/bin:/bin", "COLUMNS": "80", "TERM": "xterm", "PYTHONPATH": str(ROOT / "src")}
+    environ = {"PATH": "/usr/bin:/bin", "COLUMNS": str(columns), "TERM": "xterm", "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-c", ours, script], env=environ, capture_output=True, text=True, timeout=60, check=True
     )
     frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout).replace("\r", "\n").splitlines()
     last = [frame for frame in frames if frame.strip()][-1]
-    assert len(last.rstrip()) <= 80 and "…" in last
+    assert len(last.rstrip()) <= columns and "…" in last
     for part in ("362957/723914", "loss 2.3229, exact 0.000"):
         assert part in last, frames
