@@ -54,7 +54,7 @@ def test_makes_own_words_are_known() -> None:
     words = set(
         re.findall(r"\$\((?:filter \w+,\$\(|or \$\(|if \$\()*([A-Z][A-Z_]+)\)", (ROOT / "Makefile").read_text())
     )
-    own = {"SHELL", "PYTEST", "BATS", "STEP_N", "MAKEFLAGS", "BASH_FILES", "INSTALL", "LOCKED"}
+    own = {"SHELL", "PYTEST", "BATS", "STEP_N", "MAKEFLAGS", "BASH_FILES", "INSTALL", "LOCKED", "AS_JSON"}
     assert words - own <= set(MAKE_WORDS)
 
 
@@ -153,6 +153,8 @@ def test_an_unknown_recipe_is_not_blamed_on_what_it_would_have_said(defaults: di
     environ = {**defaults, "RECIPE": "arc3", "RUN_NAME": "", "TARGET_DATASET": ""}
     (said,) = problems(environ)
     assert "no recipe 'arc3'; choose one of: " in said and "arc2-paper" in said
+    (said,) = problems({**environ, "RECIPE": "arc2-papr"})
+    assert "no recipe 'arc2-papr'; did you mean arc2-paper? choose one of: " in said
 
 
 @pytest.mark.parametrize(
