@@ -155,7 +155,17 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     return model, sum(wanted[place] != BLANK for place, _ in known)
 
 
-def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: float, batch: int, seed: int = 0) -> int:
+def fine_tune(
+    model: TRM,
+    bundle: Path,
+    dataset: Path,
+    *,
+    what: str,
+    seconds: float,
+    batch: int,
+    seed: int = 0,
+    device: str | None = None,
+) -> int:
     """Trains on the tasks' own examples until the time is over.
 
     Learning rates, decay and warm-up are those of the published post-training, at batch 96 (1.25e-3 for the puzzle
@@ -169,6 +179,7 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         seconds: the time there is.
         batch: examples a step.
         seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
+        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
 
     Returns:
         The number of steps.
@@ -200,7 +211,7 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         }
     )
     budget, split = Budget(seconds), Split(dataset, "train")
-    with join() as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
+    with join(device) as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
         config.arch.adapt(model)
         training = Training(config, model.to(world.device).train(), split.metadata, world)
         # `batch` epochs at a time always fill a batch, however few tasks there are
@@ -220,7 +231,7 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
         return training.step
 
 
-def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers:
+def predict(model: TRM, dataset: Path, *, seconds: float, batch: int, device: str | None = None) -> Answers:
     """Predicts the dataset's test inputs, in all their variants, on all devices, until done or the time is over.
 
     Args:
@@ -228,6 +239,7 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         dataset: from :func:`build`.
         seconds: the time there is.
         batch: examples a device takes at a time.
+        device: ``cpu``, or ``cuda`` for all of these; None takes them where there are some.
     """
     import torch
 
@@ -239,7 +251,8 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
     evaluator = ArcEvaluator(split, EvaluatorConfig(name="arc@ARC", submission_K=2))
     order = _order(split)
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
-    devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    devices = [torch.device("cuda", i) for i in range(gpus)] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
     done = 0
