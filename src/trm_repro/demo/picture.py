@@ -154,7 +154,7 @@ def _frame(outcome: Outcome, some: Sequence[Shown], step: int | None, colours: M
 
 def _title(outcome: Outcome) -> str:
     return (
-        f"TRM, {outcome.parameters:,} parameters, {outcome.seconds:.0f} s on a CPU:\n"
+        f"TRM, {outcome.parameters:,} parameters, {outcome.cpu_seconds:.0f} s of one CPU core:\n"
         f"{outcome.right[-1]:,} of {outcome.puzzles:,} unseen {outcome.side} × {outcome.side} Sudokus solved"
     )
 

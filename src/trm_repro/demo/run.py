@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,7 @@ class Outcome:
         parameters: of the model.
         steps: of training.
         seconds: from the start of the training's process to its end, the test within.
+        cpu_seconds: what it took of one core in that time, which is as much on a machine with much else to do.
         hardest: the puzzles that took the most steps, of those that were solved; the longest first.
     """
 
@@ -78,6 +80,7 @@ class Outcome:
     parameters: int
     steps: int
     seconds: float
+    cpu_seconds: float
     hardest: tuple[Shown, ...]
 
     @property
@@ -90,7 +93,8 @@ class Outcome:
         """The number, in words."""
         return (
             f"{100 * self.share:.1f} % of {self.puzzles:,} puzzles on {self.boards} boards never seen are solved whole "
-            f"({self.right[-1]:,}), after {self.steps:,} training steps in {self.seconds:.0f} s"
+            f"({self.right[-1]:,}), after {self.steps:,} training steps in {self.seconds:.0f} s "
+            f"({self.cpu_seconds:.0f} s of one core)"
         )
 
 
@@ -111,35 +115,37 @@ def run(recipe: Recipe, folder: Path, *, seed: int = 0, shown: int = 6) -> Outco
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         _call("dataset", [*recipe.builder_command, "--seed", str(seed)], folder)
-        began = time.monotonic()
+        began, used = time.monotonic(), _cpu_seconds()
         words = recipe.train_command(processes=1, run_name=recipe.run_name)
         _call("training", [*words, f"seed={seed}"], folder)
-        seconds = time.monotonic() - began
+        seconds, cpu_seconds = time.monotonic() - began, _cpu_seconds() - used
         checkpoints = folder / recipe.checkpoint_folder(recipe.run_name)
-        outcome = look(checkpoints, folder / recipe.dataset.folder, seconds=seconds, shown=shown)
+        outcome = look(checkpoints, folder / recipe.dataset.folder, (seconds, cpu_seconds), shown=shown)
         _write(outcome, folder)
     return outcome
 
 
-def look(checkpoints: Path, dataset: Path, *, seconds: float, shown: int = 6) -> Outcome:
+def look(checkpoints: Path, dataset: Path, took: tuple[float, float], *, shown: int = 6) -> Outcome:
     """What the newest checkpoint answers on the test split, step by step.
 
     Args:
         checkpoints: the training's folder.
         dataset: the dataset's.
-        seconds: what the training took.
+        took: seconds of the training, and of one core in it.
         shown: how many puzzles to keep as examples.
     """
     from trm_repro.engine.data import Split
     from trm_repro.engine.predict import answers_by_step, load_checkpoint
+    from trm_repro.engine.world import join
     from trm_repro.runs.checkpoints import step_of
     from trm_repro.weights.find import find_in
 
     split = Split(dataset, "test")
     path, _ = find_in(checkpoints)
-    model = load_checkpoint(path, seq_len=split.metadata.seq_len)
     rows = np.arange(len(split.inputs))
-    found = answers_by_step(model, split.batch(rows, len(rows)))
+    with join("cpu", threads=1) as world:
+        model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device)
+        found = answers_by_step(model, split.batch(rows, len(rows)))
     solved = (found.preds == split.labels[:]).all(-1)
     late = np.where(solved[-1], solved.argmax(0), -1)  # the first step after which a puzzle is right
     wrong = (found.preds[0] != split.labels[:]).sum(-1)
@@ -162,7 +168,8 @@ def look(checkpoints: Path, dataset: Path, *, seconds: float, shown: int = 6) ->
         right=tuple(solved.sum(1).tolist()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         steps=step_of(path.name),
-        seconds=seconds,
+        seconds=took[0],
+        cpu_seconds=took[1],
         hardest=tuple(examples),
     )
 
@@ -213,6 +220,12 @@ def _call(what: str, words: Sequence[str], folder: Path) -> None:
         raise CommandFailed(f"the {what} was ended by signal {-done.returncode}", hint="memory? It needs 1 GB")
     if done.returncode:
         raise CommandFailed(f"the {what} failed", hint="its messages stand above")
+
+
+def _cpu_seconds() -> float:
+    """Of one core, what this process's children have taken so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def recipe_of(folder: Path, side: int) -> Recipe:
