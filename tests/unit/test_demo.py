@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,9 @@ def test_every_question_has_one_answer_and_no_test_board_is_learnt_from(tmp_path
     assert (len(boards["train"]), len(boards["test"])) == (train, test) and not boards["train"] & boards["test"]
     asked = [question for part in parts.values() for question, _ in part]
     assert len(set(asked)) == len(asked)
-    for question, answer in [*parts["train"][::7], *parts["test"]]:
+    for question, only in [*parts["train"][::7], *parts["test"]]:
         digits = [int(digit.replace(".", "0")) for digit in question]
-        assert ["".join(map(str, found)) for found in solutions(digits, side)] == [answer]
+        assert ["".join(map(str, found)) for found in solutions(digits, side)] == [only]
         emptied = [[*digits[:i], 0, *digits[i + 1 :]] for i, digit in enumerate(digits) if digit]
         assert all(len(list(solutions(more, side))) > 1 for more in emptied[:2])  # minimal
     read_boards(tmp_path / "test.csv", sudoku(side))  # judged by the rules of the game
@@ -183,6 +184,16 @@ def test_a_command_that_fails_ends_the_demo(tmp_path):
     broken.dataset.arguments[-1] = "0"
     with pytest.raises(CommandFailed, match="the dataset failed"):
         run.run(broken, tmp_path / "demo")
+
+
+@pytest.mark.parametrize(("right", "code"), [(427, 0), (426, 1)])
+def test_fewer_than_the_recipe_expects_is_a_failure(monkeypatch, capsys, right, code):
+    outcome = replace(outcome_of(), right=(400, right))
+    monkeypatch.setattr(run, "run", lambda recipe, folder, seed: outcome)
+    monkeypatch.chdir(ROOT)
+    assert main(["demo"]) == code
+    said = capsys.readouterr()
+    assert f"({right})" in said.out and ("97.9 % are solved, at least 98 % should be" in said.err) == bool(code)
 
 
 @pytest.mark.deep
