@@ -17,6 +17,7 @@ from PIL import Image
 
 from trm_repro.cli import main
 from trm_repro.demo import run
+from trm_repro.demo.outcome import Outcome, Shown
 from trm_repro.demo.picture import LARGEST, print_outcome, steps_shown, write_animation, write_picture
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import ArchConfig
@@ -120,8 +121,8 @@ def outcome_of(side=4, puzzles=4):
         question = np.where(np.arange(side * side).reshape(side, side) % 3 == 0, right, 1).astype(np.uint8)
         steps = np.stack([right] * 4)
         steps[:2, 0, 1] = right[0, 2]
-        shown.append(run.Shown(question, right, steps, np.full(steps.shape, 0.9, np.float32)))
-    return run.Outcome(side, 88, 435, (400, 410, 430, 430), 123778, 353, 31.4, 24.5, tuple(shown))
+        shown.append(Shown(question, right, steps, np.full(steps.shape, 0.9, np.float32)))
+    return Outcome(side, 88, 435, (400, 410, 430, 430), 123778, 353, 31.4, 24.5, tuple(shown))
 
 
 def said_of(outcome, terminal=False):
@@ -187,7 +188,7 @@ def test_a_command_that_fails_ends_the_demo(tmp_path):
 
 
 @pytest.mark.parametrize(("right", "code"), [(427, 0), (426, 1)])
-def test_fewer_than_the_recipe_expects_is_a_failure(monkeypatch, capsys, right, code):
+def test_too_few_solved_puzzles_are_a_failure(monkeypatch, capsys, right, code):
     outcome = replace(outcome_of(), right=(400, right))
     monkeypatch.setattr(run, "run", lambda recipe, folder, seed: outcome)
     monkeypatch.chdir(ROOT)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.text import Text
 
-    from trm_repro.demo.run import Outcome, Shown
+    from trm_repro.demo.outcome import Outcome, Shown
 
 WIDTH = 80  # columns of a terminal
 LARGEST = 300_000  # bytes of the moving picture
