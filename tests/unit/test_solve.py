@@ -69,7 +69,7 @@ def test_weights_that_are_none_are_refused_in_a_line(tmp_path, capsys):
     (folder / "all_config.yaml").write_text("arch: {}")
     refused(3, "no identifiers.json beside step_5")
     write(folder / "identifiers.json", ["<blank>"])
-    refused(4, "step_5" if False else "model.ckpt")
+    refused(4, "model.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,14 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path, capsys, words):
     assert "error: " in capsys.readouterr().err
 
 
-def test_without_time_the_files_are_valid_and_say_so(bundle, tmp_path, capsys):
+def test_without_time_the_files_are_valid_and_say_so(bundle, tmp_path, capsys, monkeypatch):
     task, out = write(tmp_path / "mine.json", TASK), tmp_path / "out"
+    build, shown = own.solve.build, []
+    monkeypatch.setattr(
+        own.solve, "build", lambda path, *rest, **more: (shown.append(read_json(path)), build(path, *rest, **more))[1]
+    )
     assert main(["solve", task, "--weights", str(bundle), "--minutes", "1e-9", "--out", str(out), *LEAST]) == 0
+    assert shown == [{"mine": {"train": [PAIR], "test": [{"input": PAIR["input"]}]}}]  # the answer is kept from the model
     captured = capsys.readouterr()
     assert "these weights have never seen this task" in captured.err
     assert "not answered: the time was over" in captured.out and "0 of 2 predictions voted" in captured.out
