@@ -87,7 +87,8 @@ def test_without_time_the_files_are_valid_and_say_so(bundle, tmp_path, capsys, m
         own.solve, "build", lambda path, *rest, **more: (shown.append(read_json(path)), build(path, *rest, **more))[1]
     )
     assert main(["solve", task, "--weights", str(bundle), "--minutes", "1e-9", "--out", str(out), *LEAST]) == 0
-    assert shown == [{"mine": {"train": [PAIR], "test": [{"input": PAIR["input"]}]}}]  # the answer is kept from the model
+    # the answer is kept from the model
+    assert shown == [{"mine": {"train": [PAIR], "test": [{"input": PAIR["input"]}]}}]
     captured = capsys.readouterr()
     assert "these weights have never seen this task" in captured.err
     assert "not answered: the time was over" in captured.out and "0 of 2 predictions voted" in captured.out
