@@ -11,7 +11,7 @@ STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
   $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run
 
-.PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
+.PHONY: help env recipes demo rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
 .PHONY: clean test test-deep lint unit bats bench fuzz chaos
 .PHONY: test-seeds test-upstream test-env test-slurm test-container test-sky locks
 # a phony word has no pattern rule: these are listed
@@ -41,6 +41,9 @@ LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 	@$(LOCKED)/tool-torch-cpu.txt >/dev/null 2>&1 || $(LOCKED)/tool-torch.txt -r locks/tool-cuda.txt >&2
 	$(INSTALL) --no-index --no-build-isolation --editable . >&2
 	@touch .venv/ready
+
+demo: .venv/ready ## two minutes: a small TRM learns 4 × 4 Sudoku on a CPU and shows how it answers (SIZE=6, SEED=1)
+	@$(TOOL)/trm-repro demo --size $(or $(SIZE),4) --seed $(or $(SEED),0)
 
 rehearse: .venv/ready ## all eight steps at toy scale, on a laptop's CPU, minutes (ENGINE=upstream: upstream itself)
 	@ENGINE=$(ENGINE) LIGHT=$(LIGHT) lib/rehearse.sh

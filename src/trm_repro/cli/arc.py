@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from trm_repro.cli.parse import add_json, print_json
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 
 if TYPE_CHECKING:
     from trm_repro.arc.layout import SplitFiles
@@ -57,6 +59,14 @@ def _register_builders(kinds: Verbs) -> None:
         if difficulty:
             kind.add_argument("--min-difficulty", type=int, help="leave out boards with a lower rating")
             kind.add_argument("--num-aug", type=int, default=0, help="shuffled variants of each training board")
+            kind.add_argument("--side", type=int, default=9, help="cells of a row: 9, 6 or 4 (default: %(default)s)")
+            kind.add_argument(
+                "--make",
+                type=int,
+                nargs=3,
+                metavar=("TRAIN", "TEST", "PUZZLES"),
+                help="draw boards instead: so many to learn from, so many others for the test, so many puzzles of each",
+            )
         else:
             kind.add_argument(
                 "--aug", action=argparse.BooleanOptionalAction, default=False, help="all eight symmetries"
@@ -115,16 +125,26 @@ def _build_arc(arguments: argparse.Namespace) -> None:
 
 
 def _build_puzzles(arguments: argparse.Namespace) -> None:
-    from trm_repro.puzzles import maze, sudoku
+    from trm_repro.puzzles import making, maze, sudoku
     from trm_repro.puzzles.boards import Options, Source
 
     repo = arguments.source_repo or (sudoku.REPO if arguments.kind == "sudoku" else maze.REPO)
     source = Source(folder=arguments.source) if arguments.source else Source(repo=repo, revision=arguments.revision)
     options = Options(source, arguments.subsample_size, getattr(arguments, "min_difficulty", None), arguments.seed)
-    if arguments.kind == "sudoku":
-        rows = sudoku.build_sudoku(options, arguments.output_dir, arguments.num_aug)
-    else:
+    if arguments.kind == "maze":
         rows = maze.build_maze(options, arguments.output_dir, arguments.aug)
+    elif arguments.make:
+        if arguments.source or arguments.source_repo:
+            raise UsageError("--make draws boards, and --source names some: give one of them")
+        train, test, puzzles = arguments.make
+        with tempfile.TemporaryDirectory() as folder:
+            making.write_boards(
+                Path(folder), arguments.side, train=train, test=test, puzzles=puzzles, seed=arguments.seed
+            )
+            options = replace(options, source=Source(folder=Path(folder)))
+            rows = sudoku.build_sudoku(options, arguments.output_dir, arguments.num_aug, arguments.side)
+    else:
+        rows = sudoku.build_sudoku(options, arguments.output_dir, arguments.num_aug, arguments.side)
     print(f"{arguments.output_dir}: examples: {', '.join(f'{count} in {split}' for split, count in rows.items())}")
 
 

@@ -8,11 +8,13 @@ submission = predict(model, {"0934a4d8": task}, identifiers)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trm_repro.arc import augment
 from trm_repro.arc.grids import CELLS, encode, parse_grid
@@ -20,9 +22,9 @@ from trm_repro.arc.scoring import Votes
 from trm_repro.arc.submission import ATTEMPTS, Submission
 from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
-from trm_repro.engine.config import read_arch
+from trm_repro.engine.config import LossConfig, read_arch
 from trm_repro.engine.evaluate import Predictions, answer
-from trm_repro.engine.loss import IGNORE
+from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken, UsageError
 from trm_repro.runs.checkpoints import CONFIG
@@ -63,6 +65,38 @@ def load_checkpoint(
     arch.adapt(model)
     checkpoint.load_weights(model, weights, source=str(path))
     return model.to(device).eval()
+
+
+@dataclass(frozen=True)
+class BySteps:
+    """What a model answers to B examples after each of T supervision steps.
+
+    Attributes:
+        preds: (T, B, S) tokens.
+        sure: (T, B, S), the probability that it gives to each of these tokens.
+    """
+
+    preds: NDArray[np.uint8]
+    sure: NDArray[np.float32]
+
+
+@torch.no_grad()
+def answers_by_step(model: TRM, batch: Batch, *, loss_type: str = LossConfig().loss_type) -> BySteps:
+    """The answers of all supervision steps to a few examples; those of the last are the evaluation's.
+
+    Args:
+        model: from :func:`load_checkpoint`.
+        batch: the examples, on the model's device.
+        loss_type: that it was trained with, which says what its logits mean.
+    """
+    e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
+    state, preds, sure = model.initial_state(len(batch.inputs)), [], []
+    for _ in range(model.config.halt_max_steps):
+        state = model.think(state, e)
+        best, tokens = LOG_PROBABILITIES[loss_type](model.read(state)[0]).max(-1)
+        preds.append(tokens.to(torch.uint8).cpu().numpy())
+        sure.append(best.exp().float().cpu().numpy())
+    return BySteps(np.stack(preds), np.stack(sure))
 
 
 def predict(

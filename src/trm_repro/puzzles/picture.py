@@ -15,7 +15,7 @@ from trm_repro.arc.picture import Pair
 from trm_repro.errors import UsageError
 from trm_repro.puzzles.boards import Kind
 from trm_repro.puzzles.maze import MAZE
-from trm_repro.puzzles.sudoku import SUDOKU
+from trm_repro.puzzles.sudoku import BOXES, SUDOKU, sudoku
 
 _MAZE_COLOURS = (
     "#FF00FF",
@@ -29,9 +29,10 @@ _MAZE_COLOURS = (
 
 def kind_of(vocabulary: int, cells: int) -> Kind | None:
     """The kind of puzzle that a dataset with so many tokens and so long examples is of; None for another."""
-    if (vocabulary, cells) == (SUDOKU.vocabulary, SUDOKU.cells):
-        return SUDOKU
-    square = math.isqrt(cells) ** 2 == cells
+    side = math.isqrt(cells)
+    square = side**2 == cells
+    if square and side in BOXES and vocabulary == SUDOKU.vocabulary:
+        return sudoku(side)
     return MAZE if square and vocabulary == MAZE.vocabulary else None
 
 
@@ -70,12 +71,12 @@ def variants(folder: Path, board: str, count: int) -> dict[str, list[Pair]]:
 
 def draw_sudoku(axes: Any, board: Grid, title: str = "") -> None:
     """Draws a Sudoku's digits on matplotlib axes."""
-    axes.set(xticks=[], yticks=[], xlim=(0, 9), ylim=(9, 0), aspect="equal")
+    side = len(board)
+    axes.set(xticks=[], yticks=[], xlim=(0, side), ylim=(side, 0), aspect="equal")
     axes.set_title(title, fontsize=8)
-    for i in range(1, 9):
-        width = 1.5 if i % 3 == 0 else 0.4
-        axes.axhline(i, color="black", linewidth=width)
-        axes.axvline(i, color="black", linewidth=width)
+    for line, every in zip((axes.axhline, axes.axvline), BOXES[side], strict=True):
+        for i in range(1, side):
+            line(i, color="black", linewidth=0.4 if i % every else 1.5)
     for row, column in zip(*np.nonzero(board > 1), strict=True):
         axes.text(column + 0.5, row + 0.55, str(board[row, column] - 1), ha="center", va="center", fontsize=7)
 

