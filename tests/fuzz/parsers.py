@@ -319,9 +319,10 @@ def safetensors(data: bytes, folder: Path) -> None:
 
 
 def identifiers(data: bytes, folder: Path) -> None:
-    from trm_repro.provenance.checks import _count_texts
+    from trm_repro.weights.identifiers import count, variants
 
-    _count_texts(data)
+    count(data)
+    variants(data)
 
 
 def boards(data: bytes, folder: Path) -> None:

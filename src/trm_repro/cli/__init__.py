@@ -33,7 +33,7 @@ GROUPS = {
     "this run": ("status", "watch", "report"),
     "recipes": ("recipe", "job"),
     "data": ("tasks", "dataset", "submission"),
-    "checkpoints": ("evaluate", "fetch-weights"),
+    "checkpoints": ("evaluate", "fetch-weights", "audit"),
     "proof": ("verify", "compare", "attest", "attestations", "statement"),
     "publishing": ("publish", "notebook"),
     "behind make": ("step",),
@@ -42,7 +42,7 @@ GROUPS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    from trm_repro.cli import arc, engine, proof, publish, recipes, run, step, submission, tasks
+    from trm_repro.cli import arc, audit, engine, proof, publish, recipes, run, step, submission, tasks
 
     root = argparse.ArgumentParser(
         prog="trm-repro",
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
-    for room in (run, recipes, tasks, arc, submission, engine, proof, publish, step):
+    for room in (run, recipes, tasks, arc, submission, engine, audit, proof, publish, step):
         room.register(verbs)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
     verbs._choices_actions.clear()  # argparse would list them all in one row, in order of registration
