@@ -100,6 +100,10 @@ def _page(
     scored: list[Scored] = look("submission", lambda: look_at_submission(page, subject, tasks), [])
     nothing: list[Number] = []
     numbers = [*claimed, *look("numbers", lambda: list(written(subject)), nothing)]
+    if not numbers and "README.md" in subject.names:
+        page.unknown.append(
+            ("numbers in words", "README.md has none where the hub reads them; --claim pass@2=… names one")
+        )
     look("numbers", lambda: look_at_numbers(page, scored, numbers, _target(subject, puzzles, rows)), None)
     look("tasks", lambda: _seen_before(page, subject, dataset, scored), None)
     return page

@@ -19,7 +19,7 @@ from trm_repro.recipes.published import retrained
 from trm_repro.runs.checkpoints import step_of
 
 ATTEMPTS = 1000  # of a submission, at most
-SHOWN = 3
+SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def look_at_numbers(page: Page, scored: Sequence[Scored], numbers: Sequence[Numb
     """Holds each number against the submission's scores. Of one who claims several, those that no submission can show
     count for nothing where another of his was shown."""
     shown = {number.by for number in numbers if number.k and _of(scored, number)}
-    accuracies = {number.written: number.name for number in numbers if "accuracy" in number.name.lower()}
+    accuracies = {n.written: n.name for n in numbers if "accuracy" in n.name.lower() and n.share}
     beyond: dict[str, list[str]] = {}
     for number in numbers:
         claim = f"{number.name} is {number.written} ({number.by})"
@@ -154,9 +154,11 @@ def look_at_numbers(page: Page, scored: Sequence[Scored], numbers: Sequence[Numb
                 page.agrees("number", claim, fits[0])
                 continue
             said = "; ".join(text for text, _ in found[:4])
-            if number.written in accuracies and number.k:
-                said += f"; {number.written} is also called {accuracies[number.written]}: another metric's number?"
+            if number.written in accuracies:
+                said = f"{said}; {number.written} is what {accuracies[number.written]} is said to be: one taken for the other?"
             page.contradicts("number", claim, said)
+        elif less := _more_than(scored, number):
+            page.contradicts("number", claim, f"more attempts solve no fewer tasks: {less}")
         elif number.by in shown and number.by != "--claim":
             beyond.setdefault(number.by, []).append(f"{number.name} {number.written}")
         else:
@@ -177,6 +179,16 @@ def _of(scored: Sequence[Scored], number: Number) -> list[tuple[str, float]]:
         if number.k and (name := score.name(number.k, metric)) in one.score.shares
     )
     return [(f"{name} is {share.percent} ({share.count}) on {on}", share.share) for on, name, share in shares]
+
+
+def _more_than(scored: Sequence[Scored], number: Number) -> str:
+    """That a pass@K is claimed to be less than what the submission reaches with fewer attempts, wherever it is scored."""
+    known = [max(k for k in one.score.per_task) for one in scored if one.score.shares]
+    if not number.k or not known or number.k < max(known):
+        return ""
+    fewer = Number(f"pass@{max(known)}{f' per {number.metric}' if number.metric else ''}", 0.0, "", "")
+    found = _of(scored, fewer)
+    return found[0][0] if found and all(number.share + number.tolerance < share for _, share in found) else ""
 
 
 def _why(scored: Sequence[Scored], number: Number) -> str:

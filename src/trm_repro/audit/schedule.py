@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,30 @@ from trm_repro.provenance.checks import RECIPES
 from trm_repro.recipes.checkpoints import base_of, by_place
 from trm_repro.runs.schedule import Settings
 
-# Training groups and mean examples of a puzzle in the datasets that upstream's builders make, by their folders' names.
-EXAMPLES = {
-    **{name: (data.groups, data.mean_examples) for name, data in KNOWN.items()},
-    "arc-eval2-aug-1000": (120, 354_296 / 118_766),
-    "arc-manual-eval-aug-1000": (23, 66_066 / 23_023),
-    "arc2-test-aug-1000": (240, 719_061 / 225_971),
-    "sudoku-extreme-1k-aug-1000": (1000, 1.0),
-    "maze-30x30-hard-1k": (1000, 1.0),
+
+@dataclass(frozen=True)
+class Size:
+    """Of a dataset that upstream's builders make with their defaults.
+
+    Attributes:
+        groups: tasks with their variants, to train on.
+        mean: training examples of a puzzle, on average.
+        identifiers: puzzles with a vector, and the one that stands for none.
+    """
+
+    groups: int
+    mean: float
+    identifiers: int
+
+
+# By their folders' names; replayed.
+SIZES = {
+    **{name: Size(data.groups, data.mean_examples, data.identifiers) for name, data in KNOWN.items()},
+    "arc-eval2-aug-1000": Size(120, 354_296 / 118_766, 118_767),
+    "arc-manual-eval-aug-1000": Size(23, 66_066 / 23_023, 23_024),
+    "arc2-test-aug-1000": Size(240, 719_061 / 225_971, 225_972),
+    "sudoku-extreme-1k-aug-1000": Size(1000, 1.0, 1),
+    "maze-30x30-hard-1k": Size(1000, 1.0, 1),
 }
 # The recipes that are the paper's own, by kind of puzzle; the first that fits is compared.
 PAPERS = {
@@ -49,7 +67,7 @@ def dataset_of(subject: Subject, rows: int = 0) -> str:
     paths = subject.setting("data_paths")
     if isinstance(paths, list) and len(paths) == 1 and isinstance(paths[0], str):
         return Path(paths[0]).name
-    return next((name for name, data in KNOWN.items() if data.identifiers == rows), "")
+    return next((name for name, size in SIZES.items() if size.identifiers == rows > 1), "")
 
 
 def examples_of(subject: Subject, dataset: Path | None, rows: int = 0) -> tuple[int, float] | None:
@@ -68,7 +86,8 @@ def examples_of(subject: Subject, dataset: Path | None, rows: int = 0) -> tuple[
         puzzles, examples = rows_of.get("all__puzzle_identifiers.npy", 0), rows_of.get("all__inputs.npy", 0)
         if groups > 0 and puzzles > 0 and examples > 0:
             return groups, examples / puzzles
-    return EXAMPLES.get(dataset_of(subject, rows))
+    known = SIZES.get(dataset_of(subject, rows))
+    return (known.groups, known.mean) if known else None
 
 
 def epochs_done(subject: Subject, dataset: Path | None) -> float:
@@ -86,6 +105,8 @@ def look_at_step(page: Page, subject: Subject, rows: int, dataset: Path | None) 
         page.unknown.append(("step", "neither a name nor a manifest says of which step the weights are"))
         return
     data = examples_of(subject, dataset, rows)
+    if not plan and (recipes := recipes_of_step(subject.step)):
+        page.notes.append(f"step {subject.step:,} is one that these recipes' runs write: {', '.join(recipes)}")
     if not plan or not data:
         missing = (
             "there is no configuration with a schedule" if not plan else "the size of its dataset is not known here"
@@ -106,6 +127,20 @@ def look_at_step(page: Page, subject: Subject, rows: int, dataset: Path | None) 
         page.agrees("step", claim, f"a checkpoint every {every} steps, beside those of evaluations")
         return
     page.judge("step", claim, [] if fits else [said], said)
+
+
+def recipes_of_step(step: int) -> list[str]:
+    """The recipes whose runs are known to write a checkpoint of that number; none where this tool has no recipes."""
+    from trm_repro.recipes.bases import list_recipes, recipe_files
+    from trm_repro.recipes.read import read_recipe
+
+    number = re.compile(rf"\b{step}\b")
+    named = [
+        name
+        for name in (list_recipes(RECIPES) if RECIPES.is_dir() else ())
+        if any(number.search(path.read_text("utf-8")) for path in recipe_files(RECIPES, name))
+    ]
+    return [name for name in named if step in read_recipe(RECIPES, name).expected.steps]
 
 
 def _evaluations(plan: Settings, data: tuple[int, float], step: int) -> Iterable[int]:
@@ -199,6 +234,7 @@ def look_at_cycles(page: Page, subject: Subject, puzzles: str, dataset: Path | N
     if known and known.L_cycles and own and own.get("L_cycles") != known.L_cycles:
         verdict = page.contradicts if known.surely else page.cannot_tell
         verdict("cycles", claim, f"{known.who}'s {known.place} was {known.trained}")
+        own = {}
     if dataset:
         _probe(page, subject, claim, dataset, pairs)
         return

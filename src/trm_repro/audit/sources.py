@@ -58,11 +58,14 @@ def look_at_sources(page: Page, subject: Subject, clones: Sequence[Path]) -> Non
     best = max(pins, key=lambda pin: sum(_matches(pin, name, blob) for name, blob in found.items()))
     same = [name for name, blob in found.items() if _matches(best, name, blob)]
     older = [name for name in found if name not in same and _ever(best, found[name])]
-    other = [name for name in found if name not in same and name not in older]
+    names = {PurePosixPath(path).name for path in best.tree}
+    other = [name for name in found if name not in same and name not in older and PurePosixPath(name).name in names]
     claim = f"they are {best.name}'s, unchanged ({shown})"
     said = f"{len(same)} of {len(found)} are those of commit {best.commit[:12]}"
     if older:
         said += f"; {len(older)} of another commit of {best.name}'s: {', '.join(older[:6])}"
+    if added := len(found) - len(same) - len(older) - len(other):
+        said += f"; {added} that it does not have"
     if not same and not older:
         page.cannot_tell("sources", claim, f"none of them is known to {', '.join(pin.name for pin in pins)}")
         return

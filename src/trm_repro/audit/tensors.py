@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.audit.page import Page
-from trm_repro.audit.schedule import UNSEEN, epochs_done
+from trm_repro.audit.schedule import SIZES, UNSEEN, dataset_of, epochs_done
 from trm_repro.audit.subject import Subject
 from trm_repro.digests import Digest, digest_file
 from trm_repro.errors import ReproError
-from trm_repro.files import read_bytes
+from trm_repro.files import read_bytes, read_json
 from trm_repro.provenance import promises
 from trm_repro.provenance.bundle import SUMS, listed
+from trm_repro.provenance.checks import RECIPES
 from trm_repro.recipes.checkpoints import by_digest, by_place
 from trm_repro.recipes.published import RESULTS
 from trm_repro.weights import identifiers
@@ -184,6 +185,11 @@ def _table(page: Page, subject: Subject, state: State, dataset: Path | None) -> 
         return  # Sudoku's and Maze's boards share one
     if not table.first_untrained:
         page.notes.append("its row 0 belongs to no puzzle and should be as training found it, and is like no other row")
+    known = SIZES.get(dataset_of(subject))
+    if known:
+        claim = f"it was trained on {dataset_of(subject)} ({known.identifiers:,} identifiers)"
+        wrong = [] if known.identifiers == table.rows else [f"its puzzle table has {table.rows:,} rows"]
+        page.judge("puzzle table", claim, wrong, f"{table.rows:,} rows")
     names = identifiers_of(subject, dataset)
     if not names:
         page.unknown.append(
@@ -199,6 +205,7 @@ def _table(page: Page, subject: Subject, state: State, dataset: Path | None) -> 
     except ReproError as error:
         page.contradicts("puzzle table", claim, str(error))
         return
+    _named(page, subject, names)
     count = sum(variants.values()) + 1
     wrong = [f"{count:,} names for {table.rows:,} rows"] if count != table.rows else []
     page.judge("puzzle table", claim, wrong, f"{count:,} names of {len(variants):,} tasks, as many rows")
@@ -211,6 +218,18 @@ def identifiers_of(subject: Subject, dataset: Path | None) -> Path | None:
     name = subject.near("identifiers.json")
     path = subject.root / name if name else dataset / "identifiers.json" if dataset else None
     return path if path and path.is_file() else None
+
+
+def _named(page: Page, subject: Subject, names: Path) -> None:
+    """Which identifiers they are, by digest: a known dataset's, and those that a digest beside the weights speaks of."""
+    digest = digest_file(names).sha256
+    for path in sorted((RECIPES / "digests").glob("*.json")):
+        if read_json(path).get("identifiers.json", {}).get("sha256") == digest:
+            page.notes.append(f"{names.name} is that of {path.stem}, byte for byte")
+    if beside := subject.near("identifiers.sha256"):
+        told = read_bytes(subject.root / beside, 1000).decode(errors="replace").partition(" ")[0].strip()
+        wrong = [] if told == digest else [f"{names.name} has {digest}"]
+        page.judge("puzzle table", f"{beside} speaks of its identifiers ({told[:64]})", wrong, "the same digest")
 
 
 def _words(table: Table) -> str:
