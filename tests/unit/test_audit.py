@@ -85,9 +85,17 @@ TAMPERED: dict[str, tuple[Change, str, str]] = {  # name: what is changed, the r
     "untrained": (values("puzzle_emb.weights", 0.0, slice(None)), "puzzle table", "144 of 144 were never trained"),
     "step": (text_change("manifest.json", 'step_70"', 'step_7000"'), "step", "fit evaluation"),
     "submission": (answered_rightly, "number", "pass@1 per task is 100.000 %"),
-    "cycles": (text_change("all_config.yaml", "L_cycles: 4", "L_cycles: 6"), "configuration", "L_cycles: expected 4, found 6"),
+    "cycles": (
+        text_change("all_config.yaml", "L_cycles: 4", "L_cycles: 6"),
+        "configuration",
+        "L_cycles: expected 4, found 6",
+    ),
     "layers": (text_change("all_config.yaml", "L_layers: 2", "L_layers: 3"), "configuration", "missing' in the file"),
-    "width": (text_change("all_config.yaml", "hidden_size: 16", "hidden_size: 32"), "configuration", "by the configuration"),
+    "width": (
+        text_change("all_config.yaml", "hidden_size: 16", "hidden_size: 32"),
+        "configuration",
+        "by the configuration",
+    ),
     "card": (text_change("README.md", "value: 0.5\n", "value: 0.9\n"), "number", "pass@2 per task is 50.000 %"),
     "names": (fewer_names, "puzzle table", "144 names for 145 rows"),
 }
@@ -214,8 +222,34 @@ def test_known_weights_with_other_cycles_are_contradicted_and_probable_ones_are_
     (maze / "all_config.yaml").write_text(other)
     assert verdicts(page(maze), "cycles") == [CONTRADICTS]
     lay(lora, "step_3688")
-    (lora / "all_config.yaml").write_text(other.replace("load_checkpoint: null", "load_checkpoint: pretrained/step_723914"))
+    (lora / "all_config.yaml").write_text(other + "load_checkpoint: pretrained/step_723914\n")
     assert verdicts(page(lora), "cycles") == [CANNOT_TELL]
+
+
+def test_evaluate_warns_of_cycles_that_the_weights_were_not_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay(tmp_path, "step_3688")
+    for cycles, base, warns in (
+        ("6", "pretrained/step_723914", True),
+        ("4", "pretrained/step_723914", False),
+        ("6", "a", False),
+    ):
+        text = CONFIG.replace("L_cycles: 4", f"L_cycles: {cycles}") + f"load_checkpoint: {base}\n"
+        (tmp_path / "all_config.yaml").write_text(text)
+        assert main(["evaluate", "--checkpoint", str(tmp_path / "step_3688"), "--dataset", str(tmp_path / "none")]) == 3
+        assert ("warning: D-28: the published weights of Trelis" in capsys.readouterr().err) is warns
+    other = tmp_path / "other.yaml"
+    other.write_text("arch: {L_cycles: 6}\n")
+    words = [
+        "evaluate",
+        "--checkpoint",
+        "hf://alphaXiv/trm-model-maze/maze_hard_step_32550",
+        "--dataset",
+        str(tmp_path / "none"),
+    ]
+    assert main([*words, "--config", str(other)]) == 3
+    assert "were trained with L_cycles 4" in capsys.readouterr().err
 
 
 def test_ten_attempts_and_a_card_in_per_cent(tmp_path: Path) -> None:
@@ -223,8 +257,8 @@ def test_ten_attempts_and_a_card_in_per_cent(tmp_path: Path) -> None:
     held = json.loads((BUNDLE / "submission.json").read_text())
     ten = {t: [{f"attempt_{i}": e["attempt_1"] for i in range(1, 11)} for e in entries] for t, entries in held.items()}
     (tmp_path / "submission.json").write_text(json.dumps(ten))
-    card = "---\nmodel-index:\n- results:\n  - metrics:\n    - {type: pass@10, value: 25.0}\n    - {name: pass@1, value: 30}\n---\n"
-    (tmp_path / "README.md").write_text(card)
+    metrics = "    - {type: pass@10, value: 25.0}\n    - {name: pass@1, value: 30}\n"
+    (tmp_path / "README.md").write_text(f"---\nmodel-index:\n- results:\n  - metrics:\n{metrics}---\n")
     found = page(tmp_path)
     assert verdicts(found, "number") == [AGREES, CONTRADICTS]
     assert any("the attempts are equal at all" in note for note in found.notes)

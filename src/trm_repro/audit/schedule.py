@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def look_at_step(page: Page, subject: Subject, rows: int, dataset: Path | None) 
         page.unknown.append(("step", "neither a name nor a manifest says of which step the weights are"))
         return
     data = examples_of(subject, dataset, rows)
-    if not plan and (recipes := recipes_of_step(subject.step)):
+    if not plan and subject.step > 100 and (recipes := recipes_of_step(subject.step)):
         page.notes.append(f"step {subject.step:,} is one that these recipes' runs write: {', '.join(recipes)}")
     if not plan or not data:
         missing = (
@@ -215,6 +216,15 @@ def recipe_differences(name: str, held: Mapping[str, Any]) -> list[str]:
     flat, found = _flat(expected), _flat(held)
     keys = (key for key in flat if key.partition(".")[0] not in NOT_COMPARED and key != "arch.H_layers")
     return [f"{key} {found.get(key, 'missing')!s:.60} for {flat[key]}" for key in keys if flat[key] != found.get(key)]
+
+
+@functools.cache
+def _of_recipe(name: str) -> dict[str, Any]:
+    """The configuration that a recipe's command makes of upstream's defaults."""
+    from trm_repro.recipes.read import read_recipe
+
+    recipe = read_recipe(RECIPES, name).model_dump(exclude={"name"})
+    return _flat(promises.expected_config({"recipe": {"resolved": recipe}, "commands": [], "run": {"name": "x"}}))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -104,7 +104,7 @@ def download(source: str, folder: Path) -> tuple[Path, str]:
         UsageError, MissingPrerequisite, InvariantBroken, CommandFailed: as :func:`fetch`.
     """
     bring, _, part = _source(source, _told)
-    output = folder / re.sub(r"[^\w.@-]+", "-", source.partition(":")[2].removesuffix(f":{part}"))
+    output = folder / re.sub(r"[^\w.@-]+", "-", source.removesuffix(f":{part}"))
     receipt = output.with_name(f"{output.name}.fetched.json")
     if not (output.is_dir() and receipt.is_file()):
         staging = output.with_name(f".{output.name}.part")
