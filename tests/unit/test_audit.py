@@ -19,6 +19,7 @@ from trm_repro.audit.audit import Request, audit
 from trm_repro.audit.claims import said
 from trm_repro.audit.page import AGREES, CANNOT_TELL, CONTRADICTS, Page
 from trm_repro.cli import main
+from trm_repro.cli.engine import _warn_of_cycles
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.provenance.bundle import write_sums
 from trm_repro.recipes import checkpoints
@@ -136,7 +137,7 @@ CLAIMS = {  # a claim of the golden bundle, whose pass@1 is 25 % and pass@2 50 %
     "pass@2=0.078": 1,
     "pass@2=49%": 1,
     "pass@1=0.628": 1,
-    "pass@1000=0.4": 1,  # less than with two attempts
+    "pass@1000=0.001": 1,  # less than with two attempts
     "pass@1000=0.6": 3,
     "exact_accuracy=0.6": 3,
     "recipe=arc2-paper": 1,
@@ -145,8 +146,10 @@ CLAIMS = {  # a claim of the golden bundle, whose pass@1 is 25 % and pass@2 50 %
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_a_claim_decides_the_exit(claim: str) -> None:
-    found = page(BUNDLE, claim)
+def test_a_claim_decides_the_exit(claim: str, tmp_path: Path) -> None:
+    shutil.copyfile(BUNDLE / "submission.json", tmp_path / "submission.json")
+    shutil.copyfile(BUNDLE / "all_config.yaml", tmp_path / "all_config.yaml")
+    found = page(tmp_path, claim)
     assert found.exit_code == CLAIMS[claim], str(found)
 
 
@@ -226,21 +229,35 @@ def test_known_weights_with_other_cycles_are_contradicted_and_probable_ones_are_
     assert verdicts(page(lora), "cycles") == [CANNOT_TELL]
 
 
+def warned(capsys: pytest.CaptureFixture[str], name: str, config: Path | None = None) -> str:
+    _warn_of_cycles([name], config)
+    return capsys.readouterr().err
+
+
 def test_evaluate_warns_of_cycles_that_the_weights_were_not_trained_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lay(tmp_path, "step_3688")
     for cycles, base, warns in (
-        ("6", "pretrained/step_723914", True),
-        ("4", "pretrained/step_723914", False),
-        ("6", "a", False),
+        (6, "pretrained/step_723914", True),
+        (4, "pretrained/step_723914", False),
+        (6, "a", False),
     ):
         text = CONFIG.replace("L_cycles: 4", f"L_cycles: {cycles}") + f"load_checkpoint: {base}\n"
         (tmp_path / "all_config.yaml").write_text(text)
-        assert main(["evaluate", "--checkpoint", str(tmp_path / "step_3688"), "--dataset", str(tmp_path / "none")]) == 3
-        assert ("warning: D-28: the published weights of Trelis" in capsys.readouterr().err) is warns
-    other = tmp_path / "other.yaml"
-    other.write_text("arch: {L_cycles: 6}\n")
+        said = warned(capsys, str(tmp_path / "step_3688"))
+        assert ("warning: D-28: the published weights of Trelis" in said) is warns
+    (tmp_path / "other.yaml").write_text("arch: {L_cycles: 6}\n")
+    name = "hf://alphaXiv/trm-model-maze/maze_hard_step_32550"
+    assert "were trained with L_cycles 4" in warned(capsys, name, tmp_path / "other.yaml")
+    assert not warned(capsys, name)
+    (tmp_path / "other.yaml").write_text("arch: [6]\n")
+    assert not warned(capsys, name, tmp_path / "other.yaml")
+
+
+@pytest.mark.deep
+def test_evaluate_warns_before_it_loads_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.yaml").write_text("arch: {L_cycles: 6}\n")
     words = [
         "evaluate",
         "--checkpoint",
@@ -248,8 +265,8 @@ def test_evaluate_warns_of_cycles_that_the_weights_were_not_trained_with(
         "--dataset",
         str(tmp_path / "none"),
     ]
-    assert main([*words, "--config", str(other)]) == 3
-    assert "were trained with L_cycles 4" in capsys.readouterr().err
+    assert main([*words, "--config", str(tmp_path / "other.yaml")]) == 3
+    assert capsys.readouterr().err.startswith("warning: D-28")
 
 
 def test_ten_attempts_and_a_card_in_per_cent(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ PAPERS = {
 NOT_COMPARED = {"data_paths", "data_paths_test", "evaluators", "project_name", "run_name", "checkpoint_path"}
 UNSEEN = ("H_cycles", "L_cycles", "halt_max_steps", "num_heads", "puzzle_emb_len")
 EPOCHS = 100_000_000  # of a training, at most
+DRAWS = 300_000_000  # of puzzles that are replayed, at most; the paper's ARC-AGI-2 recipe has 128 million
 
 
 def settings_of(subject: Subject) -> Settings | None:
@@ -158,7 +159,7 @@ def _exact(dataset: Path, plan: Settings) -> list[int]:
     from trm_repro.runs.packing import checkpoint_steps
 
     split = read_split(dataset, "train")
-    if plan.epochs * len(split.group_indices) > 2_000_000_000:
+    if plan.epochs * len(split.group_indices) > DRAWS:
         return []
     try:
         return checkpoint_steps(split, plan)

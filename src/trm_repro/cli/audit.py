@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
 
+ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
 CLONES = ("TinyRecursiveModels", "Trelis", "alphaXiv", "NVARC")  # below upstream/, where this repository has them
 
 
@@ -72,6 +74,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     from trm_repro.audit.page import worst
     from trm_repro.errors import UsageError
     from trm_repro.files import json_text, write_text
+    from trm_repro.provenance.verify import opened
 
     if arguments.solutions and not arguments.tasks:
         raise UsageError("--solutions goes with --tasks", hint="a version has its own answers")
@@ -84,19 +87,20 @@ def _audit(arguments: argparse.Namespace) -> int:
 
         found, revision = download(source, Path(".repro/audit"))
         place, source = str(found), f"{source} ({revision})"
-    pages = audit(
-        place,
-        source,
-        Request(
-            claims=arguments.claim,
-            probe=arguments.probe,
-            dataset=arguments.dataset,
-            pairs=arguments.sample,
-            tasks=arguments.tasks,
-            solutions=arguments.solutions,
-            clones=[*arguments.upstream, *_clones()],
-        ),
+    request = Request(
+        claims=arguments.claim,
+        probe=arguments.probe,
+        dataset=arguments.dataset,
+        pairs=arguments.sample,
+        tasks=arguments.tasks,
+        solutions=arguments.solutions,
+        clones=[*arguments.upstream, *_clones()],
     )
+    if ARCHIVE.search(place) and Path(place).is_file():
+        with opened(Path(place)) as folder:
+            pages = audit(folder, source, request)
+    else:
+        pages = audit(place, source, request)
     values = [page.as_json() for page in pages]
     text = json_text(values[0] if len(values) == 1 else values)
     if arguments.markdown:
