@@ -19,6 +19,7 @@ main() {
   # one that hangs was waited for just now
   [[ $GPUS_PROBLEM != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
   note "recipe $RECIPE ($RECIPE_TITLE), engine $ENGINE, run $RUN_NAME, $PROCESSES process(es), batch $BATCH"
+  [[ -z $RECIPE_WARNING ]] || warn "$RECIPE_WARNING"
   [[ -z $NO_GIT ]] || no_git
   MEASURED=$(repro step preflight "${options[@]}") || (($? == EXIT_PREREQUISITE)) ||
     die "$EXIT_COMMAND" "this machine could not be measured"

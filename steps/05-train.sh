@@ -24,6 +24,7 @@ main() {
     step_done "checkpoints in $(short "$checkpoints"), trained before" "$checkpoints"
     return
   fi
+  [[ -z $RECIPE_WARNING ]] || warn "$RECIPE_WARNING"
   [[ -z $LAST_ATTEMPT ]] || note "$LAST_ATTEMPT"
   [[ -z $RESUME ]] || warm_start "$checkpoints"
   guard G-TARGET-DATASET G-GPUS G-PROCESSES G-UPSTREAM-CONFIG G-UPSTREAM-PIN G-UPSTREAM-UNMODIFIED G-UPSTREAM-STRAYS \

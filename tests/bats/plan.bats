@@ -89,3 +89,14 @@ arch.H_cycles=3 arch.L_cycles=4 +run_name=measure_scratch ema=True"
   assert_output --partial 'ended by itself, code 1'
   assert_output --partial 'CUDA out of memory'
 }
+
+@test "what computes with other cycles than its weights were trained with warns before anything is spent (D-28)" {
+  local warning='warning: D-28: the published weights of alphaXiv'
+  in_runbook RECIPE=alphaxiv-eval-maze lib/plan.sh
+  assert_equal "$(grep -c "^$warning" <<<"$output")" 2 # before step 1 and before step 5
+  assert_output --partial 'were trained with L_cycles 4; this recipe computes with L_cycles 6'
+  in_runbook RECIPE=alphaxiv-eval-maze steps/01-sanity.sh
+  assert_in_file "$warning" logs/alphaxiv_eval_maze/*01-sanity*.log
+  in_runbook steps/01-sanity.sh
+  refute_output --partial D-28
+}

@@ -261,6 +261,39 @@ def bundle(name: str) -> Callable[[bytes, Path], None]:
     return read
 
 
+def audited(name: str) -> Callable[[bytes, Path], None]:
+    """A stranger's folder with one file that is another; without a manifest, so that nothing else looks at it first."""
+
+    def read(data: bytes, folder: Path) -> None:
+        from trm_repro.audit.audit import Request, audit
+
+        place = folder / "audited"
+        if not place.exists():
+            shutil.copytree(
+                BUNDLE, place, ignore=shutil.ignore_patterns("*.json", "SHA256SUMS", "*.safetensors", "*.sha256")
+            )
+            (place / "model.ckpt").rename(place / "step_70")
+            for file in ("identifiers.json", "submission.json"):
+                shutil.copyfile(BUNDLE / file, place / file)
+        kept = (place / name).read_bytes() if (place / name).exists() else None
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(data)
+        try:
+            for page in audit(place, "x", Request()):
+                str(page), page.markdown(), json.dumps(page.as_json(), allow_nan=False)
+        finally:
+            (place / name).write_bytes(kept) if kept is not None else (place / name).unlink()
+
+    return read
+
+
+RESULTS = b"""\
+- dataset: {id: a/b, task_id: c}
+  value: 50.0
+  notes: pass@2 per task, in per cent
+"""
+
+
 def sums(data: bytes, folder: Path) -> None:
     from trm_repro.provenance.bundle import listed
 
@@ -319,9 +352,10 @@ def safetensors(data: bytes, folder: Path) -> None:
 
 
 def identifiers(data: bytes, folder: Path) -> None:
-    from trm_repro.provenance.checks import _count_texts
+    from trm_repro.weights.identifiers import count, variants
 
-    _count_texts(data)
+    count(data)
+    variants(data)
 
 
 def boards(data: bytes, folder: Path) -> None:
@@ -479,6 +513,18 @@ PARSERS: dict[str, Parser] = {
             "model.ckpt": mutate_checkpoint,
             "model.safetensors": mutate_safetensors,
         }.items()
+    },
+    **{
+        f"audit, {file}": Parser(seeds, audited(file), mutate, 0.05)
+        for file, seeds, mutate in (
+            ("all_config.yaml", golden("all_config.yaml"), mutate_yaml),
+            ("submission.json", golden("submission.json"), mutate_json),
+            ("identifiers.json", golden("identifiers.json"), mutate_json),
+            ("README.md", golden("README.md"), mutate_bytes),
+            (".eval_results/x.yaml", once(lambda: [RESULTS]), mutate_yaml),
+            ("SHA256SUMS", golden("SHA256SUMS"), mutate_bytes),
+            ("step_70", golden("model.ckpt"), mutate_checkpoint),
+        )
     },
     "SHA256SUMS": Parser(golden("SHA256SUMS", "dataset.sha256"), sums),
     "archive": Parser(once(archives), archive),

@@ -19,7 +19,7 @@ FLOORS = (
     ("engine", "machine"),
     ("provenance",),
     ("training", "publish", "report"),
-    ("notebook", "demo"),
+    ("notebook", "demo", "audit"),
     ("cli", "__init__"),
     ("__main__",),
 )

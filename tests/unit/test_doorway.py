@@ -121,6 +121,7 @@ LIGHT = [
     ["recipe", "show", "arc2-paper"],
     ["job", "slurm"],
     ["verify", "BUNDLE"],
+    ["audit", "BUNDLE"],
     ["compare", "BUNDLE", "BUNDLE"],
     ["submission", "check", "BUNDLE/submission.json", "--tasks", "tasks.json"],
     ["tasks", "info", "tasks.json"],

@@ -66,6 +66,17 @@ def test_a_wrong_configuration_is_contradicted(tmp_path: Path, capsys: pytest.Ca
     assert "L_cycles: trained with 4, NOT with 6 as configured" in capsys.readouterr().out
 
 
+@pytest.mark.deep
+def test_an_audit_holds_the_configuration_against_the_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = teacher(tmp_path / "run", tmp_path / "data", configured=True, L_cycles=4)
+    file = path.with_name(CONFIG)
+    file.write_text(file.read_text().replace("L_cycles: 4", "L_cycles: 6"))
+    assert main(["audit", str(path.parent), "--probe", str(tmp_path / "data"), "--sample", "30"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "CONTRADICTS cycles: trained with the configuration's cycles and slots (H_cycles 3, L_cycles 6" in told
+    assert "L_cycles: trained with 4, NOT with 6 as configured" in told
+
+
 def test_weights_that_learned_nothing_tell_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = teacher(tmp_path / "run", tmp_path / "data", configured=True, L_cycles=4)
     labels = np.load(tmp_path / "data/train/all__labels.npy")

@@ -37,6 +37,9 @@ class Box:
         self.hub.repositories["ada/trm-weights"] = Repository(True, [{**files, ".gitattributes": b"x"}])
 
     def fetch(self, *words: str, **knobs: str) -> subprocess.CompletedProcess[str]:
+        return self.run("fetch-weights", *words, **knobs)
+
+    def run(self, *words: str, **knobs: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         environment |= {"KAGGLE_API_TOKEN": kaggle_server.TOKEN, "HF_TOKEN": hub_server.TOKEN}
         # the hub first: it needs no proxy, Kaggle's server is one, and is not asked for 127.0.0.1
@@ -44,7 +47,7 @@ class Box:
             self.hub.environment(self.place) | self.kaggle.environment(self.place) | {"no_proxy": "127.0.0.1"}
         )
         return subprocess.run(
-            [sys.executable, "-m", "trm_repro", "fetch-weights", *words],
+            [sys.executable, "-m", "trm_repro", *words],
             cwd=self.place,
             env=environment | {"NO_PROXY": "127.0.0.1"} | knobs,
             capture_output=True,
@@ -232,3 +235,29 @@ def test_nothing_of_a_token_is_written(box: Box) -> None:
             assert secret not in done.stdout + done.stderr
             for path in box.place.rglob("*"):
                 assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("source", [pytest.param(KAGGLE, marks=pytest.mark.deep), HUB])
+def test_an_audit_brings_one_runs_weights_and_all_that_tells_of_them(box: Box, source: str) -> None:
+    ours = {name: box.published[name] for name in ("all_config.yaml", "identifiers.json", "submission.json")}
+    steps = dict.fromkeys(("step_7", "step_70"), box.published["model.ckpt"])
+    box.publish({**ours, **steps, "trm.py": b"pass", "step_70_all_preds.0": b"large"})
+    done = box.run("audit", source)
+    assert done.returncode == 3 and "weights: step_70 holds weights of a TRM" in done.stdout, done.stderr
+    assert f"audit of {source} (" in done.stdout
+    assert ("commit " in done.stdout) or ("version 1" in done.stdout)
+    here = {path.name for path in (box.place / f".repro/audit/{source.replace(':', '-').replace('/', '-')}").iterdir()}
+    assert here - {".gitattributes"} == {"all_config.yaml", "identifiers.json", "submission.json", "step_70", "trm.py"}
+    box.publish({})
+    assert box.run("audit", source).stdout == done.stdout  # it is not brought again
+
+
+@pytest.mark.deep
+def test_an_audit_of_what_is_no_checkpoint_says_so_and_of_several_runs_asks_which(box: Box) -> None:
+    box.publish({"README.md": b"# x", "step_1": b"<!doctype html>"})
+    done = box.run("audit", HUB)
+    assert done.returncode == 1 and "a web page, in place of a checkpoint" in done.stdout
+    box.publish({f"{run}/step_{step}": box.published["model.ckpt"] for run, step in (("arc1", 9), ("arc2", 7))})
+    done = box.run("audit", f"{KAGGLE}")
+    assert done.returncode == 4 and "2 runs lie side by side" in done.stderr
+    assert "step_7 holds weights" in box.run("audit", f"{KAGGLE}/arc2").stdout

@@ -11,6 +11,7 @@ import yaml
 
 from trm_repro.provenance.deviations import applying
 from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.checkpoints import DEVIATION, L_CYCLES
 from trm_repro.recipes.read import read_recipe
 from trm_repro.recipes.shell import assignments, shell_words
 
@@ -81,6 +82,19 @@ def test_a_command_that_no_recipe_runs_is_a_deviation_of_its_documents_runs(entr
         if recipe.upstream.name == family
     ]
     assert any(entry["instead"] in numbers for numbers in known)
+
+
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
+def test_what_computes_with_other_cycles_than_its_weights_warns_and_nothing_else_does(name):
+    recipe = read_recipe(RECIPES, name)
+    known = {deviation["id"] for deviation in applying(recipe, ROOT / "docs/deviations.md")}
+    said = shell_words(recipe, available=4, run_name="x", environ={})["RECIPE_WARNING"]
+    assert bool(said) == (DEVIATION in known)
+    assert not said or (f"{DEVIATION}: " in said and "trained with L_cycles 4" in said and "with L_cycles 6" in said)
+
+
+def test_cycles_that_nobody_names_are_upstreams():
+    assert yaml.safe_load((ROOT / "src/trm_repro/engine/config/arch/trm.yaml").read_text())["L_cycles"] == L_CYCLES
 
 
 def test_hydra_refuses_the_seeds_resume_and_takes_ours():

@@ -37,7 +37,7 @@ GROUPS = {
     "a run": ("status", "watch", "report", "doctor"),
     "recipes": ("recipe", "job"),
     "data": ("tasks", "dataset", "submission"),
-    "checkpoints": ("demo", "evaluate", "solve", "fetch-weights"),
+    "checkpoints": ("demo", "evaluate", "solve", "fetch-weights", "audit"),
     "proof": ("verify", "compare", "attest", "attestations", "statement"),
     "publishing": ("publish", "notebook"),
     "this command line": ("help", "completion"),
@@ -53,7 +53,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     """
     from textwrap import fill
 
-    from trm_repro.cli import arc, demo, engine, proof, publish, recipes, run, step, submission, tasks
+    from trm_repro.cli import arc, audit, demo, engine, proof, publish, recipes, run, step, submission, tasks
     from trm_repro.cli.parse import Grouped, Parser
 
     root: argparse.ArgumentParser = Parser(
@@ -63,7 +63,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
-    for room in (run, recipes, tasks, arc, submission, engine, demo, proof, publish, step):
+    for room in (run, recipes, tasks, arc, submission, engine, demo, audit, proof, publish, step):
         room.register(verbs)
     _register(verbs)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -75,6 +75,7 @@ def _evaluate(arguments: argparse.Namespace) -> int | None:
         return None
     if arguments.probe_cycles:
         return _probe(arguments)
+    _warn_of_cycles(arguments.checkpoint, arguments.config)
     expected = dict(pair.partition("=")[::2] for pair in arguments.arch)
     if not all(expected.values()):
         raise UsageError("--arch takes KEY=VALUE")
@@ -83,6 +84,29 @@ def _evaluate(arguments: argparse.Namespace) -> int | None:
         if world.leads:
             print(scorecard.table(report))
     return None
+
+
+def _warn_of_cycles(names: list[str], config: Path | None) -> None:
+    """Says, before a checkpoint is loaded, that its configuration has other cycles than it is known to be trained with."""
+    import os
+
+    from trm_repro.errors import ReproError
+    from trm_repro.files import read_yaml
+    from trm_repro.recipes.checkpoints import base_of, by_place, warning
+    from trm_repro.weights.find import find_in
+
+    for name in names if os.environ.get("RANK", "0") == "0" else ():
+        try:
+            path = config or find_in(Path(name))[1]
+            found: Any = read_yaml(path) if path else None
+            L_cycles, base = found["arch"]["L_cycles"], str(found.get("load_checkpoint") or "")
+        except (ReproError, OSError, KeyError, TypeError, AttributeError):
+            continue  # what is wrong with it is said by whoever loads it
+        own = by_place(name)
+        known = own or base_of(base)
+        if known and known.L_cycles not in (0, L_cycles):
+            computes = f"{path} computes" if own else f"{name} was trained on from them, and computes"
+            print(f"warning: {warning(known, computes, L_cycles)}", file=sys.stderr)
 
 
 def _probe(arguments: argparse.Namespace) -> int:

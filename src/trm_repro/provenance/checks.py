@@ -29,6 +29,7 @@ from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, step_of
+from trm_repro.weights import identifiers
 from trm_repro.weights.state import read_state
 from trm_repro.weights.twin import different_values
 
@@ -38,7 +39,6 @@ Outcome = tuple[str, list[str]]
 SUFFIXES = (SUFFIX, keyless.SUFFIX)
 COMMAND_GUARDS = {BUILD: "G-BUILDER-COMMAND", TRAIN: "G-TRAIN-COMMAND"}
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
-IDENTIFIERS = 256 << 20  # bytes of identifiers.json, at most; arc2-paper's have 90 MB
 CARD = 1e-4  # a card's percentages have two digits
 SHARE = re.compile(r"ARC/pass@([0-9]{1,9})|(?:.*[./])?(?:exact_)?accuracy")  # metrics that are shares of something
 # What a statement speaks of, and a signature with it; of the rest only SHA256SUMS does, which anybody can write again.
@@ -281,7 +281,7 @@ def tensors(context: Context) -> Outcome:
         return "unknown", [f"model.ckpt: the tensors of {str(arch.get('name'))[:100]} are not known here"]
     count = 1
     if context.has("identifiers.json"):
-        count = _count_texts(context.read("identifiers.json", IDENTIFIERS))
+        count = identifiers.count(context.read("identifiers.json", identifiers.MOST))
     state = read_state(context.folder / "model.ckpt")
     wrong = state.oddities()
     wrong += promises.tensor_problems(arch, context.manifest["run"]["target_dataset"], count, state.tensors)
@@ -295,24 +295,6 @@ def twin(context: Context) -> Outcome:
         return "skipped", ["no model.safetensors"]
     wrong = different_values(context.folder / "model.ckpt", context.folder / "model.safetensors")
     return _answer(wrong, "model.safetensors has model.ckpt's values, bit by bit")
-
-
-_TEXT = re.compile(rb'\s*"(?:[^"\\\x00-\x1f]|\\.)*"\s*([,\]])', re.DOTALL)
-
-
-def _count_texts(data: bytes) -> int:
-    """How many texts a JSON list of texts has, in the memory of its bytes."""
-    place, count = re.match(rb"\s*\[\s*", data), 0
-    at = place.end() if place else len(data)
-    while at < len(data) and (found := _TEXT.match(data, at)):
-        at, count = found.end(), count + 1
-        if found[1] == b"]":
-            if not data[at:].strip():
-                return count
-            break
-    if place and data[place.end() :].strip() == b"]":
-        return 0
-    raise InvariantBroken("identifiers.json: not a JSON list of texts")
 
 
 def _claimed(context: Context, *names: str) -> list[str]:

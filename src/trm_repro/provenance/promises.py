@@ -118,6 +118,11 @@ def _known(name: str) -> dict[str, Any]:
     return functools.reduce(merge, [*map(_known, bases), file])
 
 
+def whole_arch(arch: Mapping[str, Any]) -> dict[str, Any]:
+    """The part ``arch`` of a training configuration of TRM, with upstream's defaults where it is silent."""
+    return _filled({**_known("arch/trm"), **arch})
+
+
 def training_command(manifest: Mapping[str, Any]) -> list[str]:
     """The training command on record; the recipe's where there is none."""
     ran = [entry["argv"] for entry in manifest["commands"] if entry["step"] == TRAIN and entry["exit_code"] == 0]
@@ -246,6 +251,20 @@ def settings(config: str | None, words: Iterable[str]) -> Settings:
     return Settings.from_overrides([*(f"{key}={value}" for key, value in known_config(config).items()), *words])
 
 
+def step_range(plan: Settings, groups: int, mean: float, epochs: int) -> tuple[float, float]:
+    """The fewest and the most steps that so many epochs can take.
+
+    Args:
+        plan: the training's settings.
+        groups: tasks with their variants.
+        mean: training examples of a puzzle, on average.
+        epochs: so many of them.
+    """
+    drawn, batch = epochs * groups * mean, plan.global_batch_size
+    least, most = (1 - SLACK) * drawn / (batch + 2 * mean), (1 + SLACK) * drawn / batch
+    return least - epochs // plan.eval_interval, most  # each interval drops its last, incomplete batch
+
+
 def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str]:
     """Whether checkpoints of these steps can come from this dataset with this command.
 
@@ -267,11 +286,7 @@ def step_problems(manifest: Mapping[str, Any], steps: Sequence[int]) -> list[str
     puzzles, examples = rows.get("all__puzzle_identifiers.npy", 0), rows.get("all__inputs.npy", 0)
     if groups < 1 or not puzzles or not steps:
         return ["the manifest counts no training puzzles, or no checkpoints"]
-    mean = examples / puzzles
-    drawn = plan.epochs * groups * mean
-    batch = plan.global_batch_size
-    least, most = (1 - SLACK) * drawn / (batch + 2 * mean), (1 + SLACK) * drawn / batch
-    least -= plan.epochs // plan.eval_interval  # each interval drops its last, incomplete batch
+    least, most = step_range(plan, groups, examples / puzzles, plan.epochs)
     if not least <= steps[-1] <= most:
         return [f"{checkpoint_name(steps[-1])}: {least:.0f} to {most:.0f} steps fit the dataset and the command"]
     return []

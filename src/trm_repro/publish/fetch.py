@@ -22,7 +22,7 @@ from trm_repro.files import read_json, utc_now, write_json
 from trm_repro.progress import track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
 from trm_repro.runs.checkpoints import CONFIG
-from trm_repro.weights.find import find_weights
+from trm_repro.weights.find import OTHER, find_weights, is_weights
 from trm_repro.weights.state import TABLE, read_trm, split_part
 
 BESIDE = (CONFIG, "identifiers.json", "identifiers.sha256")  # what tells of a checkpoint
@@ -59,7 +59,7 @@ def fetch(source: str, output: Path | None) -> Fetched:
         InvariantBroken: what came is not what was published, or is no TRM checkpoint.
         CommandFailed: the server or the network failed; run it again.
     """
-    bring, name, part = _source(source)
+    bring, name, part = _source(source, _wanted)
     output = output or Path(".repro/weights") / name
     if output.exists():
         raise UsageError(f"{output}: is there already", hint="remove it, or name another --output")
@@ -90,12 +90,49 @@ def fetch(source: str, output: Path | None) -> Fetched:
     return Fetched(output, output / checkpoint, f"{source} ({revision})", tuple(notes))
 
 
-def _source(source: str) -> tuple[Callable[[Path], str], str, str | None]:
-    """How to bring a source, what to call it here, and which of several sets of weights in its file is meant."""
+def download(source: str, folder: Path) -> tuple[Path, str]:
+    """Brings what is published of one run for an audit, as it is: its weights, and all that is none. Nothing is checked.
+
+    Args:
+        source: ``kaggle:…`` or ``hf:…``, as for :func:`fetch`.
+        folder: the folder in which it gets one of its own; what is there already is taken as it is.
+
+    Returns:
+        What was brought (``FILE:PART`` where a part is named), and its revision.
+
+    Raises:
+        UsageError, MissingPrerequisite, InvariantBroken, CommandFailed: as :func:`fetch`.
+    """
+    bring, _, part = _source(source, _told)
+    output = folder / re.sub(r"[^\w.@-]+", "-", source.removesuffix(f":{part}"))
+    receipt = output.with_name(f"{output.name}.fetched.json")
+    if not (output.is_dir() and receipt.is_file()):
+        staging = output.with_name(f".{output.name}.part")
+        staging.mkdir(parents=True, exist_ok=True)
+        revision = bring(staging)
+        write_json(receipt, {"source": source, "revision": revision, "time": utc_now()})
+        staging.rename(output)
+    place = output / find_weights(_names(output)).file if part else output
+    return Path(f"{place}:{part}" if part else place), str(read_json(receipt)["revision"])
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+Choice = Callable[[Iterable[str], str], list[str]]
+
+
+def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, str | None]:
+    """How to bring what is wanted of a source, what to call it here, and which of several sets of weights is meant."""
     if found := re.fullmatch(r"kaggle:([\w-]+/([\w-]+))(?:/([^:]+))?(?::(.+))?", source):
-        return (lambda folder: _from_kaggle(found[1], found[3] or "", folder)), found[2], found[4]
+        return (lambda folder: _from_kaggle(found[1], found[3] or "", folder, wanted)), found[2], found[4]
     if found := re.fullmatch(r"hf:([\w.-]+/([\w.-]+))(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?", source):
-        return (lambda folder: _from_hub(found[1], found[3] or "", found[4] or "main", folder)), found[2], found[5]
+        return (
+            (lambda folder: _from_hub(found[1], found[3] or "", found[4] or "main", folder, wanted)),
+            found[2],
+            found[5],
+        )
     if source.partition(":")[0] in ("kaggle", "hf"):
         raise UsageError(
             f"{source}: not a source",
@@ -124,7 +161,24 @@ def _wanted(names: Iterable[str], place: str) -> list[str]:
     return wanted
 
 
-def _from_kaggle(dataset: str, place: str, folder: Path) -> str:
+def _told(names: Iterable[str], place: str) -> list[str]:
+    """Those that an audit of one run looks at: its weights, and all files that are none, without its predictions.
+
+    Raises:
+        MissingPrerequisite, InvariantBroken: as :func:`_wanted`.
+    """
+    names = list(names)
+    file = place in names
+    inside = place.rpartition("/")[0] if file else place.rstrip("/")
+    own = [name for name in names if not inside or name.startswith(f"{inside}/")]
+    if not own:
+        raise MissingPrerequisite(f"no {place} among: {', '.join(sorted(names)[:10])}")
+    chosen = place if file else find_weights(own).file if any(map(is_weights, own)) else ""
+    twins = {str(Path(chosen).with_suffix(".safetensors"))} if chosen else set()
+    return [name for name in own if name == chosen or name in twins or not (is_weights(name) or OTHER.search(name))]
+
+
+def _from_kaggle(dataset: str, place: str, folder: Path, wanted: Choice) -> str:
     from trm_repro.publish.credentials import find_credentials
     from trm_repro.publish.kaggle_client import Kaggle
 
@@ -140,7 +194,7 @@ def _from_kaggle(dataset: str, place: str, folder: Path) -> str:
         folder.mkdir()
         begun.write_text(str(remote.version))
     sizes = kaggle.files(dataset)
-    files = {name: sizes[name] for name in _wanted(sizes, place)}
+    files = {name: sizes[name] for name in wanted(sizes, place)}
     with track(f"fetching {dataset}", total=len(files), unit="files") as bar:
         for name, size in files.items():
             target = folder / name
@@ -152,7 +206,7 @@ def _from_kaggle(dataset: str, place: str, folder: Path) -> str:
     return f"version {remote.version}"
 
 
-def _from_hub(repository: str, place: str, revision: str, folder: Path) -> str:
+def _from_hub(repository: str, place: str, revision: str, folder: Path, wanted: Choice) -> str:
     from huggingface_hub import HfApi
 
     from trm_repro.publish.huggingface import translated
@@ -160,9 +214,9 @@ def _from_hub(repository: str, place: str, revision: str, folder: Path) -> str:
     api = HfApi()
     try:
         info = api.model_info(repository, revision=revision)
-        wanted = _wanted([file.rfilename for file in info.siblings or ()], place)
+        names = wanted([file.rfilename for file in info.siblings or ()], place)
         commit = str(info.sha)
-        api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(map(escape, wanted)))
+        api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(map(escape, names)))
     except ReproError:
         raise
     except Exception as error:

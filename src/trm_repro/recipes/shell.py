@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trm_repro.recipes.checkpoints import other_cycles
 from trm_repro.recipes.schema import Recipe, Upstream
 
 SUPPORTS = Path(__file__).resolve().parents[1] / "support"
@@ -30,6 +31,7 @@ def shell_words(
         "RECIPE_TARGET_DATASET": recipe.target_dataset,
         "RECIPE_TITLE": recipe.title,
         "RECIPE_FAITHFUL": int(recipe.faithful),
+        "RECIPE_WARNING": other_cycles(recipe),
         "ENGINE": recipe.engine,
         "UPSTREAM_URL": upstream.url,
         "UPSTREAM_COMMIT": upstream.commit,
