@@ -6,17 +6,21 @@ Started by torchrun, or alone (a world of one, without a process group). gloo on
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see join
 from torch import Tensor
 
 from trm_repro.errors import MissingPrerequisite
+
+ROOM = 1 << 26  # bytes of all processes' pieces of a value
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,27 @@ class World:
         return torch.cat(parts)
 
     def collect(self, value: Any) -> list[Any]:
-        """The values of all processes, in rank order, on rank 0; an empty list elsewhere. For anything that pickles."""
+        """The values of all processes, in rank order, on rank 0; an empty list elsewhere. For anything that pickles.
+
+        They travel in pieces that together fill :data:`ROOM` bytes on rank 0's device, so that neither its memory nor a
+        collective's time grows with the values: one message of 2 GB has run into others' time limit.
+        """
         if self.size == 1:
             return [value]
-        values = [None] * self.size if self.leads else None
-        dist.gather_object(value, values)
-        return values or []
+        data = np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), np.uint8)
+        sizes: list[int] = self.gather(torch.tensor([len(data)], device=self.device)).tolist()
+        whole = [bytearray() for _ in sizes] if self.leads else []
+        for start in range(0, max(sizes), max(1, ROOM // self.size)):
+            width = min(max(1, ROOM // self.size), max(sizes) - start)
+            piece = np.zeros(width, np.uint8)  # shorter values are padded; what has none left sends nothing but that
+            own = data[start : start + width]
+            piece[: len(own)] = own
+            sent = torch.from_numpy(piece).to(self.device)
+            pieces = [torch.empty_like(sent) for _ in sizes] if self.leads else None
+            dist.gather(sent, pieces)
+            for rank, got in enumerate(pieces or []):
+                whole[rank] += got[: max(0, sizes[rank] - start)].cpu().numpy().data
+        return [pickle.loads(whole.pop(0)) for _ in range(len(whole))]
 
     def agree(self, value: Any) -> Any:
         """Rank 0's value, everywhere."""
