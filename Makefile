@@ -112,8 +112,8 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 	@$(BATS) --filter-tags deep tests/bats
 	@$(PYTEST) -m deep
 
-bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
-	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
+bench: .venv/ready ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …: one; ARGS="--help")
+	@$(TOOL)/python -m bench$(if $(BENCH),.$(BENCH)) $(ARGS)
 
 fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
