@@ -9,7 +9,7 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
-  $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run
+  $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run bench/gpu
 
 .PHONY: help env recipes rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
 .PHONY: clean test test-deep lint unit bats bench fuzz chaos
@@ -90,7 +90,7 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck $(BASH_FILES)
 	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
-	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run bench/gpu
 	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy

@@ -22,9 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import upstream
 from bench.rows import ROWS
-from bench.turns import ROOT, Bench, Row, Unavailable, machine, table
+from bench.turns import ROOT, Bench, Row, Unavailable, machine, require, table
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results", metavar="FOLDER")
     arguments = parser.parse_args(words)
     if arguments.upstream:
-        upstream.require(arguments.upstream, arguments.upstream_python)
+        require(arguments.upstream, arguments.upstream_python)
     called, name = machine()
     began, load = time.monotonic(), os.getloadavg()[0]
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]

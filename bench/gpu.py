@@ -138,7 +138,7 @@ def adam(arguments: argparse.Namespace) -> Rows:
         took[name] = statistics.median(times) * 1e3
 
     def our_step(gradient: Any) -> None:
-        flat.grad.copy_(gradient)
+        flat.grad[:size].copy_(gradient)  # what pads it to whole vectors has no gradient
         ours.step(1e-4)
 
     run("ours", our_step)
@@ -240,7 +240,8 @@ def steps(arguments: argparse.Namespace) -> Rows:
             "examples/s": batch / took,
             "loss": losses[-1],
         }
-        row["TFLOP/s"] = batch * EXAMPLE_FLOP / took / 1e12
+        if not arguments.tiny:
+            row["TFLOP/s"] = batch * EXAMPLE_FLOP / took / 1e12
         if cuda:
             low, high = gpu_memory(KNOWN["arc2concept-aug-1000"], batch)
             row |= {
@@ -419,6 +420,8 @@ def first_steps(arguments: argparse.Namespace) -> Rows:
 # part: its seconds on a GPU. What is short and tells most comes first; the last one takes what is left.
 PARTS = {golden: 30, resume: 70, adam: 15, steps: 90, candidates: 110, first_steps: 150}
 BY_NAME = {part.__name__: part for part in PARTS}
+PER_CPU = 20  # times as long on a CPU, which may have other work
+STARTED = [sys.executable, "-m", "bench.gpu"]
 
 
 def main() -> int:
@@ -440,11 +443,12 @@ def main() -> int:
             for row in BY_NAME[arguments.parts[0]](arguments):
                 print(json.dumps(row), file=file, flush=True)
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a part ends with us
     facts = _facts(arguments)
     ends, done = time.monotonic() + 60 * arguments.minutes, []
     for name in arguments.parts:
         left = ends - time.monotonic()
-        own = PARTS[BY_NAME[name]] * (1 if arguments.device == "cuda" else 20)  # a CPU may have other work
+        own = PARTS[BY_NAME[name]] * (1 if arguments.device == "cuda" else PER_CPU)
         limit = left if name == arguments.parts[-1] else min(left, own)
         print(f"{name}: {limit:.0f} s at most", file=sys.stderr, flush=True)
         done.append(_run(name, limit))
@@ -470,8 +474,7 @@ def _run(name: str, limit: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         lines, log = Path(folder) / "lines", Path(folder) / "log"
         lines.touch()
-        words = [sys.executable, "-m", "bench.gpu", *sys.argv[1:]]
-        words += ["--parts", name, "--lines", str(lines)]
+        words = [*STARTED, *sys.argv[1:], "--parts", name, "--lines", str(lines)]
         with log.open("wb") as said:
             own = subprocess.Popen(
                 words, cwd=ROOT, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True
@@ -508,7 +511,7 @@ def _table(facts: dict[str, Any], done: list[dict[str, Any]]) -> str:
     if facts["tiny"]:
         lines += ["", "**Toy sizes (`--tiny`): that it runs; the numbers say nothing.**"]
     for part in done:
-        what = (BY_NAME[part["part"]].__doc__ or "").strip().splitlines()[0]
+        what = (BY_NAME[part["part"]].__doc__ or part["part"]).strip().splitlines()[0]
         lines += ["", f"## {part['part']}", "", f"{what} {part['end']}, {part['seconds']:.0f} s.", ""]
         keys = list(dict.fromkeys(key for row in part["rows"] for key in row))
         if keys:

@@ -23,6 +23,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TOOL = [sys.executable, "-m", "trm_repro"]
+UPSTREAM_NEEDS = (
+    "einops",
+    "pydantic",
+    "coolname",
+    "argdantic",
+)  # what its model, evaluator and builder import beside torch
 SIDES = ("alternative", "ours", "floor")
 
 
@@ -160,6 +166,19 @@ def drop(paths: Sequence[Path]) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def require(checkout: Path, python: str = sys.executable) -> None:
+    """Ends the program in words where the checkout is none, or a Python lacks what upstream imports."""
+    if not (checkout / "models/losses.py").is_file():
+        sys.exit(f"error: {checkout}: not a checkout of upstream")
+    probe = f"import importlib.util as u; print(*(n for n in {UPSTREAM_NEEDS!r} if u.find_spec(n) is None))"
+    try:
+        done = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=60)
+    except OSError as error:
+        sys.exit(f"error: {python}: {error.strerror}")
+    if lacks := done.stdout.split():
+        sys.exit(f"error: upstream imports {', '.join(lacks)}\nhint: {python} -m pip install {' '.join(lacks)}")
 
 
 @contextlib.contextmanager

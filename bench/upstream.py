@@ -5,35 +5,19 @@ Its classes are called by their names and never looked into; its packages (einop
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from bench.turns import require
 
 from trm_repro.engine.act import Batch
 from trm_repro.engine.checkpoint import PREFIX
 from trm_repro.engine.model import ModelConfig
 
 LOSS = "stablemax_cross_entropy"
-
-
-NEEDS = ("einops", "pydantic", "coolname", "argdantic")  # what its model, evaluator and builder import beside torch
-
-
-def require(checkout: Path, python: str = sys.executable) -> None:
-    """Ends the program in words where the checkout is none, or a Python lacks what upstream imports."""
-    if not (checkout / "models/losses.py").is_file():
-        sys.exit(f"error: {checkout}: not a checkout of upstream")
-    probe = f"import importlib.util as u; print(*(n for n in {NEEDS!r} if u.find_spec(n) is None))"
-    try:
-        done = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=60)
-    except OSError as error:
-        sys.exit(f"error: {python}: {error.strerror}")
-    if lacks := done.stdout.split():
-        sys.exit(f"error: upstream imports {', '.join(lacks)}\nhint: {python} -m pip install {' '.join(lacks)}")
 
 
 def use(checkout: Path) -> None:
