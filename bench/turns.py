@@ -119,14 +119,19 @@ class Bench:
         """
         folder = self.work / f"venv-{name}"
         if not folder.exists():
-            for words in (
+            create, install = (
                 [sys.executable, "-m", "venv", str(folder)],
                 [str(folder / "bin/pip"), "install", "-q", package],
-            ):
-                done = subprocess.run(words, capture_output=True, text=True, timeout=400)
-                if done.returncode:
+            )
+            for words in (create, install):
+                try:
+                    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+                    problem = done.stderr.strip()[-200:] if done.returncode else ""
+                except subprocess.TimeoutExpired:
+                    problem = "not within four minutes"
+                if problem:
                     shutil.rmtree(folder, ignore_errors=True)
-                    raise Unavailable(f"{name} could not be installed: {done.stderr.strip()[-200:]}")
+                    raise Unavailable(f"{name} could not be installed: {problem}")
         return str(folder / "bin" / name)
 
 

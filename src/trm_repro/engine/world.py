@@ -5,6 +5,7 @@ Started by torchrun, or alone (a world of one, without a process group). gloo on
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see join
@@ -58,19 +58,21 @@ class World:
         """
         if self.size == 1:
             return [value]
-        data = np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), np.uint8)
+        pickled = io.BytesIO()
+        pickle.dump(value, pickled, pickle.HIGHEST_PROTOCOL)
+        data = torch.frombuffer(pickled.getbuffer(), dtype=torch.uint8)
         sizes: list[int] = self.gather(torch.tensor([len(data)], device=self.device)).tolist()
-        whole = [bytearray() for _ in sizes] if self.leads else []
-        for start in range(0, max(sizes), max(1, ROOM // self.size)):
-            width = min(max(1, ROOM // self.size), max(sizes) - start)
-            piece = np.zeros(width, np.uint8)  # shorter values are padded; what has none left sends nothing but that
+        width = max(1, min(max(sizes), ROOM // self.size))
+        piece = torch.zeros(width, dtype=torch.uint8, device=self.device)
+        pieces = [torch.empty_like(piece) for _ in sizes] if self.leads else None
+        whole = [bytearray() for _ in pieces or []]
+        for start in range(0, max(sizes), width):
             own = data[start : start + width]
-            piece[: len(own)] = own
-            sent = torch.from_numpy(piece).to(self.device)
-            pieces = [torch.empty_like(sent) for _ in sizes] if self.leads else None
-            dist.gather(sent, pieces)
+            piece[: len(own)] = own  # what follows is not read
+            dist.gather(piece, pieces)
             for rank, got in enumerate(pieces or []):
                 whole[rank] += got[: max(0, sizes[rank] - start)].cpu().numpy().data
+        del data, pickled  # before as much again is made of what the others sent
         return [pickle.loads(whole.pop(0)) for _ in range(len(whole))]
 
     def agree(self, value: Any) -> Any:
