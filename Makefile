@@ -23,6 +23,10 @@ help: ## this list
 	  while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
+# a word that is none of these: which one was meant
+.DEFAULT:
+	@lib/meant.sh $@
+
 INSTALL := $(TOOL)/pip install --quiet --disable-pip-version-check --no-deps
 LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 
@@ -53,20 +57,23 @@ $(STEP_N): step-%: .venv/ready ## one step, such as step-5; fresh ones do nothin
 plan: .venv/ready ## every command that would run, how long, what it costs; touches nothing (MEASURE=1 times real steps)
 	@lib/plan.sh $(if $(filter 1,$(MEASURE)),--measure)
 
-status: .venv/ready ## where the run stands
-	@source lib/prelude.bash && repro status
+# what looks at a run looks at the last one where RECIPE and RUN_NAME name none (lib/last.bash); JSON=1: for programs
+AS_JSON := $(if $(filter 1,$(JSON)),--json)
+
+status: .venv/ready ## where the last run stands, or that of RUN_NAME=… or RECIPE=…; so do doctor, watch, verify, report
+	@LAST_RUN=1 source lib/prelude.bash && repro status $(AS_JSON)
 
 doctor: .venv/ready ## one page to paste into a bug report: no secret, no name of user or machine
-	@source lib/prelude.bash && knob_defaults | repro step doctor
+	@LAST_RUN=any source lib/prelude.bash && knob_defaults | repro doctor $(AS_JSON)
 
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
-	@source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once)
+	@LAST_RUN=1 source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once) $(AS_JSON)
 
 verify: .venv/ready ## check the packaged run, and say who vouches for it (BUNDLE=… another one; docs/format.md)
-	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
+	@LAST_RUN=$(if $(BUNDLE),,1) source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)" $(AS_JSON)
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
-	@source lib/prelude.bash && knob_defaults | repro report
+	@LAST_RUN=1 source lib/prelude.bash && knob_defaults | repro report
 
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
@@ -79,7 +86,7 @@ env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs
 
 recipes: .venv/ready ## what can be reproduced
-	@$(TOOL)/trm-repro recipe list
+	@$(TOOL)/trm-repro recipe list $(AS_JSON)
 
 sweep: .venv/ready ## the recipes of SWEEP=… side by side, with one table at the end (recipes/sweeps/)
 	@lib/sweep.sh $(SWEEP)

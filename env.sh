@@ -12,9 +12,25 @@ KNOBS=(
   WANDB_API_KEY PUBLISH_TO_KAGGLE KAGGLE_USERNAME KAGGLE_DATASET_SLUG KAGGLE_DS_DIR TRM_REMOTE EXTRA_BUILDER_ARGS
   EXTRA_TRAIN_ARGS OVERRIDE PUBLISH_UNFAITHFUL WANDB_TAP RESUME CHECK_REMOTE GPU_HOUR_USD DATASET_BUILDER
   KAGGLE_PUBLIC PUBLISH_VERIFY PUBLISH_TIMEOUT PUBLISH_LICENSE PUBLISH_TO_HF HF_REPO_ID HF_PUBLIC SIGNING_KEY
-  HF_BENCHMARK
+  HF_BENCHMARK KAGGLE_COMPETITION
 )
 SECRETS=(WANDB_API_KEY KAGGLE_KEY KAGGLE_API_TOKEN HF_TOKEN)
+
+# masked TEXT: sets REPLY to the text with the user and password of every address in it masked; a user of ssh without
+# a password is no secret. `masked` in runs/records.py does the same for Python.
+masked() {
+  local LC_ALL=C rest=$1 scheme who after plain='://([^/?#[:space:]]*)@(.*)$'
+  local broken='://([^/?#[:space:]@:]*:[^[:space:]]*)@(.*)$' # a password with a raw '/' in it: no address any more
+  REPLY=''
+  while [[ $rest == *://*@* ]]; do
+    [[ $rest =~ ^(.*[A-Za-z0-9+.-])$plain || $rest =~ ^(.*[A-Za-z0-9+.-])$broken ]] || break
+    scheme=${BASH_REMATCH[1]} who=${BASH_REMATCH[2]} after=${BASH_REMATCH[3]}
+    # not masked: a user of ssh, and a host with its port and an @ behind it
+    [[ ($scheme == *ssh && $who != *:*) || $who =~ ^[^:]*:[0-9]*[/?#] ]] || who='********'
+    REPLY=://$who@$after$REPLY rest=$scheme
+  done
+  REPLY=$rest$REPLY
+}
 
 _from_environment() {
   local name
@@ -32,9 +48,11 @@ _from_environment
 [[ -n ${KNOBS_WITHOUT_LOCAL-} || ! -f $REPRO_ROOT/env.local.sh ]] || source "$REPRO_ROOT/env.local.sh"
 _restore_environment
 
+_recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/null; }
+# What only looks at a run looks at the last one where none is named.
+[[ -z ${LAST_RUN-} ]] || source "$REPRO_ROOT/lib/last.bash"
 # The reproduction to run: a file in recipes/. Its first lines are the defaults of the knobs of the same name.
 : "${RECIPE:=arc2-paper}"
-_recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/null; }
 
 : "${TARGET_DATASET:=$(_recipe_says target_dataset)}" # must be what the recipe says (guard G-TARGET-DATASET)
 : "${TRM_DIR:=$REPRO_ROOT/$(_recipe_says trm_dir)}"   # where the training runs: upstream's checkout, or our own
@@ -67,6 +85,8 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${HF_BENCHMARK:=}" # owner/dataset:task_id there: its leaderboard is told the number
 : "${SIGNING_KEY:=}"  # an SSH key: the statement is signed with it; with an ECDSA one in PEM the bundle, too
 
+: "${KAGGLE_COMPETITION:=arc-prize-2026-arc-agi-2}" # what the notebook submits to, as in its address
+
 : "${DATASET_BUILDER:=exact}" # fast: our builder, proven by the recipe's digests; exact: the recipe's command
 : "${TRM_REMOTE:=}"           # fetch upstream from here instead of the recipe's URL; the pin stays
 : "${EXTRA_BUILDER_ARGS:=}"   # words added to the builder command; breaks G-BUILDER-COMMAND
@@ -76,22 +96,6 @@ _recipe_says() { sed -n "s/^$1: *//p" "$REPRO_ROOT/recipes/$RECIPE.yaml" 2>/dev/
 : "${WANDB_TAP:=1}"           # 0: upstream's metrics go to Weights & Biases only, not to metrics.jsonl as well
 : "${RESUME:=}"               # warm: begin with the weights of the last unfinished attempt; not faithful
 : "${OVERRIDE:=}"             # guards to override, by name; each is recorded, and the run is no longer faithful
-
-# masked TEXT: sets REPLY to the text with the user and password of every address in it masked; a user of ssh without
-# a password is no secret. `masked` in runs/records.py does the same for Python.
-masked() {
-  local LC_ALL=C rest=$1 scheme who after plain='://([^/?#[:space:]]*)@(.*)$'
-  local broken='://([^/?#[:space:]@:]*:[^[:space:]]*)@(.*)$' # a password with a raw '/' in it: no address any more
-  REPLY=''
-  while [[ $rest == *://*@* ]]; do
-    [[ $rest =~ ^(.*[A-Za-z0-9+.-])$plain || $rest =~ ^(.*[A-Za-z0-9+.-])$broken ]] || break
-    scheme=${BASH_REMATCH[1]} who=${BASH_REMATCH[2]} after=${BASH_REMATCH[3]}
-    # not masked: a user of ssh, and a host with its port and an @ behind it
-    [[ ($scheme == *ssh && $who != *:*) || $who =~ ^[^:]*:[0-9]*[/?#] ]] || who='********'
-    REPLY=://$who@$after$REPLY rest=$scheme
-  done
-  REPLY=$rest$REPLY
-}
 
 # print_knobs: every knob and its value, secrets masked.
 print_knobs() {

@@ -4,20 +4,21 @@
 # Reads: the knobs, the recipe, the machine. With --measure also the environment and the dataset (steps 2 to 4).
 # Writes: nothing; --measure trains under a scratch name until two windows of SECONDS (20) agree,
 #   and removes what that left.
-# Environment: MAX_GPUS_TO_USE GPU_HOUR_USD
+# Environment: MAX_GPUS_TO_USE GPU_HOUR_USD; JSON=1: the second part as one JSON object
 # Exit: 0 done · 3 --measure before step 4 · 4 --measure would write into checkpoints that are there · 5 the training
 #   ended while it was timed
 
 source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
 
 main() {
-  local step estimate
+  local step estimate json=()
   case ${1-} in
     '' | --measure | --help) ;;
     *) die "$EXIT_USAGE" "unknown option '$1'" "lib/plan.sh --help" ;;
   esac
   [[ ${1-} != --help ]] || { help_text && exit 0; }
-  estimate=$(repro step estimate)
+  [[ ${JSON-} != 1 ]] || json=(--json) # for programs: the commands are on stderr
+  estimate=$(repro step estimate "${json[@]}")
   # one that hangs is waited for once, and not again by each step
   [[ $estimate != *'nvidia-smi did not answer'* ]] || export TRM_REPRO_SILENT=nvidia-smi
   [[ ${1-} == --measure ]] || for step in "${STEPS[@]}"; do "$step" --dry-run; done

@@ -63,11 +63,24 @@ take_over() {
     die "$EXIT_INVARIANT" "$problem; days of work are not repeated unasked" "$ways"
   fi
   printf '%s (process %s)\n' "$STEP" "$$" >"$RUN_STATE/lock"
+  note_knobs
   end_orphans
   remove_leftovers
   export TRM_REPRO_STEP
   TRM_REPRO_STEP=$(mark_of_run)
   rm -rf "$RUN_STATE/$STEP.stamp"
+}
+
+# Writes down the knobs that the run has, for who looks at it later (lib/last.bash): no secret, no password in an
+# address, and nothing of where this repository lies.
+note_knobs() {
+  local name
+  for name in "${KNOBS[@]}"; do
+    masked "${!name}"
+    [[ " ${SECRETS[*]} " == *" $name "* || $REPLY != "${!name}" ]] ||
+      printf '%s=%s\n' "$name" "${REPLY//"$REPRO_ROOT"/\$REPRO_ROOT}"
+  done >"$RUN_STATE/.knobs.$$.part"
+  mv "$RUN_STATE/.knobs.$$.part" "$RUN_STATE/knobs"
 }
 
 # make_folders PATH…: where a step writes; says what is wrong where it cannot.

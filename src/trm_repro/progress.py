@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 EVERY = 10.0  # seconds between two plain lines
+WIDE = 130  # columns of a terminal on which everything fits
+BESIDE = 106  # columns that everything but the title takes there
 
 
 class Tracker(Protocol):
@@ -123,16 +125,20 @@ def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator
         TimeRemainingColumn,
     )
 
+    console = Console(file=file, force_terminal=True)
+    narrow = console.width < WIDE
+    longest = console.width // 5 if narrow else console.width - BESIDE
+    title = title if len(title) <= longest else f"{title[: longest - 1]}…"
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(console.width // 10 if narrow else 40),
         MofNCompleteColumn(),
         TextColumn(unit),
-        TimeElapsedColumn(),
+        *(() if narrow else (TimeElapsedColumn(),)),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(file=file, force_terminal=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
 
         class Bar:

@@ -38,9 +38,9 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   assert_output --partial "FORCE is 'yes': use 1 or 0"
 }
 
-@test "a verb that is called by hand says which knob it lacks" {
-  in_runbook RUN_NAME=x RECIPE=arc2-paper .venv/bin/trm-repro watch --once
+@test "a verb of the steps that is called by hand says which knob it lacks" {
+  in_runbook RUN_NAME=x RECIPE=arc2-paper .venv/bin/trm-repro step prove --run-dir x
   assert_failure 4
   assert_output "error: TRM_DIR is not set
-hint: run this through make or a step"
+hint: call it in the repository's folder, or run it through make or a step"
 }

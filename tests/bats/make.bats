@@ -12,6 +12,15 @@ listing() { find . "$HOME_OF_TEST" ! -name .stubs -printf '%p %s %T@\n' | grep -
   for word in rehearse all plan status env clean test; do assert_output --partial "  make $word "; done
 }
 
+@test "a word that make does not have is answered with the one that was meant" {
+  in_runbook PATH="$PATH" make stauts
+  assert_failure 2
+  assert_output --partial 'error: make has no word stauts'
+  assert_output --partial 'hint: did you mean make status? make help lists them'
+  in_runbook make step-9
+  assert_output --partial 'make has no word step-9'
+}
+
 @test "make all without a GPU stops in step 1, which exits 3 with the complete list" {
   gpus none
   rm "$STUBS/bin/python3.10"

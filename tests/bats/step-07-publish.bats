@@ -60,9 +60,12 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
 }
 
 @test "step 8 writes the notebook and the checklist, each box with its evidence" {
-  in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/08-handoff.sh
+  in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody KAGGLE_COMPETITION=arc-prize-2025 steps/08-handoff.sh
   assert_success
-  assert_file artifacts/trm_arc2_paper_repro/notebook.ipynb
+  assert_in_file '\"COMPETITION\", \"arc-prize-2025\"' artifacts/trm_arc2_paper_repro/notebook.ipynb
+  assert_in_file '"arc-prize-2025"' artifacts/trm_arc2_paper_repro/kernel-metadata.json
+  assert_in_file 'kaggle.com/competitions/arc-prize-2025' artifacts/trm_arc2_paper_repro/CHECKLIST.txt
+  assert_in_file 'GPU L4 x4, Internet off' artifacts/trm_arc2_paper_repro/CHECKLIST.txt
   assert_equal "$(grep -c '^\[x\] ' artifacts/trm_arc2_paper_repro/CHECKLIST.txt)" 8
   assert_in_file '[x] Kaggle Dataset created/versioned' artifacts/trm_arc2_paper_repro/CHECKLIST.txt
   assert_in_file "$STANDIN_COMMIT" artifacts/trm_arc2_paper_repro/CHECKLIST.txt

@@ -67,6 +67,7 @@ class KaggleServer:
         self.lag = 0  # how often the old version is still shown as the current one
         self.outcome = "READY"  # what becomes of a new version
         self.zipped: set[str] = set()  # files that are served as a zip
+        self.kernels: list[dict[str, Any]] = []  # what `kernels push` sent
         self.lock = threading.Lock()
 
     def fail(self, method: str, times: int = 1, **how: Any) -> None:
@@ -122,6 +123,9 @@ class KaggleServer:
                 request["title"], bool(request.get("isPrivate")), request["licenseName"], [self._collect(request)]
             )
             return 200, self._begin(ref)
+        if method == "SaveKernel":
+            self.kernels.append(request)
+            return 200, {"ref": request["slug"], "url": "http://localhost/code", "versionNumber": len(self.kernels)}
         if "Model" in method:
             return self._of_models(method, request)
         ref = f"{request.get('ownerSlug')}/{request.get('datasetSlug')}"

@@ -10,10 +10,18 @@ from publish_support import write_run
 from trm_repro.arc.tasks import arc_agi_2
 from trm_repro.digests import digest_file
 from trm_repro.files import read_json, write_bytes, write_json, write_text
+from trm_repro.notebook.write import COMPETITION
 from trm_repro.publish.package import package
 
 # The smallest evaluation tasks; the second has two test inputs.
 KNOWN, UNKNOWN = "e8686506", "20270e3b"
+DATASET = "trm-arc2-weights-tiny-run"
+# Where Kaggle mounts a dataset (or a model of the same name) and a competition; it has done so in several ways.
+LAYOUTS = {
+    "2025": (DATASET, COMPETITION),
+    "2026": (f"datasets/ada/{DATASET}", f"competitions/{COMPETITION}"),
+    "model": (f"models/ada/{DATASET}/pytorch/default/1", f"competitions/{COMPETITION}"),
+}
 
 
 def lay_out(root: Path) -> Path:
@@ -56,16 +64,27 @@ def lay_out(root: Path) -> Path:
     write_json(manifest_path, manifest)
 
     kaggle = root / "kaggle"
-    package(manifest_path, kaggle / "input/trm-arc2-weights-tiny-run", repository=repository, owner="ada")
+    package(manifest_path, bundle_of(kaggle), repository=repository, owner="ada")
     (kaggle / "working").mkdir()
     files = arc_agi_2({"evaluation2": [KNOWN, UNKNOWN]})
-    competition = kaggle / "input/arc-prize-2025"
+    competition = competition_of(kaggle)
     write_bytes(competition / "arc-agi_test_challenges.json", files["evaluation2_challenges"])
     write_bytes(competition / "arc-agi_evaluation_challenges.json", files["evaluation2_challenges"])
     write_bytes(competition / "arc-agi_evaluation_solutions.json", files["evaluation2_solutions"])
     return kaggle
 
 
+def bundle_of(kaggle: Path, layout: str = "2025") -> Path:
+    """Where the weights are mounted."""
+    return kaggle / "input" / LAYOUTS[layout][0]
+
+
+def competition_of(kaggle: Path, layout: str = "2025") -> Path:
+    """Where the competition is mounted."""
+    return kaggle / "input" / LAYOUTS[layout][1]
+
+
 def tasks(kaggle: Path) -> dict[str, dict[str, list[dict[str, list[list[int]]]]]]:
     """The competition's tasks."""
-    return json.loads((kaggle / "input/arc-prize-2025/arc-agi_test_challenges.json").read_text())
+    (path,) = (kaggle / "input").rglob("arc-agi_test_challenges.json")
+    return json.loads(path.read_text())

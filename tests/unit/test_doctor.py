@@ -81,7 +81,7 @@ def test_the_page_tells_what_is_there_and_nothing_that_was_planted(machine, tmp_
     environ["VENV_DIR"] = f"{machine['TRM_DIR']}/.venv"
     defaults = "".join(f"{name}={value}\n" for name, value in knobs.items() if name.isupper() and "\n" not in value)
     done = subprocess.run(
-        [sys.executable, "-m", "trm_repro", "step", "doctor"],
+        [sys.executable, "-m", "trm_repro", "doctor"],
         input=defaults, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

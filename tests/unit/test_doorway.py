@@ -113,7 +113,7 @@ LIGHT = [
     ["step", "begin", "03-venv", "--dry-run"],
     ["step", "fresh"],
     ["step", "preflight"],
-    ["step", "doctor"],
+    ["doctor"],
     ["step", "estimate"],
     ["status"],
     ["watch", "--once"],

@@ -11,6 +11,7 @@ import pytest
 
 from trm_repro.cli.knobs import MAKE_WORDS, RULES, SECRETS, check_knobs
 from trm_repro.errors import UsageError
+from trm_repro.notebook.write import COMPETITION
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,11 +45,16 @@ def test_every_knob_has_a_rule_and_the_defaults_keep_it(defaults: dict[str, str]
     assert problems(defaults) == []
 
 
+def test_the_competition_is_the_notebooks_own_and_another_will_do(defaults: dict[str, str]) -> None:
+    assert defaults["KAGGLE_COMPETITION"] == COMPETITION == "arc-prize-2026-arc-agi-2"
+    assert RULES["KAGGLE_COMPETITION"]("arc-prize-2025") == ""
+
+
 def test_makes_own_words_are_known() -> None:
     words = set(
         re.findall(r"\$\((?:filter \w+,\$\(|or \$\(|if \$\()*([A-Z][A-Z_]+)\)", (ROOT / "Makefile").read_text())
     )
-    own = {"SHELL", "PYTEST", "BATS", "STEP_N", "MAKEFLAGS", "BASH_FILES", "INSTALL", "LOCKED"}
+    own = {"SHELL", "PYTEST", "BATS", "STEP_N", "MAKEFLAGS", "BASH_FILES", "INSTALL", "LOCKED", "AS_JSON"}
     assert words - own <= set(MAKE_WORDS)
 
 
@@ -64,6 +70,10 @@ def test_makes_own_words_are_known() -> None:
         ("MAX_GPUS_TO_USE", ["0", "-1", "four", "a[$(touch here)]", "1.5", "9" * 5000, "٤"]),
         ("GPU_HOUR_USD", ["abc", "-1", "nan", "inf", "1e400", "2,5", "$2"]),
         ("PUBLISH_TIMEOUT", ["abc", "-1", "1h", "inf"]),
+        (
+            "KAGGLE_COMPETITION",
+            ["", "ARC Prize", "competitions/arc-prize-2025", "https://host/c/x", "-x", "a--b", "ü", "a\nb"],
+        ),
         ("ENV_LOCK", ["some", "lock"]),
         ("CUDA_LOCK", ["cu131", "130", "cu130-trelis"]),
         ("DATASET_BUILDER", ["quick", "Exact"]),
@@ -143,6 +153,8 @@ def test_an_unknown_recipe_is_not_blamed_on_what_it_would_have_said(defaults: di
     environ = {**defaults, "RECIPE": "arc3", "RUN_NAME": "", "TARGET_DATASET": ""}
     (said,) = problems(environ)
     assert "no recipe 'arc3'; choose one of: " in said and "arc2-paper" in said
+    (said,) = problems({**environ, "RECIPE": "arc2-papr"})
+    assert "no recipe 'arc2-papr'; did you mean arc2-paper? choose one of: " in said
 
 
 @pytest.mark.parametrize(

@@ -433,6 +433,7 @@ def test_tensors_that_lie_over_one_another(tmp_path: Path) -> None:
         ({n: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in "ab"}, "over one another"),
         ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, "8 bytes for F32"),
         ({"a": {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}}, "not made of numbers"),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4.0]}}, "not made of numbers"),
         ([], "not a checkpoint"),
     ],
 )

@@ -14,7 +14,7 @@ from trm_repro.cli import main
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, attest, put_table, read_all, read_attestation, table
-from trm_repro.provenance.compare import DIFFERENT, IDENTICAL, NOT_COMPARABLE, WITHIN, compare
+from trm_repro.provenance.compare import DIFFERENT, IDENTICAL, NOT_COMPARABLE, TOO_LITTLE, WITHIN, compare
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, verify
 
 
@@ -51,7 +51,7 @@ def test_a_run_made_twice_is_bit_identical_whatever_its_name(manifest: dict[str,
 
 def test_another_seed_gives_other_weights_and_is_seen(manifest: dict[str, Any], tmp_path: Path) -> None:
     found = compare(manifest, the_manifest(make_run(tmp_path, seed=1)))
-    assert found.word == WITHIN
+    assert found.word == TOO_LITTLE, "2 of 4 tasks"
     assert any("final-checkpoint" in what for what, *_ in found.differences["outputs"])
 
 
@@ -83,6 +83,24 @@ def test_numbers_are_compared_by_their_intervals(manifest: dict[str, Any], a: fl
     found = compare(one, other)
     assert found.word == word and found.exit_code == (1 if word == DIFFERENT else 0), str(found)
     assert f"{100 * a:.2f} %" in found.why
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "of", "why"),
+    [
+        (0.0, 0.0, 2, "a run that solves nothing can have up to 65.8 %"),
+        (0.0, 0.0, 120, "a run that solves nothing can have up to 3.1 %"),
+        (0.5, 0.5, 4, "a 95 % interval spans 70 points"),
+        (1.0, 1.0, 2, "a 95 % interval spans 66 points"),
+    ],
+)
+def test_agreement_that_means_nothing_is_not_called_within_tolerance(
+    manifest: dict[str, Any], a: float, b: float, of: int, why: str
+) -> None:
+    one, other = changed(manifest, score(a, of)), changed(manifest, score(b, of))
+    output(other, "submission")["sha256"] = "1" * 64
+    found = compare(one, other)
+    assert found.word == TOO_LITTLE and found.exit_code == 3 and why in found.why, str(found)
 
 
 def test_other_tasks_cannot_be_compared(manifest: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import COVER, METADATA, card_body, read_bundle, write_sums
 from trm_repro.provenance.names import kaggle_license, names
+from trm_repro.publish import cover
 from trm_repro.publish.card import card
 from trm_repro.publish.package import package
 from trm_repro.recipes.read import read_recipe
@@ -192,6 +194,27 @@ def test_cover_has_the_size_kaggle_crops_to(made: Path) -> None:
 
     with Image.open(made / COVER) as picture:
         assert picture.size == (560, 280)
+
+
+def test_a_cover_is_told_from_anothers_in_its_middle_square_and_shows_no_empty_answer(tmp_path: Path) -> None:
+    """Of 40 digests each pattern is another, with both mirrors; it stands in the square that a thumbnail keeps."""
+    from PIL import Image
+
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(40)]
+    patterns = [cover.pattern(digest) for digest in digests]
+    assert len({str(cells) for cells in patterns}) == 40
+    for cells in patterns:
+        assert cells == cells[::-1] == [row[::-1] for row in cells] and len({c for row in cells for c in row}) >= 3
+    plain, rich = [[0, 0], [0, 0]], [[1, 2], [3, 4]]
+    assert cover.telling([plain, [[5, 5]], rich, [[1, 2]]]) == [rich, [[1, 2]]]
+    seen = []
+    for number, (digest, grids) in enumerate([(digests[0], [plain]), (digests[0], []), (digests[1], [rich])]):
+        cover.write_cover(tmp_path / f"{number}.png", ["TRM Weights", "a_run_" * 20], digest, grids)
+        with Image.open(tmp_path / f"{number}.png") as picture:
+            seen.append(picture.convert("RGB").crop((195, 15, 365, 190)).tobytes())
+            beside = picture.convert("RGB").crop((0, 0, 140, 190))
+            assert len(beside.getcolors(1 << 20) or []) > 3, "nothing stands beside the pattern"
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_card_of_a_faithful_run(made: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import html.parser
 import io
 import itertools
@@ -112,19 +113,24 @@ def test_a_guard_that_had_nothing_to_look_at_was_not_needed(manifest: dict[str, 
     changed = copy.deepcopy(manifest)
     first = changed["guards"][0]
     for guard, outcome in (
-        ("G-GPUS", "holds"),
+        *((name, "holds") for name in ("G-GPUS", "G-UPSTREAM-CONFIG", "G-SUPPORT", "G-PROCESSES")),
         ("G-KAGGLE-CREDENTIALS", "holds"),
         ("G-TARGET-DATASET", "overridden"),
         ("G-NO-ARC1", "broken"),
     ):
         changed["guards"].insert(1, {**first, "guard": guard, "outcome": outcome, "detail": outcome})
     found = guard_outcomes(changed)
-    assert found["G-GPUS"][0] == found["G-PYTHON"][0] == found["G-UPSTREAM-PIN"][0] == "not needed"
+    idle = ("G-GPUS", "G-PYTHON", "G-UPSTREAM-PIN", "G-UPSTREAM-CONFIG", "G-SUPPORT")
+    assert {found[name][0] for name in idle} == {"not needed"}, found
+    assert found["G-PROCESSES"][0] == "holds", "two share a batch"
     assert found["G-KAGGLE-CREDENTIALS"][0] == "not needed", "nothing was to be uploaded"
     assert found["G-TRAIN-COMMAND"][0] == "holds"
     assert found["G-TARGET-DATASET"] == ("overridden", "overridden"), "the worst outcome counts, not the last"
     text = markdown(gather(changed, lambda path: Path("nothing") / path))
     assert "| G-GPUS | not needed |" in text and "| G-NO-ARC1 | broken |" in text
+    for command in changed["commands"]:
+        command["argv"] = ["trm-repro", "train"]
+    assert guard_outcomes(changed)["G-PROCESSES"][0] == "not needed", "one shares it with nobody"
     changed["recipe"]["resolved"]["train"]["gpu"] = True
     changed["recipe"]["resolved"]["dataset"]["program"] = ["kaggle", "datasets", "download"]
     assert {guard_outcomes(changed)[name][0] for name in ("G-GPUS", "G-KAGGLE-CREDENTIALS")} == {"holds"}
@@ -181,6 +187,38 @@ def test_right_and_wrong_are_told_by_words(facts: Facts) -> None:
     words = Parsed(page(facts)).words
     assert words.count("✓ solved") == 3 and words.count("✗ not solved") == 2
     assert "attempt 2: ✓ right" in words and "attempt 1: ✗ wrong, another size" in words
+
+
+def test_a_tasks_training_pairs_stand_beside_its_attempts_and_the_truth(facts: Facts) -> None:
+    text = page(facts)
+    for shown in facts.gallery:
+        assert len(shown.pairs) >= 1
+        start = text.index(f"<h3><code>{shown.task}</code>, test input {shown.index + 1}")
+        article = text[start : text.index("</article>", start)]
+        for number, (given, wanted) in enumerate(shown.pairs, 1):
+            for name, cells in ((f"training input {number}", given), (f"training output {number}", wanted)):
+                assert grid(cells, name) in article
+        assert article.index("training pair 1") < article.index(">input<") < article.index(">truth<")
+
+
+@pytest.mark.parametrize(
+    ("guess", "exact", "said"),
+    [
+        (1.0, 0.0, "With no grid right, whoever always guesses “wrong” is right each time: this says nothing"),
+        (0.9, 1.0, "With every grid right, whoever always guesses “right” is right each time: this says nothing"),
+        (0.8, 0.2, "It knows no more than how often it is right"),
+        (0.9, 0.25, "Its guess is right 15.0 points more often than the commoner guess"),
+    ],
+)
+def test_whether_it_knows_when_it_is_right_is_held_against_a_guess_that_knows_nothing(
+    facts: Facts, guess: float, exact: float, said: str
+) -> None:
+    evaluations = [{"step": 4, "all.q_halt_accuracy": guess, "all.exact_accuracy": exact}]
+    (drawn,) = [chart for chart in _charts({}, evaluations, "arc2") if chart.title.startswith("Halting: is its")]
+    assert drawn.note.startswith(said)
+    assert drawn.curves[-1].points == ((4, max(exact, 1 - exact)),)
+    told = dataclasses.replace(facts, charts=(drawn,))
+    assert drawn.note in html.unescape(page(told)) and drawn.note in markdown(told)
 
 
 def test_where_nothing_is_right_nothing_right_is_promised(root: Path, manifest: dict[str, Any]) -> None:

@@ -13,9 +13,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trm_repro import __version__
 from trm_repro.errors import ReproError
+
+if TYPE_CHECKING:
+    from trm_repro.cli.common import Verbs
 
 # What a machine may refuse, and what to do then.
 MACHINE = {
@@ -30,41 +34,85 @@ MACHINE = {
 }
 # The verbs as a person looks for them.
 GROUPS = {
-    "this run": ("status", "watch", "report"),
+    "a run": ("status", "watch", "report", "doctor"),
     "recipes": ("recipe", "job"),
     "data": ("tasks", "dataset", "submission"),
     "checkpoints": ("evaluate", "fetch-weights"),
     "proof": ("verify", "compare", "attest", "attestations", "statement"),
     "publishing": ("publish", "notebook"),
-    "behind make": ("step",),
+    "this command line": ("help", "completion"),
 }
+PLUMBING = {"what only the steps call": ("step",)}  # trm-repro help --all
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line's parser."""
+def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
+    """The whole command line's parser.
+
+    Args:
+        plumbing: whether its help lists what only the steps call.
+    """
+    from textwrap import fill
+
     from trm_repro.cli import arc, engine, proof, publish, recipes, run, step, submission, tasks
+    from trm_repro.cli.parse import Grouped, Parser
 
-    root = argparse.ArgumentParser(
+    root: argparse.ArgumentParser = Parser(
         prog="trm-repro",
         description="Reproduce the Tiny Recursive Model, checkably.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Grouped,
     )
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True, help="one of those below")
     for room in (run, recipes, tasks, arc, submission, engine, proof, publish, step):
         room.register(verbs)
+    _register(verbs)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
-    verbs._choices_actions.clear()  # argparse would list them all in one row, in order of registration
-    lines = [(group, *(f"  {name:14} {said[name]}" for name in names)) for group, names in GROUPS.items()]
-    root.epilog = "\n\n".join(f"{group}:\n" + "\n".join(rest) for group, *rest in lines)
+    groups = {**GROUPS, **PLUMBING} if plumbing else GROUPS
+    blank = " " * 17
+    lines = [
+        [f"{group}:", *(fill(f"  {name:14} {said[name]}", 80, subsequent_indent=blank) for name in names)]
+        for group, names in groups.items()
+    ]
+    root.epilog = "\n\n".join(map("\n".join, lines))
     return root
+
+
+def _register(verbs: Verbs) -> None:
+    """Adds the verbs about the command line itself."""
+    about = verbs.add_parser("help", help="a verb's help; --all: what only the steps call, too")
+    about.add_argument("words", nargs="*", metavar="VERB")
+    about.add_argument("--all", action="store_true", help="list what only the steps call, too")
+    about.set_defaults(handler=_help)
+    switch = 'eval "$(trm-repro completion bash)"'
+    shells = verbs.add_parser(
+        "completion",
+        help=f"verbs, options, recipes with TAB: {switch}",
+        description=f"Prints a script that completes verbs, options, files and recipes. To switch it on, here or in "
+        f"~/.bashrc: {switch}",
+    )
+    shells.add_argument("shell", choices=("bash", "zsh", "fish"))
+    shells.set_defaults(handler=_completion)
+
+
+def _help(arguments: argparse.Namespace) -> None:
+    parser(plumbing=arguments.all).parse_args([*arguments.words, "--help"])
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    from trm_repro.cli.common import RECIPES
+    from trm_repro.cli.parse import completion
+    from trm_repro.recipes.bases import list_recipes
+
+    recipes = list_recipes(RECIPES) if RECIPES.is_dir() else []
+    print(completion(parser(), arguments.shell, recipes, [name for names in PLUMBING.values() for name in names]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the process's exit code."""
     _open_streams()
     try:
-        arguments = parser().parse_args(argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        arguments = parser().parse_args(words, argparse.Namespace(argv=words))
         return arguments.handler(arguments) or 0
     except ReproError as error:
         from trm_repro.runs.records import masked

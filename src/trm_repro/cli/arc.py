@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from trm_repro.cli.parse import add_json, print_json
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 
 if TYPE_CHECKING:
@@ -69,14 +70,17 @@ def _register_readers(kinds: Verbs) -> None:
     verify.add_argument("folder", type=Path)
     verify.add_argument("--digests", type=Path, metavar="FILE", help="what it must be, as `dataset digests` prints it")
     verify.add_argument("--cache", type=Path, metavar="FILE", help="remember digests of unchanged files here")
+    add_json(verify)
     verify.set_defaults(handler=_verify)
     digests = kinds.add_parser("digests", help="print sha256, bytes and rows of each file, as JSON")
+    add_json(digests)
     digests.add_argument("folder", type=Path)
     digests.add_argument("--cache", type=Path, metavar="FILE", help="remember digests of unchanged files here")
     digests.set_defaults(handler=_digests)
     info = kinds.add_parser("info", help="print counts, sizes, and what training on it comes to")
     info.add_argument("folder", type=Path)
     info.add_argument("--recipe", help="whose training settings (default: upstream's for ARC)")
+    add_json(info)
     info.set_defaults(handler=_info)
     show = kinds.add_parser("show", help="draw a task, or a board, and some of its augmentations; say what these are")
     show.add_argument("folder", type=Path)
@@ -131,10 +135,12 @@ def _cache(arguments: argparse.Namespace) -> Cache | None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    verify_dataset(arguments.folder, arguments.digests, _cache(arguments), sys.stdout)
+    verify_dataset(arguments.folder, arguments.digests, _cache(arguments), sys.stdout, as_json=arguments.json)
 
 
-def verify_dataset(folder: Path, digests: Path | None, cache: Cache | None, out: TextIO) -> None:
+def verify_dataset(
+    folder: Path, digests: Path | None, cache: Cache | None, out: TextIO, *, as_json: bool = False
+) -> None:
     """Checks a dataset, against digests where they are given, and prints each finding, or what it was found to be.
 
     Raises:
@@ -147,12 +153,13 @@ def verify_dataset(folder: Path, digests: Path | None, cache: Cache | None, out:
     lines = verify(folder, expected, cache)
     if cache:
         cache.save()
-    for line in lines:
-        print(line, file=out)
+    what = f"the {len(expected)} files of {digests}, byte for byte" if expected else "a sound dataset"
+    if as_json:
+        print_json({"folder": folder, "found_to_be": None if lines else what, "findings": lines})
+    else:
+        print("\n".join(lines or [f"{folder}: {what}"]), file=out)
     if lines:
         raise ReproError(f"{folder}: {len(lines)} findings", hint="build the dataset again, beside this one")
-    what = f"the {len(expected)} files of {digests}, byte for byte" if expected else "a sound dataset"
-    print(f"{folder}: {what}", file=out)
 
 
 def _digests(arguments: argparse.Namespace) -> None:
@@ -170,10 +177,11 @@ def _info(arguments: argparse.Namespace) -> None:
     from trm_repro.cli.common import RECIPES
     from trm_repro.recipes.read import read_recipe
 
-    print_facts(arguments.folder, read_recipe(RECIPES, arguments.recipe) if arguments.recipe else None)
+    recipe = read_recipe(RECIPES, arguments.recipe) if arguments.recipe else None
+    print_facts(arguments.folder, recipe, as_json=arguments.json)
 
 
-def print_facts(folder: Path, recipe: Recipe | None) -> None:
+def print_facts(folder: Path, recipe: Recipe | None, *, as_json: bool = False) -> None:
     """Prints what a dataset holds, and what a recipe's training on it, or upstream's for ARC, will leave."""
     from trm_repro.arc.layout import read_split
     from trm_repro.provenance import promises
@@ -193,6 +201,9 @@ def print_facts(folder: Path, recipe: Recipe | None) -> None:
     except (KeyError, TypeError) as error:
         where = folder / splits[0].name / "dataset.json"
         raise InvariantBroken(f"{where}: not a dataset's: {error!r}", hint="trm-repro dataset verify") from None
+    if as_json:
+        print_json({"folder": folder, "facts": {label or "more": value for label, value in facts}})
+        return
     for label, value in facts:
         print(f"{label:<22}{value}")
 

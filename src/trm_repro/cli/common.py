@@ -38,8 +38,22 @@ def checked(name: str, default: str) -> str:
 def required(name: str) -> str:
     """A knob that env.sh always sets."""
     if not (value := os.environ.get(name, "")):
-        raise InvariantBroken(f"{name} is not set", hint="run this through make or a step")
+        raise InvariantBroken(
+            f"{name} is not set", hint="call it in the repository's folder, or run it through make or a step"
+        )
     return value
+
+
+def take_knobs(arguments: argparse.Namespace) -> None:
+    """A verb about a run, from a plain shell in the repository, begins again with the knobs that env.sh gives it.
+
+    They are those of the last run, unless RUN_NAME or RECIPE names one. From make they are there already.
+    """
+    if {"RECIPE", "RUN_NAME", "TRM_DIR"} <= os.environ.keys() or not Path("lib/prelude.bash").is_file():
+        return
+    last = "any" if arguments.verb == "doctor" else "1"
+    script = f'LAST_RUN={last} source lib/prelude.bash && knob_defaults | "$@"'
+    os.execvp("bash", ["bash", "-c", script, "trm-repro", sys.executable, "-m", "trm_repro", *arguments.argv])
 
 
 def trm_dir() -> Path:

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trm_repro import __version__
-from trm_repro.cli.common import knobs_and_defaults, this_recipe, this_run
+from trm_repro.cli.common import knobs_and_defaults, take_knobs, this_recipe, this_run
+from trm_repro.cli.parse import print_json
 
 KNOWN_HOSTS = re.compile(
     r"(127\.0\.0\.1|localhost|([\w-]+\.)*(pypi\.org|pythonhosted\.org|github\.com|kaggle\.com|huggingface\.co|pytorch\.org|wandb\.ai))",
@@ -40,7 +41,12 @@ SHORTEST = 6  # characters of a secret: what is shorter stands in other words to
 
 def doctor(arguments: argparse.Namespace) -> None:
     """Prints the page; the knobs' defaults come on stdin."""
-    for line in clean("\n".join(_page()), os.environ).splitlines():
+    take_knobs(arguments)
+    lines = clean("\n".join(_page()), os.environ).splitlines()
+    if arguments.json:
+        print_json({"page": lines})
+        return
+    for line in lines:
         print(textwrap.fill(line, 80, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False))
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from trm_repro.errors import UsageError
 from trm_repro.provenance.names import LICENSES
-from trm_repro.recipes.bases import list_recipes
+from trm_repro.recipes.bases import list_recipes, offered
 from trm_repro.runs.records import is_secret, masked
 
 Rule = Callable[[str], str]  # what a value should be; empty if it is
@@ -28,7 +28,7 @@ SHOWN = 40  # characters of a value
 ALIKE, ALIKE_OURS = 0.85, 0.7
 TRANSPORTS = ("https", "http", "ssh", "git", "file")
 SECRETS = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "HF_TOKEN")  # env.sh's, beside the knob among them
-MAKE_SWITCHES = ("FORCE", "MEASURE", "ONCE", "YES", "DATA", "UPGRADE")
+MAKE_SWITCHES = ("FORCE", "MEASURE", "ONCE", "YES", "DATA", "UPGRADE", "JSON")
 MAKE_WORDS = (
     *MAKE_SWITCHES,
     *("PYTHON", "JOBS", "ENGINE", "BUNDLE", "CHECKPOINT", "DATASET", "ARGS", "SWEEP", "BENCH", "SEEDS", "LOCK"),
@@ -50,7 +50,7 @@ def _recipe(value: str) -> str:
     if value in known:
         return ""
     part = "a part of recipes, not one; " if value.startswith("base/") else ""
-    return f"{part}no recipe '{_shown(value)}'; choose one of: {' '.join(known)}"
+    return f"{part}no recipe '{_shown(value)}'; {offered(value, known)}"
 
 
 def _run_name(value: str) -> str:
@@ -140,6 +140,9 @@ RULES: Mapping[str, Rule] = {
     "KAGGLE_USERNAME": _like(r"<.*>|[A-Za-z0-9_-]*", "the name of a Kaggle account"),
     "KAGGLE_DATASET_SLUG": _anything,  # G-KAGGLE-NAMES looks at what Kaggle takes
     "KAGGLE_DS_DIR": _path,
+    "KAGGLE_COMPETITION": _like(
+        r"[a-z0-9]+(-[a-z0-9]+)*", "a competition's name as in its address, such as arc-prize-2026-arc-agi-2"
+    ),
     "TRM_REMOTE": _remote,
     "EXTRA_BUILDER_ARGS": _anything,
     "EXTRA_TRAIN_ARGS": _anything,

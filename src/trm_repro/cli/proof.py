@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trm_repro.cli.parse import add_json, print_json
+
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
     from trm_repro.provenance.keyless import Signatory
@@ -19,11 +21,15 @@ def register(verbs: Verbs) -> None:
     verify.add_argument("bundle", type=Path, help="a folder, or a zip or tar archive of one")
     _add_signers(verify)
     verify.add_argument("--attestation", type=Path, metavar="FOLDER", help="it must be the bundle that this attests")
+    add_json(verify)
     verify.set_defaults(handler=_verify)
-    compare = verbs.add_parser("compare", help="runs side by side: bit-identical, within tolerance, or what else")
+    compare = verbs.add_parser(
+        "compare", help="runs side by side: bit-identical, within tolerance, too little to tell, …"
+    )
     compare.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="two or more: a bundle, artifacts/RUN_NAME, or a manifest"
     )
+    add_json(compare)
     compare.set_defaults(handler=_compare)
     attest = verbs.add_parser("attest", help="write the committable record of a verified bundle")
     attest.add_argument("bundle", type=Path)
@@ -103,15 +109,17 @@ def _verify(arguments: argparse.Namespace) -> int:
         model_key=arguments.model_key,
         attestation=arguments.attestation,
     )
-    print(verdict)
+    print_json(verdict.as_json()) if arguments.json else print(verdict)
     return verdict.exit_code
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from trm_repro.provenance.compare import compare, read_run
 
     comparison = compare(*map(read_run, arguments.runs))
-    print(comparison)
+    print_json(asdict(comparison)) if arguments.json else print(comparison)
     return comparison.exit_code
 
 

@@ -237,12 +237,22 @@ def _add_notebook(actions: Verbs) -> None:
     parser = actions.add_parser("write", help="write it, and kernel-metadata.json beside it")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.ipynb")
+    parser.add_argument(
+        "--competition",
+        default=knob("KAGGLE_COMPETITION"),
+        metavar="SLUG",
+        help="which one it is for, as in its address; default: $KAGGLE_COMPETITION, or the one that is open",
+    )
     parser.set_defaults(handler=_write_notebook)
 
 
 def _write_notebook(arguments: argparse.Namespace) -> None:
-    from trm_repro.notebook.write import write_notebook
+    from trm_repro.cli.knobs import RULES
+    from trm_repro.notebook.write import COMPETITION, write_notebook
     from trm_repro.provenance.bundle import read_bundle
 
-    write_notebook(read_bundle(arguments.bundle), arguments.output)
+    competition = arguments.competition or COMPETITION
+    if should := RULES["KAGGLE_COMPETITION"](competition):
+        raise UsageError(f"the competition is {competition!r}", hint=should)
+    write_notebook(read_bundle(arguments.bundle), arguments.output, competition)
     print(arguments.output)

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.common import RECIPES
+from trm_repro.cli.parse import add_json, print_json
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     recipe = verbs.add_parser("recipe", help="list and show recipes").add_subparsers(metavar="VERB", required=True)
-    recipe.add_parser("list", help="every recipe, a line each").set_defaults(handler=_list)
+    every = recipe.add_parser("list", help="every recipe: machine, hours, the number to expect, what it reproduces")
+    add_json(every)
+    every.set_defaults(handler=_list)
     show = recipe.add_parser("show", help="a recipe as it is after merging, as JSON")
-    show.add_argument("name", nargs="?", default=os.environ.get("RECIPE", "arc2-paper"), help="default: %(default)s")
+    default = os.environ.get("RECIPE", "arc2-paper")
+    show.add_argument("name", nargs="?", metavar="RECIPE", default=default, help="default: %(default)s")
+    add_json(show)
     show.set_defaults(handler=_show)
     job = verbs.add_parser("job", help="print the job file of a recipe for Slurm or SkyPilot")
     job.add_argument("kind", choices=["slurm", "sky"])
-    job.add_argument("--recipe", default=os.environ.get("RECIPE", "arc2-paper"), help="default: %(default)s")
+    job.add_argument(
+        "--recipe", metavar="RECIPE", default=os.environ.get("RECIPE", "arc2-paper"), help="default: %(default)s"
+    )
     job.add_argument("--run-name", default=os.environ.get("RUN_NAME", ""), help="default: the recipe's")
     kept = job.add_mutually_exclusive_group()
     kept.add_argument(
@@ -35,10 +42,11 @@ def register(verbs: Verbs) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     from trm_repro.recipes.bases import list_recipes
-    from trm_repro.recipes.catalogue import print_catalogue
+    from trm_repro.recipes.catalogue import as_json, print_catalogue
     from trm_repro.recipes.read import read_recipe
 
-    print_catalogue(read_recipe(RECIPES, name) for name in list_recipes(RECIPES))
+    recipes = [read_recipe(RECIPES, name) for name in list_recipes(RECIPES)]
+    print_json({"recipes": list(map(as_json, recipes))}) if arguments.json else print_catalogue(recipes)
 
 
 def _show(arguments: argparse.Namespace) -> None:

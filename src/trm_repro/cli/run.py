@@ -1,4 +1,4 @@
-"""Verbs about the run in force: status, watch, report."""
+"""Verbs about a run, the last one where none is named: status, watch, report, doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_repro.cli.common import knobs_and_defaults, locate, this_recipe, this_run, trm_dir
+from trm_repro.cli.common import knobs_and_defaults, locate, take_knobs, this_recipe, this_run, trm_dir
+from trm_repro.cli.doctor import doctor
+from trm_repro.cli.parse import add_json, print_json
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -15,32 +17,44 @@ if TYPE_CHECKING:
 
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
-    status = verbs.add_parser("status", help="a table of the run's steps")
+    named = "The run is the last one that was worked on, or that of RUN_NAME=… or RECIPE=… in the environment."
+    status = verbs.add_parser("status", help="where the last run stands, or that of RUN_NAME=…", description=named)
+    add_json(status)
     status.set_defaults(handler=_status)
-    watch = verbs.add_parser("watch", help="how far the training is, and how it goes")
+    watch = verbs.add_parser("watch", help="how far its training is, and how it goes", description=named)
     watch.add_argument("--once", action="store_true", help="print it once (as without a terminal)")
     watch.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="(default: %(default)s)")
+    add_json(watch)
     watch.set_defaults(handler=_watch)
-    report = verbs.add_parser("report", help="write report.html and report.md of the run in force, finished or not")
+    report = verbs.add_parser("report", help="write its report.html and report.md, finished or not", description=named)
     report.add_argument("--output", type=Path, metavar="FOLDER", help="default: artifacts/RUN_NAME")
     report.add_argument(
         "--manifest", type=Path, help="default: the run's own if it is finished, else what is known by now"
     )
     report.set_defaults(handler=_report)
+    page = verbs.add_parser("doctor", help="this machine and run on one page, for a bug report", description=named)
+    add_json(page)
+    page.set_defaults(handler=doctor)
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from trm_repro.runs.status import print_status
+    from trm_repro.runs.status import print_status, state
 
-    print_status(this_run())
+    take_knobs(arguments)
+    run = this_run()
+    print_json(state(run)) if arguments.json else print_status(run)
 
 
 def _watch(arguments: argparse.Namespace) -> None:
     from trm_repro.training.state import Place
-    from trm_repro.training.watch import watch
+    from trm_repro.training.watch import as_json, watch
 
+    take_knobs(arguments)
     place = Place.of(this_run(), this_recipe(), trm_dir())
-    watch(place, every=arguments.every, once=arguments.once)
+    if arguments.json:
+        print_json(as_json(place))
+    else:
+        watch(place, every=arguments.every, once=arguments.once)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -50,6 +64,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from trm_repro.runs.stamps import read_stamp
     from trm_repro.runs.status import standing
 
+    take_knobs(arguments)
     run = this_run()
     artifacts = run.artifacts
     state = ""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.begin import begin, environment_found
-from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, this_recipe, this_run, trm_dir
-from trm_repro.cli.doctor import doctor
+from trm_repro.cli.common import RECIPES, checked, knobs_and_defaults, locate, required, this_recipe, this_run, trm_dir
+from trm_repro.cli.parse import add_json, print_json
 from trm_repro.errors import InvariantBroken
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _register_acts(step: Verbs) -> None:
     handoff.add_argument("--notebook-of", type=Path, metavar="BUNDLE")
     handoff.set_defaults(handler=_handoff)
     estimate = step.add_parser("estimate", help="make plan: how long the run will take here, and what it will cost")
+    add_json(estimate)
     estimate.set_defaults(handler=_estimate)
     measure = step.add_parser("measure", help="make plan MEASURE=1: run a training command for a while, time its steps")
     measure.add_argument("--cwd", type=Path, default=Path(), help="where the command runs")
@@ -105,10 +106,6 @@ def _register_acts(step: Verbs) -> None:
     ):
         crosscheck.add_argument(option, type=Path, required=True, help=said)
     crosscheck.set_defaults(handler=_crosscheck)
-    page = step.add_parser(
-        "doctor", help="make doctor: this machine and run on one page, for a bug report; defaults on stdin"
-    )
-    page.set_defaults(handler=doctor)
     summary = step.add_parser("summary", help="make rehearse: what a finished run did, and what to do next")
     summary.set_defaults(handler=_summary)
     sweep = step.add_parser("sweep", help="make sweep: recipes side by side")
@@ -285,13 +282,16 @@ def _handoff(arguments: argparse.Namespace) -> None:
     run = this_run()
     folder = run.artifacts
     manifest = read_json(folder / "manifest.json")
-    if bundle := arguments.notebook_of:
-        from trm_repro.notebook.write import write_notebook
-        from trm_repro.provenance.bundle import read_bundle
-
-        write_notebook(read_bundle(bundle), folder / "notebook.ipynb")
     published = read_stamp(run.path("07-publish"))
     boxes = "".join(f"{box}\n" for box in checklist(manifest, locate, published.said if published else ""))
+    if arguments.notebook_of:
+        from trm_repro.notebook.write import how_to_submit, write_notebook
+        from trm_repro.provenance.bundle import read_bundle
+
+        bundle, competition = read_bundle(arguments.notebook_of), required("KAGGLE_COMPETITION")
+        write_notebook(bundle, folder / "notebook.ipynb", competition)
+        steps = enumerate(how_to_submit(bundle.id, competition), 1)
+        boxes += "\nTo submit it to Kaggle:\n" + "".join(f"  {number}. {step}\n" for number, step in steps)
     write_text(folder / "CHECKLIST.txt", boxes)
     print(boxes, end="", file=sys.stderr)
     for path in write_report(manifest, folder, verdict=folder / "verdict.json"):
@@ -306,9 +306,16 @@ def _estimate(arguments: argparse.Namespace) -> None:
 
     this_run()  # the knobs are checked first
     most, seen = int(checked("MAX_GPUS_TO_USE", "4")), graphics(os.environ)
+    text = estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(checked("GPU_HOUR_USD", "0")))
     if seen.complaint and seen.why != "missing":
-        print(f"GPUs      {seen.told}")
-    print(estimate(this_recipe(), seen.visible, most=most, gpu_hour=float(checked("GPU_HOUR_USD", "0"))))
+        text = f"GPUs      {seen.told}\n{text}"
+    if arguments.json:
+        told: dict[str, list[str]] = {}
+        for label, _, said in (line.partition(" ") for line in text.splitlines()):
+            told.setdefault(label, []).append(said.strip())
+        print_json({"recipe": required("RECIPE"), "plan": told})
+    else:
+        print(text)
 
 
 def _measure(arguments: argparse.Namespace) -> None:

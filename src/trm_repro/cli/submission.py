@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trm_repro.cli.parse import add_json, print_json
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def register(verbs: Verbs) -> None:
         "a file that is called official is ./official)",
     )
     check.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where the tasks do not hold them")
+    add_json(check)
     check.set_defaults(handler=_check)
 
 
@@ -58,10 +60,34 @@ def _check(arguments: argparse.Namespace) -> None:
     if explained:
         counted = [f"task {task}: {counts[task]} entries for " for task in explained]
         lines = [line for line in lines if not line.startswith(tuple(counted))]
-    for line in lines:
-        print(line)
-    if not isinstance(held, dict):
+    whole = isinstance(held, dict)
+    found = score_submission(held, puzzles) if whole else score.Score({}, {})
+    notes = findings(held, puzzles) if whole else []
+    if arguments.json:
+        answered = {"tasks": len(counts), "answers": sum(counts.values()), "made_for": str(made), "differ": explained}
+        scored = {"scored_on": str(asked), "scores": found.as_json(), "unknown": found.unknown}
+        print_json({"file": path, **answered, **scored, "problems": lines, "notes": notes})
+    else:
+        for line in lines:
+            print(line)
+    if not whole:
         raise ReproError(f"{path}: {lines[0]}", hint=SHAPE)
+    if not arguments.json:
+        _print(path, counts, made, asked, explained)
+        if not arguments.tasks and made.whole[1:]:
+            others = ", ".join(version.names[0] for version in made.whole[1:])
+            print(f"the same tasks in other versions: {others} (--tasks)")
+        for line in score.lines(found.shares, found.unknown):
+            print(line)
+        for line in notes:
+            print(f"note: {line}")
+    if lines:
+        raise ReproError(f"{path}: {len(lines)} findings; what is missing or no grid counts as wrong", hint=SHAPE)
+
+
+def _print(path: Path, counts: Mapping[str, int], made: Found, asked: Found, explained: list[str]) -> None:
+    """Says what is answered, of which version."""
+    from trm_repro.arc import score
 
     print(f"{path}: {score.counted(len(counts), 'task')}, {score.counted(sum(counts.values()), 'test input')} answered")
     if explained:
@@ -69,17 +95,6 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"the two differ in {score.counted(len(explained), 'task')}: {', '.join(explained)}")
         print("an answer stands for the test input at its place; what is missing is wrong")
     print(f"scored on: {asked}")
-    if not arguments.tasks and made.whole[1:]:
-        print(
-            f"the same tasks in other versions: {', '.join(version.names[0] for version in made.whole[1:])} (--tasks)"
-        )
-    found = score_submission(held, puzzles)
-    for line in score.lines(found.shares, found.unknown):
-        print(line)
-    for line in findings(held, puzzles):
-        print(f"note: {line}")
-    if lines:
-        raise ReproError(f"{path}: {len(lines)} findings; what is missing or no grid counts as wrong", hint=SHAPE)
 
 
 def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any], Found]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trm_repro.cli.parse import add_json, print_json
 from trm_repro.errors import ReproError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(verbs: Verbs) -> None:
     info = kinds.add_parser("info", help="print layout, counts, known answers, version, duplicates")
     info.add_argument("source", nargs="+", help=SOURCE)
     info.add_argument("--solutions", type=Path, metavar="FILE", help="the answers, where SOURCE does not hold them")
+    add_json(info)
     info.set_defaults(handler=_info)
     leaks = kinds.add_parser(
         "leaks",
@@ -49,6 +51,7 @@ def register(verbs: Verbs) -> None:
     )
     leaks.add_argument("train", nargs="+", metavar="TRAIN", help=SOURCE)
     leaks.add_argument("--test", required=True, metavar="SET", help="the same, one set")
+    add_json(leaks)
     leaks.set_defaults(handler=_leaks)
 
 
@@ -104,14 +107,36 @@ def _write_source(arguments: argparse.Namespace) -> list[Path]:
 def _info(arguments: argparse.Namespace) -> None:
     from trm_repro.arc.reader import read_sets
 
-    problems = 0
-    for source in arguments.source:
-        for found in read_sets(source, arguments.solutions).values():
-            for label, value in _facts(found):
-                print(f"{label:<22}{value}")
-            problems += len(found.problems)
+    sets = [found for source in arguments.source for found in read_sets(source, arguments.solutions).values()]
+    if arguments.json:
+        print_json({"sets": [_as_json(found) for found in sets]})
+    else:
+        for label, value in (fact for found in sets for fact in _facts(found)):
+            print(f"{label:<22}{value}")
+    problems = sum(len(found.problems) for found in sets)
     if problems:
         raise ReproError(f"grids that are none: {problems}", hint="upstream's builder takes none of these files")
+
+
+def _as_json(found: TaskSet) -> dict[str, Any]:
+    """The same for programs."""
+    from trm_repro.arc import versions
+
+    counts = {"tasks": len(found.puzzles), "training_pairs": sum(len(task["train"]) for task in found.puzzles.values())}
+    counts |= {"test_inputs": found.tests, "known_answers": found.known}
+    told = (
+        {}
+        if found.problems
+        else {"version": str(versions.which(found.puzzles)), "duplicates": [*_duplicates(found.puzzles)]}
+    )
+    return {
+        "source": found.source,
+        "layout": found.layout,
+        **counts,
+        **told,
+        "notes": found.notes,
+        "problems": found.problems,
+    }
 
 
 def _facts(found: TaskSet) -> Iterator[tuple[str, Any]]:
@@ -173,9 +198,10 @@ def _leaks(arguments: argparse.Namespace) -> None:
             found.require_grids()
             trained.append(found)
     leaks = find_leaks(trained, read(arguments.test))
-    for line in leaks.lines:
-        print(line)
-    print(leaks.summary)
+    if arguments.json:
+        print_json({"summary": leaks.summary, "leaks": leaks.lines})
+    else:
+        print("\n".join([*leaks.lines, leaks.summary]))
     if leaks.pairs or leaks.same:
         raise ReproError(
             f"{arguments.test}: not new to what is trained on", hint="a score on these test inputs is no measure"

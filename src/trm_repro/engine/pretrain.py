@@ -167,12 +167,12 @@ class Pretraining:
         batches = evaluation_batches(
             test, config.global_batch_size, world.rank, world.size, config.eval_max_augmentations
         )
-        done = 0
+        done, examples = 0, len(test.evaluation_examples(config.eval_max_augmentations))
 
         def after_batch() -> None:
             nonlocal done
-            done += 1
-            bar.note(f"evaluating, {done * config.global_batch_size} examples done")
+            done = min(done + config.global_batch_size, examples)  # the last batch is filled up
+            bar.note(f"evaluating, {done}/{examples} examples")
             bar.advance(0)
 
         metrics, predictions = evaluate(

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +26,18 @@ from trm_repro.arc.score import lines
 from trm_repro.arc.scoring import Votes
 from trm_repro.arc.submission import Submission, findings, problems, score_submission, with_solutions
 from trm_repro.arc.versions import which
-from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.files import read_json
+from trm_repro.errors import InvariantBroken, MissingPrerequisite
+from trm_repro.files import read_json, write_json
+from trm_repro.notebook.presets import PRESETS, Preset, what_learns
 from trm_repro.progress import track
 from trm_repro.runs.checkpoints import CONFIG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trm_repro.engine.config import PretrainConfig
+    from trm_repro.engine.config import ArchConfig, PretrainConfig
     from trm_repro.engine.data import Split
+    from trm_repro.engine.evaluate import Predictions
     from trm_repro.engine.model import TRM
 
 NOT_ANSWERED = [[0]]  # what a test input gets that the time did not suffice for
@@ -74,11 +77,13 @@ class Answers:
         votes: the votes of all predictions.
         predictions: how many predictions were made.
         wanted: how many there would be with enough time.
+        notes: what there is to say of how they were made, a line each.
     """
 
     votes: Votes
     predictions: int
     wanted: int
+    notes: tuple[str, ...] = ()
 
     @property
     def answered(self) -> int:
@@ -86,20 +91,36 @@ class Answers:
         return sum(map(sum, self.votes.answered().values()))
 
 
-def find(root: Path, name: str) -> Path:
+def find(root: Path, name: str, folder: str = "") -> Path:
     """The file called ``name`` below ``root``, wherever Kaggle mounted it.
+
+    Kaggle has mounted a competition as ``input/SLUG`` and as ``input/competitions/SLUG``, a dataset as ``input/SLUG`` and
+    as ``input/datasets/OWNER/SLUG``: so the file itself is looked for, and a folder's name only chooses among several.
+
+    Args:
+        root: where to look; links are followed.
+        name: the file's name.
+        folder: the name of a folder above the file, which is preferred.
 
     Raises:
         MissingPrerequisite: there is none.
         InvariantBroken: there are several.
     """
-    found = sorted(root.rglob(name))
+    pattern = f"**/{glob.escape(name)}"
+    places = [root / place for place in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207 (follows links)
+    files = sorted({path.resolve(): path for path in sorted(places)}.values())
+    found = [path for path in files if folder in path.relative_to(root).parts[:-1]] or files
+    attach = f"the competition {folder}" if folder else "the competition or dataset that has it"
     if not found:
         raise MissingPrerequisite(
-            f"no {name} below {root}", hint="attach the dataset, or the competition, to the notebook"
+            f"no {name} below {root}",
+            hint=f"attach {attach} to the notebook (Add Input, on the right of Kaggle's editor)",
         )
     if len(found) > 1:
-        raise InvariantBroken(f"several files {name}: {', '.join(map(str, found))}", hint="attach one of them only")
+        raise InvariantBroken(
+            f"{len(found)} files {name}: {', '.join(map(str, found))}",
+            hint=f"leave {attach} attached to the notebook, and remove the others",
+        )
     return found[0]
 
 
@@ -128,14 +149,25 @@ def build(challenges: Path, folder: Path, *, augmentations: int) -> Path:
     return folder
 
 
-def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
+def _arch(bundle: Path, preset: Preset) -> ArchConfig:
+    """The architecture that the weights were trained with, as far as the preset leaves it."""
+    from trm_repro.engine.config import ArchConfig, read_arch
+
+    return ArchConfig.model_validate({**read_arch(bundle / CONFIG).model_dump(), **preset.arch})
+
+
+def load(bundle: Path, dataset: Path, *, preset: Preset = PRESETS["trelis"]) -> tuple[TRM, int]:
     """The bundle's model with a puzzle table for the dataset.
+
+    Args:
+        bundle: where weights, configuration and identifiers are.
+        dataset: from :func:`build`.
+        preset: how long the network thinks.
 
     Returns:
         The model on the CPU, and how many of the dataset's puzzles the weights were trained on.
     """
     from trm_repro.engine.checkpoint import load_weights, read_weights
-    from trm_repro.engine.config import read_arch
     from trm_repro.engine.data import Split
     from trm_repro.weights.state import TABLE
 
@@ -150,57 +182,70 @@ def load(bundle: Path, dataset: Path) -> tuple[TRM, int]:
     table[[place for place, _ in known]] = trained[[row for _, row in known]]
     weights[TABLE] = table
     facts = Split(dataset, "test").metadata
-    model = read_arch(bundle / CONFIG).build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers)
+    model = _arch(bundle, preset).build(facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers)
     load_weights(model, weights, source=str(bundle / "model.ckpt"))
     return model, sum(wanted[place] != BLANK for place, _ in known)
 
 
-def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: float, batch: int, seed: int = 0) -> int:
+def fine_tune(
+    model: TRM,
+    bundle: Path,
+    dataset: Path,
+    *,
+    what: str,
+    seconds: float,
+    batch: int,
+    preset: Preset = PRESETS["trelis"],
+    processes: int = 1,
+    seed: int = 0,
+    device: str | None = None,
+) -> int:
     """Trains on the tasks' own examples until the time is over.
-
-    Learning rates, decay and warm-up are those of the published post-training, at batch 96 (1.25e-3 for the puzzle
-    vectors, 1.25e-5 for weights); the rates go with the batch size.
 
     Args:
         model: from :func:`load`; changed in place.
         bundle: where its configuration is.
         dataset: from :func:`build`.
-        what: ``embeddings``: the puzzle vectors alone; ``lora``: these, and adapters of rank 1.
+        what: ``embeddings``: the puzzle vectors alone; ``lora``: these, and adapters of rank 1; ``full``: these, and all
+            weights.
         seconds: the time there is.
         batch: examples a step.
+        preset: rates, warm-up, averaging; it must be the one that the model was loaded with.
+        processes: how many work like this one, on other tasks; the rates go with the batch of all together.
         seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
+        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
 
     Returns:
         The number of steps.
 
     Raises:
-        UsageError: ``what`` is neither.
+        UsageError: ``what`` is none of them.
     """
-    from trm_repro.engine.config import parse, read_arch
+    from trm_repro.engine.config import parse
     from trm_repro.engine.data import Sampler, Split
     from trm_repro.engine.train import Training
     from trm_repro.engine.world import join
 
-    if what not in ("embeddings", "lora"):
-        raise UsageError(f"there is no fine-tuning called {what!r}", hint="embeddings, lora, or none")
-    adapters = {"lora_rank": 1, "lora_alpha": 16.0} if what == "lora" else {}
+    adapters = {"lora_rank": 1, "lora_alpha": 16.0} if what_learns(what) == "lora" else {}
+    scale = batch * processes / preset.batch
     config: PretrainConfig = parse(
         {
-            "arch": read_arch(bundle / CONFIG).model_dump() | adapters,
+            "arch": _arch(bundle, preset).model_dump() | adapters,
             "data_paths": [str(dataset)],
             "global_batch_size": batch,
             "epochs": LARGEST_EPOCHS,
-            "lr": 1.25e-5 * batch / 96,
-            "lr_warmup_steps": 200,
+            "lr": preset.lr * scale,
+            "lr_warmup_steps": preset.warmup,
             "weight_decay": 0.1,
-            "puzzle_emb_lr": 1.25e-3 * batch / 96,
+            "puzzle_emb_lr": preset.puzzle_emb_lr * scale,
             "puzzle_emb_weight_decay": 0.1,
             "freeze_weights": what == "embeddings",
+            "ema": preset.ema and what != "embeddings",
             "seed": seed,
         }
     )
     budget, split = Budget(seconds), Split(dataset, "train")
-    with join() as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
+    with join(device) as world, track("fine-tuning", total=max(1, int(seconds)), unit="seconds") as bar:
         config.arch.adapt(model)
         training = Training(config, model.to(world.device).train(), split.metadata, world)
         # `batch` epochs at a time always fill a batch, however few tasks there are
@@ -217,10 +262,21 @@ def fine_tune(model: TRM, bundle: Path, dataset: Path, *, what: str, seconds: fl
             gone = int(seconds - budget.left)
             bar.advance(gone - shown)
             shown = gone
+        if training.average:
+            training.flat.data.copy_(training.average.average)
         return training.step
 
 
-def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers:
+def predict(
+    model: TRM,
+    dataset: Path,
+    *,
+    seconds: float,
+    batch: int,
+    done: Sequence[int] = (),
+    keep: Callable[[Predictions], None] = lambda _: None,
+    device: str | None = None,
+) -> Answers:
     """Predicts the dataset's test inputs, in all their variants, on all devices, until done or the time is over.
 
     Args:
@@ -228,6 +284,9 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         dataset: from :func:`build`.
         seconds: the time there is.
         batch: examples a device takes at a time.
+        done: examples that need no prediction any more.
+        keep: is given each batch's predictions as soon as they are there.
+        device: ``cpu``, or ``cuda`` for all of these; None takes them where there are some.
     """
     import torch
 
@@ -238,14 +297,16 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
     budget, split = Budget(seconds), Split(dataset, "test")
     evaluator = ArcEvaluator(split, EvaluatorConfig(name="arc@ARC", submission_K=2))
     order = _order(split)
+    order = order[~np.isin(order, np.array(done, np.int64))]
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
-    devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    devices = [torch.device("cuda", i) for i in range(gpus)] or [torch.device("cpu")]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
-    done = 0
+    made = 0
 
     def work(rows: NDArray[np.int64]) -> None:
-        nonlocal done
+        nonlocal made
         if not budget.allows:
             return
         with lock:
@@ -255,7 +316,8 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         with lock:
             free.append(place)
             evaluator.add(found)
-            done += len(rows)
+            keep(found)
+            made += len(rows)
             bar.advance(len(rows))
 
     with (
@@ -263,7 +325,7 @@ def predict(model: TRM, dataset: Path, *, seconds: float, batch: int) -> Answers
         ThreadPoolExecutor(len(devices)) as pool,
     ):
         list(pool.map(work, parts))
-    return Answers(evaluator.votes, done, len(order))
+    return Answers(evaluator.votes, made, len(order))
 
 
 def _order(split: Split) -> NDArray[np.int64]:
@@ -273,20 +335,35 @@ def _order(split: Split) -> NDArray[np.int64]:
     return np.argsort(rank[split.puzzles(np.arange(len(split.inputs)))], kind="stable")
 
 
-def submission(answers: Answers, tasks: Mapping[str, Any]) -> Submission:
+def submission(answers: Answers | None, tasks: Mapping[str, Any]) -> Submission:
     """The submission: two attempts at every test input; those without a prediction get a placeholder.
 
     Raises:
         InvariantBroken: it is not what the competition accepts.
     """
-    voted, placeholder = answers.votes.submission(), {"attempt_1": NOT_ANSWERED, "attempt_2": NOT_ANSWERED}
+    voted = answers.votes.submission() if answers else {}
+    answered = answers.votes.answered() if answers else {}
     whole: Submission = {}
-    for task, answered in answers.votes.answered().items():
-        entries = iter(voted[task])
-        whole[task] = [next(entries) if has else placeholder for has in answered]
+    for task, puzzle in tasks.items():
+        entries = iter(voted.get(task, []))
+        has = answered.get(task, [False] * len(puzzle["test"]))
+        whole[task] = [next(entries) if one else dict.fromkeys(("attempt_1", "attempt_2"), NOT_ANSWERED) for one in has]
     if wrong := problems(whole, tasks):
         raise InvariantBroken("the submission is not valid:\n" + "\n".join(wrong))
     return whole
+
+
+def write_submission(path: Path, answers: Answers | None, tasks: Mapping[str, Any]) -> Submission:
+    """Writes what is answered so far, whole and valid, at once and never in part; looks at the file that came of it.
+
+    Raises:
+        InvariantBroken: it is not what the competition accepts.
+    """
+    write_json(path, submission(answers, tasks))
+    written: Submission = read_json(path)
+    if wrong := problems(written, tasks):
+        raise InvariantBroken(f"{path} is not valid:\n" + "\n".join(wrong))
+    return written
 
 
 def scores(whole: Submission, tasks: Mapping[str, Any], solutions: Mapping[str, Any]) -> list[str]:

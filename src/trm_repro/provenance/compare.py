@@ -1,9 +1,11 @@
 """Runs side by side: what went in, how it was set, where it ran, what came out, and what that makes of their claims.
 
 BIT-IDENTICAL: dataset, final checkpoint and submission have the same digests. WITHIN TOLERANCE: the same evaluation tasks,
-and each number lies in every other's 95 % interval. DIFFERENT: the same tasks, and one does not. NOT COMPARABLE: other
-tasks, or a number is missing. Of three runs and more: the mean with its 95 % interval (Student's t, of runs taken as
-independent), the spread, and the runs that lie outside what the rest lets one expect.
+and each number lies in every other's 95 % interval. DIFFERENT: the same tasks, and one does not. TOO LITTLE TO TELL: each
+does, but so would that of a run which solves nothing, or the tasks are so few that an interval spans half of all numbers
+there are: agreement says nothing then. NOT COMPARABLE: other tasks, or a number is missing. Of three runs and more: the mean
+with its 95 % interval (Student's t, of runs taken as independent), the spread, and the runs that lie outside what the rest
+lets one expect.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.runs.records import RECORDED
 
 IDENTICAL, WITHIN, DIFFERENT, NOT_COMPARABLE = "BIT-IDENTICAL", "WITHIN TOLERANCE", "DIFFERENT", "NOT COMPARABLE"
-EXIT = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, NOT_COMPARABLE: 3}
+TOO_LITTLE = "TOO LITTLE TO TELL"
+EXIT = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, TOO_LITTLE: 3, NOT_COMPARABLE: 3}
+VAGUE = 0.5  # of all numbers there are, from 0 to 1: an interval that spans so much says little
 CLAIMS = ("dataset", "identifiers", "test-puzzles", "final-checkpoint", "submission")
 
 
@@ -42,7 +46,7 @@ class Comparison:
     """What came of comparing runs.
 
     Attributes:
-        word: one of the four verdicts.
+        word: one of the five verdicts.
         why: the verdict's reason.
         differences: by part, one tuple a difference: what, then its value in each run.
         runs: a line a run: its name, recipe and number.
@@ -158,6 +162,15 @@ def _verdict(
     said = f"{title(metric)} " + ", ".join(f"{100 * value:.2f} %" for _, value in named) + f" of {of} tasks"
     if apart:
         return DIFFERENT, f"{said}; outside each other's 95 % interval: {', '.join(apart)}"
+    nothing = wilson(0, of)[1]
+    widest = max(high - low for low, high in bounds.values())
+    if all(value <= nothing for _, value in named):
+        return (
+            TOO_LITTLE,
+            f"{said}; a run that solves nothing can have up to {100 * nothing:.1f} % (95 % interval) as well",
+        )
+    if widest > VAGUE:
+        return TOO_LITTLE, f"{said}; a 95 % interval spans {100 * widest:.0f} points"
     return WITHIN, f"{said}: each lies in {'the' if len(named) == 2 else 'every'} other's 95 % interval"
 
 

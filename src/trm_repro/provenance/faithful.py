@@ -88,7 +88,9 @@ def _needed(manifest: Mapping[str, Any]) -> dict[str, bool]:
     return {
         "G-GPUS": recipe["train"]["gpu"],
         **dict.fromkeys(("G-PYTHON", "G-ENVIRONMENT-FILES"), recipe["environment"]["name"] != "tool"),
-        **dict.fromkeys(("G-UPSTREAM-PIN", "G-UPSTREAM-UNMODIFIED", "G-UPSTREAM-STRAYS"), upstream),
+        **{f"G-UPSTREAM-{what}": upstream for what in ("CONFIG", "PIN", "UNMODIFIED", "STRAYS")},
+        "G-SUPPORT": recipe["faithful"],  # one that is not may stand on anything
+        "G-PROCESSES": any(processes(entry["argv"]) > 1 for entry in manifest["commands"] if entry["step"] == TRAIN),
         "G-NO-ARC1": recipe["target_dataset"] == "arc2",
         "G-KAGGLE-CREDENTIALS": asked or "kaggle" in downloads,
     }

@@ -17,8 +17,9 @@ import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from trm_repro.archives import unpack
 from trm_repro.digests import digest_files
@@ -78,6 +79,12 @@ class Answer:
             first, *rest = shown or ("",)
             lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
         return "\n".join(map(_printable, lines))
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer for programs: its word, who vouches, and each check."""
+        findings = [{**asdict(finding), "lines": list(map(_printable, finding.lines))} for finding in self.findings]
+        head = {"answer": self.word, "said": _printable(self.headline), "vouched_for_by": list(self.vouchers)}
+        return {**head, "unproven": list(self.unproven), "checks": findings}
 
     @property
     def vouched(self) -> str:

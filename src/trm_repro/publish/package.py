@@ -88,7 +88,8 @@ def package(
             _place(trm_dir / "LICENSE", staging / "LICENSE.upstream")
         write_safetensors(staging / "model.ckpt", staging / "model.safetensors")
         write_wheel(staging)
-        write_cover(staging / COVER, called.title, _grids(staging / "submission.json"))
+        checkpoint = digest_file(staging / "model.ckpt").sha256
+        write_cover(staging / COVER, _lines(called.title), checkpoint, _grids(staging / "submission.json"))
         files = [*(path.name for path in published_files(staging)), "README.md", KAGGLE_SUMS, SUMS]
         judged = manifest_path.with_name("verdict.json")
         verdict = read_json(judged) if judged.is_file() else None
@@ -141,6 +142,12 @@ def _place(source: Path, target: Path) -> None:
         target.hardlink_to(source.resolve())
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _lines(title: str) -> list[str]:
+    """A title's lines on the cover: what it is, and what is in brackets."""
+    what, _, run = title.partition(" (")
+    return [what, *([run.removesuffix(")")] if run else [])]
 
 
 def _grids(submission: Path) -> list[list[list[int]]]:

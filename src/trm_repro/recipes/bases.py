@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from trm_repro.errors import InvariantBroken, UsageError
@@ -21,7 +22,7 @@ def recipe_files(folder: Path, name: str) -> list[Path]:
     """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
     path = folder / f"{name}.yaml"
     if not NAME.fullmatch(name) or not path.is_file():
-        raise UsageError(f"no recipe '{name[:100]}'", hint="choose one of: " + " ".join(list_recipes(folder)))
+        raise UsageError(f"no recipe '{name[:100]}'", hint=offered(name, list_recipes(folder)))
     files = [path]
     while base := top_level(files[0], "base"):
         below = folder / "base" / f"{base}.yaml"
@@ -31,6 +32,14 @@ def recipe_files(folder: Path, name: str) -> list[Path]:
             raise InvariantBroken(f"{files[0]}: its base '{base}' is based on it")
         files.insert(0, below)
     return files
+
+
+def offered(name: str, known: Sequence[str]) -> str:
+    """What there is in place of a recipe that is none: the one that was meant first, if that can be told."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:100], known, 1, 0.75)
+    return f"{f'did you mean {near[0]}? ' if near else ''}choose one of: {' '.join(known)}"
 
 
 def list_recipes(folder: Path) -> list[str]:

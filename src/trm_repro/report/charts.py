@@ -55,7 +55,8 @@ def chart(drawn: Chart, number: int) -> str:
         f'<figure><figcaption>{escape(drawn.title)} <span class="quiet">({escape(drawn.unit)})</span></figcaption>'
         f'<svg role="img" aria-labelledby="chart{number}" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f'<title id="chart{number}">{escape(drawn.title)} over training steps: {escape(described)}</title>'
-        f'{"".join(parts)}</svg><ul class="legend">{legend}</ul></figure>'
+        f'{"".join(parts)}</svg><ul class="legend">{legend}</ul>'
+        f"{f'<p class=quiet>{escape(drawn.note)}</p>' if drawn.note else ''}</figure>"
     )
 
 

@@ -49,12 +49,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over training steps that belong together."""
+    """Curves over training steps that belong together; ``note`` says what has to be known to read them."""
 
     title: str
     unit: str
     curves: tuple[Curve, ...]
     share: bool = False  # values lie between 0 and 1
+    note: str = ""
 
     def __bool__(self) -> bool:
         return any(curve.points for curve in self.curves)
@@ -76,10 +77,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Shown:
-    """A test input of the gallery."""
+    """A test input of the gallery, and the training pairs of its task: (input, output) each."""
 
     task: str
     index: int
+    pairs: tuple[tuple[Grid, Grid], ...]
     input: Grid
     truth: Grid
     attempts: tuple[Prediction, ...]
@@ -358,10 +360,15 @@ def _charts(
             share=True,
         ),
         Chart(
-            "Halting: does it know when it is right?",
-            "share",
-            (line("q_halt_accuracy", "q_halt accuracy, training"), dots("all.q_halt_accuracy", "evaluation")),
+            "Halting: is its guess about itself right?",
+            "share of grids",
+            (
+                line("q_halt_accuracy", "guess right, training"),
+                dots("all.q_halt_accuracy", "guess right, evaluation"),
+                Curve("always the commoner guess, evaluation", _commoner(evaluations), dots=True),
+            ),
             share=True,
+            note=_known_of_itself(evaluations),
         ),
         Chart("Halting loss", "per example", (line("q_halt_loss", "training"), dots("all.q_halt_loss", "evaluation"))),
         Chart(
@@ -371,6 +378,29 @@ def _charts(
             share=True,
         ),
     ]
+
+
+def _commoner(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """How often the commoner of "right" and "wrong" is right of whole grids, at each evaluation."""
+    exact = [
+        (entry["step"], entry.get("all.exact_accuracy")) for entry in evaluations if "all.q_halt_accuracy" in entry
+    ]
+    return tuple((step, max(share, 1 - share)) for step, share in exact if isinstance(share, (int, float)))
+
+
+def _known_of_itself(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """What the last evaluation says of whether the model knows when it is right, in a sentence; empty without one."""
+    last: Mapping[str, Any] = evaluations[-1] if evaluations else {}
+    guess, exact = (last.get(f"all.{name}") for name in ("q_halt_accuracy", "exact_accuracy"))
+    if not isinstance(guess, (int, float)) or not isinstance(exact, (int, float)):
+        return ""
+    if exact in (0, 1):
+        what, word = ("no grid", "wrong") if exact == 0 else ("every grid", "right")
+        return f"With {what} right, whoever always guesses “{word}” is right each time: this says nothing of what it knows."
+    more = 100 * (guess - max(exact, 1 - exact))
+    if more <= 0:
+        return "It knows no more than how often it is right: always the commoner guess does as well."
+    return f"Its guess is right {more:.1f} points more often than the commoner guess: so much it knows of itself."
 
 
 def _gallery(
@@ -387,7 +417,8 @@ def _gallery(
                 _attempt(entries[index], number, pair["output"])
                 for number in range(1, 1 + sum(key.startswith("attempt_") for key in entries[index]))
             )
-            shown.append(Shown(task, index, pair["input"], pair["output"], attempts))
+            pairs = tuple((known["input"], known["output"]) for known in puzzle["train"])
+            shown.append(Shown(task, index, pairs, pair["input"], pair["output"], attempts))
     if not shown:
         return (), None
     right = [one for one in shown if one.right]

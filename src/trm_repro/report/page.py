@@ -86,7 +86,10 @@ def _gallery(facts: Facts) -> str:
         return ""
     right, total = facts.solved
     shown = "some that are, and the wrong ones that come nearest" if right else "those that come nearest"
-    intro = f"<p>{right} of {total} test inputs are right. Shown: {shown}.</p>"
+    intro = (
+        f"<p>{right} of {total} test inputs are right. Shown: {shown}. Above each stand its task's training pairs, the "
+        "input to the left, all that there was to learn the rule from.</p>"
+    )
     return _section("Evaluation tasks", intro + "".join(map(_shown, facts.gallery)))
 
 
@@ -98,9 +101,15 @@ def _shown(shown: Shown) -> str:
     figures = "".join(
         f"<figure>{pictures.grid(cells, name)}<figcaption>{escape(name)}</figcaption></figure>" for name, cells in grids
     )
+    pairs = "".join(
+        f"<figure><div>{pictures.grid(given, f'training input {number}')}"
+        f"{pictures.grid(wanted, f'training output {number}')}</div>"
+        f"<figcaption>training pair {number}</figcaption></figure>"
+        for number, (given, wanted) in enumerate(shown.pairs, 1)
+    )
     return (
         f'<article class="task"><h3><code>{escape(shown.task)}</code>, test input {shown.index + 1}: {verdict}</h3>'
-        f'<div class="grids">{figures}</div></article>'
+        f'<div class="pairs">{pairs}</div><div class="grids">{figures}</div></article>'
     )
 
 
@@ -150,7 +159,10 @@ def _details(title: str, content: str) -> str:
 def _table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, ours: bool = False, head: bool = True, caption: str = ""
 ) -> str:
-    """A table that scrolls sideways by itself where it is too wide; its first column names the row."""
+    """A table that scrolls sideways by itself where it is too wide; its first column names the row.
+
+    One of many columns is a list of rows on a phone.
+    """
     lines = []
     for index, row in enumerate(rows):
         first, *rest = (_cell(value) for value in row)
@@ -159,7 +171,8 @@ def _table(
     top = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     label = escape(caption or " ".join(columns))
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">'
+        f"<table{' class=many' if len(columns) > 3 else ''}>"
         + (f"<caption>{escape(caption)}</caption>" if caption else "")
         + (f"<thead><tr>{top}</tr></thead>" if head else "")
         + f"<tbody>{''.join(lines)}</tbody></table></div>"

@@ -48,6 +48,7 @@ figcaption{font-weight:600;margin-bottom:.3rem}
 svg{display:block;max-width:100%;height:auto}
 svg text{fill:var(--quiet);font-size:13px;font-family:inherit}
 .intervals{max-width:34rem;margin:1rem 0}
+svg text.what{font-size:12.5px}
 svg text.ours{fill:var(--ink);font-weight:700}
 svg .rule{stroke:var(--rule)}
 svg polyline{fill:none;stroke-width:2;stroke-linejoin:round}
@@ -64,11 +65,23 @@ circle.theirs{fill:var(--quiet)}
 .grids{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.9rem}
 .grids figcaption{font-weight:400;font-size:.88rem}
 .grid{max-height:13rem;width:100%}
+.pairs{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;margin-bottom:.8rem;padding-bottom:.8rem;
+  border-bottom:1px solid var(--rule)}
+.pairs div{display:flex;gap:.4rem;align-items:center}
+.pairs .grid,.pairs .empty{width:5.2rem;max-height:5.2rem;padding:0}
+.pairs figcaption{font-weight:400;font-size:.82rem;color:var(--quiet);margin:.2rem 0 0}
 .grid .lines{stroke:#666;stroke-width:.04;fill:none}
 .empty{border:1px dashed var(--rule);padding:1.4rem;text-align:center;color:var(--quiet)}
 details{margin:.6rem 0}
 summary{cursor:pointer;font-weight:600}
-@media(max-width:30rem){th,td{padding-right:.5rem}td:last-child{min-width:5rem;padding-right:0}}
+@media(max-width:30rem){
+  th,td{padding-right:.5rem}
+  td:last-child{min-width:5rem;padding-right:0}
+  .many thead,.many td:empty{display:none}
+  .many tr{display:grid;grid-template-columns:1fr auto;border-bottom:1px solid var(--rule);padding:.3rem 0}
+  .many th,.many td{border:0;padding:.1rem 0}
+  .many td:nth-child(n+3){grid-column:1/-1}
+}
 @media print{
   :root{--ink:#000;--quiet:#444;--paper:#fff;--card:#fff;--rule:#bbb;--accent:#0550ae;--good:#116329;
     --bad:#a40e26;--c0:#0550ae;--c1:#bc4c00;--c2:#116329;--c3:#8250df;--c4:#a40e26;--c5:#57606a}

@@ -56,7 +56,7 @@ def _chart(chart: Chart) -> list[str]:
         if curve.points:
             first, last = curve.points[0][1], curve.points[-1][1]
             lines.append(f"  * {curve.name}: `{spark(curve)}` {first:.3g} → {last:.3g}")
-    return lines
+    return [*lines, *([f"  * {chart.note}"] if chart.note else [])]
 
 
 def spark(curve: Curve) -> str:

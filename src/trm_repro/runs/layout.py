@@ -1,7 +1,7 @@
 """Where a run's files lie, from the root of the repository.
 
-``.repro/runs/RUN_NAME/`` its state: stamps, records, the lock · ``artifacts/RUN_NAME/`` what it delivers · ``logs/RUN_NAME/``
-one log an attempt at a step. What its training needs and leaves lies below TRM_DIR, where its recipe says.
+``.repro/runs/RUN_NAME/`` its state: stamps, records, its knobs, the lock · ``artifacts/RUN_NAME/`` what it delivers ·
+``logs/RUN_NAME/`` one log an attempt at a step. What its training needs and leaves lies below TRM_DIR, where its recipe says.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 from datetime import datetime
+from typing import Any
 
 from trm_repro.progress import clock
 from trm_repro.runs.layout import Run
@@ -48,32 +50,39 @@ def _logs(run: Run, step: str) -> list[str]:
     return [log.relative_to(run.repository).as_posix() for log in run.logs(step)]
 
 
+def state(run: Run) -> dict[str, Any]:
+    """Where a run stands: of each step its state (done, stale, running, stopped, to do), and which one is next."""
+    now = running(run)
+    steps = [_step(run, step, now) for step in run.steps]
+    following = next((entry["step"] for entry in steps if entry["state"] != "done"), None)
+    return {"run": run.name, "recipe": run.recipe, "steps": steps, "next": following}
+
+
+def _step(run: Run, step: str, now: str) -> dict[str, Any]:
+    stamp, why, logs = read_stamp(run.path(step)), why_stale(run, step), _logs(run, step)
+    if step == now:
+        how, what = "running", logs[-1] if logs else ""
+    elif stamp:
+        how, what = ("stale", why) if why else ("done", stamp.said)
+    else:
+        how, what = ("stopped", f"see {logs[-1]}") if logs else ("to do", "")
+    times = {"finished": stamp.finished, "seconds": seconds(stamp)} if stamp else {"finished": None, "seconds": None}
+    return {"step": step, "state": how, **times, "what": what}
+
+
 def print_status(run: Run) -> None:
-    """Prints a table: step, state, when, how long, what came of it; below it, what is next."""
+    """Prints it as a table: step, state, when, how long, what came of it; below it, what is next."""
     from rich.console import Console
     from rich.table import Table
 
+    found = state(run)
     table = Table(title=f"{run.name} (recipe {run.recipe})", title_justify="left", box=None, pad_edge=False)
     for column in ("step", "state", "when", "took", "what"):
-        table.add_column(column, overflow="fold")
-    now, following = running(run), ""
-    for step in run.steps:
-        stamp, why = read_stamp(run.path(step)), why_stale(run, step)
-        logs = _logs(run, step)
-        if step == now:
-            state, what = "running", logs[-1] if logs else ""
-        elif stamp and not why:
-            state, what = "done", stamp.said
-        elif stamp:
-            state, what = "stale", why
-        elif logs:
-            state, what = "stopped", f"see {logs[-1]}"
-        else:
-            state, what = "to do", ""
-        when, took = (stamp.finished, clock(seconds(stamp))) if stamp else ("", "")
-        table.add_row(step, state, when, took, what)
-        if not following and state != "done":
-            following = step
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    for entry in found["steps"]:
+        when, took = (entry["finished"], clock(entry["seconds"])) if entry["finished"] else ("", "")
+        table.add_row(entry["step"], entry["state"], when, took, entry["what"])
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(highlight=False, width=None if fits else 160).print(table)
+    following = found["next"]
     print("next: " + (f"make step-{int(following[:2])}" if following else "nothing; every step is done"))

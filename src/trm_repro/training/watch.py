@@ -62,6 +62,28 @@ def lines(place: Place) -> Iterator[str]:
             yield f"  {label:18} {text}"
 
 
+def as_json(place: Place) -> dict[str, object]:
+    """The same for programs; what is not known yet is null."""
+    progress = read_progress(place)
+    attempt = progress.attempt
+    return {
+        "run": place.state.name,
+        "recipe": place.recipe.name,
+        "time": utc_now(),
+        "state": condition(progress),
+        "alive": bool(attempt and attempt.alive),
+        "step": progress.step if progress.recent else None,
+        "of": progress.total,
+        "steps_a_second": progress.speed,
+        "seconds_left": progress.seconds_left,
+        "loss": progress.loss(),
+        "beginning": beginning(place) or None,
+        "evaluations": evaluations(place, progress),
+        "checkpoints": [checkpoint.name for checkpoint in progress.checkpoints],
+        "free_bytes": free(place.folder),
+    }
+
+
 def evaluations(place: Place, progress: Progress) -> list[dict[str, object]]:
     """The last ten, without scores where no answer is known."""
     unknown = _unknown(place.dataset)

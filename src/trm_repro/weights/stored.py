@@ -202,7 +202,7 @@ def _safetensors(file: BinaryIO) -> dict[str, Tensor]:
     header.pop("__metadata__", None)
     found = {}
     for name, entry in header.items():
-        (begin, end), shape, dtype = entry["data_offsets"], _sizes(entry["shape"]), entry["dtype"]
+        (begin, end), shape, dtype = _sizes(entry["data_offsets"]), _sizes(entry["shape"]), entry["dtype"]
         if dtype in WIDTHS and end - begin != math.prod(shape) * WIDTHS[dtype]:
             raise InvariantBroken(f"{name}: {end - begin} bytes for {dtype} {list(shape)}")
         found[name] = Tensor(str(dtype), shape, 8 + length + begin, end - begin)
@@ -353,11 +353,11 @@ def _made(maker: Any, words: Any) -> Any:
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
-    """Numbers of elements, such as a shape: checked to be such, and few."""
+    """Numbers of elements or bytes, such as a shape: checked to be such, and few."""
     if not isinstance(values, list | tuple) or len(values) > DIMENSIONS:
-        raise InvariantBroken("holds a shape that is none")
+        raise InvariantBroken("holds a shape, or a place, that is none")
     if not all(type(value) is int and 0 <= value < ELEMENTS for value in values):
-        raise InvariantBroken("holds a shape that is not made of numbers")
+        raise InvariantBroken("holds a shape, or a place, that is not made of numbers")
     return tuple(values)
 
 
