@@ -9,7 +9,7 @@ TOOL := .venv/bin
 JOBS ?= $(shell nproc)
 STEPS := $(sort $(wildcard steps/[0-9][0-9]-*.sh))
 BASH_FILES := env.sh $(wildcard lib/*.bash lib/*.sh steps/*.sh machines/*.sh tests/*.sh) \
-  $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run
+  $(wildcard tests/bats/*.ba* tests/bats/hang/* tests/chaos/*.bash) .ci/run bench/gpu
 
 .PHONY: help env recipes demo rehearse crosscheck all plan status doctor watch verify evaluate report attestations sweep
 .PHONY: clean test test-deep lint unit bats bench fuzz chaos
@@ -100,7 +100,7 @@ clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only
 lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck $(BASH_FILES)
 	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
-	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run
+	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run bench/gpu
 	@$(TOOL)/hadolint machines/Dockerfile
 	@$(TOOL)/ruff check && $(TOOL)/ruff format --check
 	@$(TOOL)/mypy
@@ -122,8 +122,8 @@ test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, 
 	@$(BATS) --filter-tags deep tests/bats
 	@$(PYTEST) -m deep
 
-bench: .venv/ready ## BENCH=engine, score, dataset, verify, agreement or doorway: side by side; ARGS="--help"
-	@$(TOOL)/python -m bench.$(or $(BENCH),engine) $(ARGS)
+bench: .venv/ready ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …: one; ARGS="--help")
+	@$(TOOL)/python -m bench$(if $(BENCH),.$(BENCH)) $(ARGS)
 
 fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)

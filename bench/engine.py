@@ -198,6 +198,8 @@ def measure(
             "mode": "compiled" if compiled else "eager",
             "dtype": dtype,
             "train_s": min(times["train"]),
+            "train_turns": times["train"],
+            "evaluate_turns": times["evaluate"],
             "evaluate_s": min(times["evaluate"]),
             "train_utilisation": train_flops / min(times["train"]) / top,
             "evaluate_utilisation": eval_flops / min(times["evaluate"]) / top,

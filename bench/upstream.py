@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench.turns import require
 
 from trm_repro.engine.act import Batch
 from trm_repro.engine.checkpoint import PREFIX
@@ -21,6 +22,7 @@ LOSS = "stablemax_cross_entropy"
 
 def use(checkout: Path) -> None:
     """Makes the checkout's modules importable."""
+    require(checkout)
     sys.path.insert(0, str(checkout))
 
 

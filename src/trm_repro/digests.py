@@ -7,21 +7,28 @@ Hashing 9.6 GB takes a while, and whether a step is fresh is asked often. A :cla
 long as the file's identity is the same (:func:`identity`); without one, or with ``VERIFY=full`` in the environment, every
 byte is read. What is written down about a run (stamps, vouchers, manifest) never comes from a cache: whoever can write the
 files can write the cache as well. Files are hashed in parallel, one thread a core (``hashlib`` releases the interpreter lock).
+What is large, read once and not in the page cache is read past it (O_DIRECT): copying there costs more time than hashing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
+import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import write_json
+
+_LARGE = 1 << 26  # bytes from which on a file is worth two threads
+_BLOCK = 1 << 22  # bytes read past the page cache at once
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Cache:
         known = self._known.get(key)
         if self.believed and isinstance(known, list) and known[:-1] == now:
             return Digest(str(known[-1]), now[2])
-        found = digest_file(file)
+        found = digest_file(file, once=True)
         self._known[key] = [*now, found.sha256]
         return found
 
@@ -76,18 +83,61 @@ def digest_bytes(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest(), len(data))
 
 
-def digest_file(path: Path) -> Digest:
+def digest_file(path: Path, *, once: bool = False) -> Digest:
     """The digest of a file, every byte read.
+
+    Args:
+        path: the file.
+        once: nobody reads it again soon: a large one need not go through the page cache.
 
     Raises:
         MissingPrerequisite: there is no such file.
     """
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            return Digest(sha256, file.tell())
+        with path.open("rb", buffering=0) as file:
+            sha256 = hashlib.sha256()
+            size = os.fstat(file.fileno()).st_size
+            if once and size >= _LARGE and not _is_cached(file.fileno(), size):
+                file.seek(_hash_past_cache(path, size, sha256))
+            hashlib.file_digest(file, lambda: sha256)
+            return Digest(sha256.hexdigest(), file.tell())
     except (FileNotFoundError, IsADirectoryError):
         raise MissingPrerequisite(f"{path}: no such file") from None
+
+
+def _hash_past_cache(path: Path, size: int, sha256: hashlib._Hash) -> int:
+    """Hashes a file's whole blocks, reading one while the one before is hashed; how many bytes it could read so.
+
+    A file system that knows no O_DIRECT ends it early, at the beginning perhaps; the rest is left to the page cache.
+    """
+    done = 0
+    buffers = [mmap.mmap(-1, _BLOCK) for _ in range(2)]  # aligned to a page, as O_DIRECT wants it
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        file = os.open(path, os.O_RDONLY | os.O_DIRECT)  # type: ignore[attr-defined,unused-ignore]
+        stack.callback(os.close, file)
+        reader = stack.enter_context(ThreadPoolExecutor(1))
+        coming = reader.submit(os.preadv, file, [buffers[0]], 0)
+        for number in range(size // _BLOCK):
+            if coming.result() != _BLOCK:
+                break
+            coming = reader.submit(os.preadv, file, [buffers[(number + 1) % 2]], done + _BLOCK)
+            sha256.update(buffers[number % 2])
+            done += _BLOCK
+    return done
+
+
+def _is_cached(file: int, size: int) -> bool:
+    """Whether the page cache holds more than half of a file, or nobody can say: then it is read from there."""
+    pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+    try:
+        mincore = ctypes.CDLL(None, use_errno=True).mincore
+        with mmap.mmap(file, size, access=mmap.ACCESS_COPY) as mapped:
+            view = ctypes.c_char.from_buffer(mapped)
+            failed = mincore(ctypes.c_void_p(ctypes.addressof(view)), ctypes.c_size_t(size), pages)
+            del view
+    except (AttributeError, OSError, ValueError):
+        return True
+    return bool(failed) or 2 * bytes(pages).count(1) > len(pages)
 
 
 def git_blob(content: Path | bytes) -> str:
@@ -98,8 +148,10 @@ def git_blob(content: Path | bytes) -> str:
 
 def digest_files(paths: Iterable[Path], cache: Cache | None = None) -> dict[Path, Digest]:
     """The digests of many files, hashed in parallel."""
-    one = cache.digest if cache else digest_file
-    paths = list(paths)
+    return _digest_all(list(paths), cache.digest if cache else digest_file)
+
+
+def _digest_all(paths: Sequence[Path], one: Callable[[Path], Digest]) -> dict[Path, Digest]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(paths, pool.map(one, paths), strict=True))
 
@@ -113,7 +165,7 @@ def digest_tree(root: Path, cache: Cache | None = None) -> dict[str, Digest]:
     if not root.is_dir():
         raise MissingPrerequisite(f"{root}: no such folder")
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    digests = digest_files(files, cache)
+    digests = _digest_all(files, cache.digest if cache else partial(digest_file, once=True))
     return {path.relative_to(root).as_posix(): digests[path] for path in files}
 
 

@@ -376,7 +376,8 @@ def board_lines() -> list[bytes]:
 
 
 def metrics(data: bytes, folder: Path) -> None:
-    from trm_repro.report.facts import _metrics
+    from trm_repro.report.facts import CURVES, thin
+    from trm_repro.runs.curves import read_curves
     from trm_repro.runs.metrics import read_evaluations, read_tail, series
     from trm_repro.training.state import speed
 
@@ -387,7 +388,8 @@ def metrics(data: bytes, folder: Path) -> None:
     list(series(recent, "train/lm_loss"))
     speed(recent)
     max((int(entry["step"]) for entry in recent), default=0)
-    _metrics(path)
+    for curve in read_curves(path, CURVES)[0].values():
+        thin(*curve)
 
 
 def metric_lines() -> list[bytes]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from trm_repro import cli
-from trm_repro.engine import checkpoint, pretrain
+from trm_repro.engine import checkpoint, pretrain, world
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import ArchConfig, PretrainConfig, parse
 from trm_repro.engine.data import Metadata
@@ -249,3 +250,26 @@ def metrics(folder):
     """The logged lines, without their time."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "time"} for line in lines]
+
+
+def collect_in_pieces(rank, port, folder, room):
+    """A process of three: rank 0 writes down what the others' values are, which travel in pieces of ``room`` bytes in all."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3", "RANK": str(rank)}
+    os.environ |= {"LOCAL_RANK": str(rank)}
+    world.ROOM, largest, gather = room, 0, dist.gather
+
+    def measured(tensor, parts, **how):
+        nonlocal largest
+        largest = max(largest, tensor.nbytes * 3)
+        gather(tensor, parts, **how)
+
+    dist.gather = measured
+    with world.join("cpu", threads=1) as here:
+        values = [None, {"rank": 1, "votes": np.arange(5000)}, "x" * 777]
+        told = here.collect(values[rank]), here.collect(rank)
+    if rank == 0:
+        same = len(told[0]) == 3 and told[0][0] is None and told[0][2] == values[2]
+        same = same and np.array_equal(told[0][1]["votes"], values[1]["votes"])
+        (folder / "told").write_text(json.dumps([same, told[1], largest]))
+    else:
+        assert told == ([], [])

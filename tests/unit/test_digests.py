@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from trm_repro import digests
 from trm_repro.digests import Cache, Digest, difference, digest_file, digest_tree, identity
 from trm_repro.errors import MissingPrerequisite
 
@@ -69,3 +70,36 @@ def test_a_damaged_cache_is_an_empty_one(tree, tmp_path):
     for text in ("{", "[1]", json.dumps({str(tree / "a"): 7})):
         (tmp_path / "cache.json").write_text(text)
         assert digest_tree(tree, Cache(tmp_path / "cache.json")) == digest_tree(tree)
+
+
+@pytest.mark.parametrize("extra", [0, 1, 4096, 5_000_001])
+@pytest.mark.parametrize("without", [None, "O_DIRECT", "preadv", "mincore"])
+def test_a_large_file_read_past_the_page_cache_has_the_same_digest(tmp_path, monkeypatch, extra, without):
+    content, path = os.urandom(2 * digests._BLOCK + extra), tmp_path / "large"
+    path.write_bytes(content)
+    monkeypatch.setattr(digests, "_LARGE", 1)
+    monkeypatch.setattr(digests, "_is_cached", lambda file, size: without == "mincore")
+    past, before = [], digests._hash_past_cache
+    monkeypatch.setattr(digests, "_hash_past_cache", lambda *given: past.append(before(*given)) or past[-1])
+    if without == "O_DIRECT":  # a file system that refuses it, or takes it and refuses to read
+        monkeypatch.setattr(os, "O_DIRECT", os.O_DIRECTORY)
+    if without == "preadv":
+        whole = os.preadv
+        monkeypatch.setattr(
+            os, "preadv", lambda file, into, at: whole(file, into, at) if at == 0 else whole(-1, into, at)
+        )
+    assert digest_tree(tmp_path)["large"] == Digest(hashlib.sha256(content).hexdigest(), len(content))
+    whole = len(content) // digests._BLOCK * digests._BLOCK
+    expected = {None: [whole], "mincore": [], "O_DIRECT": [0], "preadv": [digests._BLOCK]}[without]
+    assert past in (expected, [0])  # a folder in memory takes no O_DIRECT
+
+
+def test_what_the_page_cache_holds_is_read_from_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))  # just written: there
+    with path.open("rb") as file:
+        assert digests._is_cached(file.fileno(), 1 << 20)
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        dropped = digests._is_cached(file.fileno(), 1 << 20)
+    assert dropped in (True, False)  # a folder in memory stays there

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import types
@@ -16,9 +17,11 @@ import torch
 import yaml
 from engine_support import (
     ALONE,
+    FORKS,
     Forked,
     Golden,
     arguments,
+    collect_in_pieces,
     config,
     grown,
     metrics,
@@ -68,6 +71,22 @@ def test_two_processes_are_one(data, tmp_path):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
     for name, value in last(one).items():
         assert relative(last(two)[name], value) < 1e-3, name
+
+
+@pytest.mark.parametrize("room", [4096, 1 << 26])
+def test_what_processes_tell_rank_0_travels_in_pieces_of_a_bounded_size(tmp_path, room):
+    """A value of 40 kB, a short one and none: each whole, whatever fits into a piece."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    ranks = [FORKS.Process(target=collect_in_pieces, args=(rank, port, tmp_path, room)) for rank in range(3)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(100)
+    assert [rank.exitcode for rank in ranks] == [0, 0, 0]
+    same, ranks_told, largest = json.loads((tmp_path / "told").read_text())
+    assert same and ranks_told == [0, 1, 2] and 0 < largest <= room
 
 
 def test_a_lost_process_ends_the_run_with_its_step(data, tmp_path):

@@ -59,7 +59,8 @@ sys.exit(fuzz.main())
 
 
 def test_a_line_that_is_no_entry_is_left_out(tmp_path: Path) -> None:
-    from trm_repro.report.facts import _metrics
+    from trm_repro.report.facts import CURVES
+    from trm_repro.runs.curves import read_curves
     from trm_repro.runs.metrics import read_evaluations, read_tail, series
     from trm_repro.runs.records import read
     from trm_repro.training.state import speed
@@ -82,7 +83,7 @@ def test_a_line_that_is_no_entry_is_left_out(tmp_path: Path) -> None:
     path.write_text("\n".join([*odd, good, value]))
     assert [entry["step"] for entry in read_tail(path)] == [3, 4] == [e["step"] for e in read_evaluations(path)]
     assert list(series(read_tail(path), "train/lm_loss")) == [(3, 1.5)]
-    assert speed(read_tail(path)) is None and len(_metrics(path)[1]) == 2
+    assert speed(read_tail(path)) is None and len(read_curves(path, CURVES)[1]) == 2
     record = '{"step": "05-train", "started": "2026-01-31T12:00:00Z"}'
     path.write_text("\n".join([*odd, '{"step": "../x", "started": ""}', record]))
     assert [entry["step"] for entry in read(path)] == ["05-train"]

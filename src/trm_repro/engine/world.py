@@ -5,7 +5,9 @@ Started by torchrun, or alone (a world of one, without a process group). gloo on
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ import torch.distributed.nn  # see join
 from torch import Tensor
 
 from trm_repro.errors import MissingPrerequisite
+
+ROOM = 1 << 26  # bytes of all processes' pieces of a value
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,29 @@ class World:
         return torch.cat(parts)
 
     def collect(self, value: Any) -> list[Any]:
-        """The values of all processes, in rank order, on rank 0; an empty list elsewhere. For anything that pickles."""
+        """The values of all processes, in rank order, on rank 0; an empty list elsewhere. For anything that pickles.
+
+        They travel in pieces that together fill :data:`ROOM` bytes on rank 0's device, so that neither its memory nor a
+        collective's time grows with the values: one message of 2 GB has run into others' time limit.
+        """
         if self.size == 1:
             return [value]
-        values = [None] * self.size if self.leads else None
-        dist.gather_object(value, values)
-        return values or []
+        pickled = io.BytesIO()
+        pickle.dump(value, pickled, pickle.HIGHEST_PROTOCOL)
+        data = torch.frombuffer(pickled.getbuffer(), dtype=torch.uint8)
+        sizes: list[int] = self.gather(torch.tensor([len(data)], device=self.device)).tolist()
+        width = max(1, min(max(sizes), ROOM // self.size))
+        piece = torch.zeros(width, dtype=torch.uint8, device=self.device)
+        pieces = [torch.empty_like(piece) for _ in sizes] if self.leads else None
+        whole = [bytearray() for _ in pieces or []]
+        for start in range(0, max(sizes), width):
+            own = data[start : start + width]
+            piece[: len(own)] = own  # what follows is not read
+            dist.gather(piece, pieces)
+            for rank, got in enumerate(pieces or []):
+                whole[rank] += got[: max(0, sizes[rank] - start)].cpu().numpy().data
+        del data, pickled  # before as much again is made of what the others sent
+        return [pickle.loads(whole.pop(0)) for _ in range(len(whole))]
 
     def agree(self, value: Any) -> Any:
         """Rank 0's value, everywhere."""

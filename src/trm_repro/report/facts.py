@@ -6,14 +6,15 @@ A run that is still going on, or has failed, lacks some of it; nothing here insi
 
 from __future__ import annotations
 
-import json
 import re
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import Score, Share
@@ -25,9 +26,11 @@ from trm_repro.progress import clock
 from trm_repro.provenance.faithful import BUILD, TRAIN, processes
 from trm_repro.recipes.published import METRICS, TASKS, Result, known_points, published
 from trm_repro.runs.checkpoints import step_of
-from trm_repro.runs.metrics import credible, is_entry
+from trm_repro.runs.curves import Curves, read_curves
+from trm_repro.runs.metrics import credible
 
 POINTS = 240  # a curve is drawn some 600 pixels wide
+CURVES = tuple(f"train/{name}" for name in ("lm_loss", "accuracy", "exact_accuracy", "q_halt_accuracy", "q_halt_loss"))
 SHOWN = 6  # right and wrong test inputs each, at most
 PRICE = "GPU_HOUR_USD"  # the knob that says what a GPU costs an hour
 PLAIN = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")  # a price, as a manifest of ours has it
@@ -192,7 +195,7 @@ def gather(
         signatures: the names of the files that sign its statement.
     """
     found = {role: [locate(path) for path in paths] for role, paths in _paths(manifest).items()}
-    training, evaluations = _metrics(next(iter(found.get("metrics", [])), None))
+    training, evaluations = read_curves(next(iter(found.get("metrics", [])), None), CURVES)
     puzzles = _puzzles(found.get("test-puzzles", []))
     unknown, inputs = (sum(map(count, puzzles.values())) for count in (_unknown, lambda puzzle: len(puzzle["test"])))
     engine = manifest["run"]["engine"]
@@ -314,51 +317,22 @@ def _latest(paths: Sequence[Path], tallies: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _metrics(path: Path | None) -> tuple[dict[str, tuple[array[float], array[float]]], list[dict[str, Any]]]:
-    """Training curves as (steps, values) by name, and the lines of evaluations; read line by line."""
-    curves: dict[str, tuple[array[float], array[float]]] = {}
-    evaluations: list[dict[str, Any]] = []
-    if path is None or not path.exists():
-        return curves, evaluations
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue  # the last one of a run that goes on
-            if not is_entry(entry):
-                continue
-            if b'"ARC/' in line or b'"all.' in line:
-                evaluations.append(entry)
-            if entry.get("train/count") == 0:
-                entry = {name: value for name, value in entry.items() if "loss" in name or name == "step"}
-            for name, value in entry.items():
-                if name.startswith("train/") and isinstance(value, (int, float)):
-                    steps, values = curves.setdefault(name, (array("d"), array("d")))
-                    steps.append(entry["step"])
-                    values.append(value)
-    return curves, evaluations
-
-
-def thin(steps: Sequence[float], values: Sequence[float], points: int = POINTS) -> tuple[tuple[float, float], ...]:
+def thin(steps: npt.ArrayLike, values: npt.ArrayLike, points: int = POINTS) -> tuple[tuple[float, float], ...]:
     """At most ``points`` points: the mean step and mean value of equal stretches."""
+    steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
     stride = -(-len(steps) // points) or 1
-    means = []
-    for start in range(0, len(steps), stride):
-        part = [v for v in values[start : start + stride] if v == v]
-        if part:
-            where = steps[start : start + stride]
-            means.append((sum(where) / len(where), sum(part) / len(part)))
-    return tuple(means)
+    stretches = (slice(start, start + stride) for start in range(0, len(steps), stride))
+    with np.errstate(all="ignore"):  # a stranger's infinities
+        return tuple((float(np.mean(steps[s])), float(np.mean(values[s]))) for s in stretches)
 
 
 def _charts(
-    training: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    training: Curves,
     evaluations: Sequence[Mapping[str, Any]],
     target: str,
 ) -> list[Chart]:
     def line(name: str, label: str) -> Curve:
-        return Curve(label, thin(*training.get(f"train/{name}", ([], []))))
+        return Curve(label, thin(*training.get(f"train/{name}", ((), ()))))
 
     def dots(name: str, label: str) -> Curve:
         points = [(entry["step"], entry[name]) for entry in evaluations if isinstance(entry.get(name), (int, float))]

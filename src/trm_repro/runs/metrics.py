@@ -17,6 +17,7 @@ from trm_repro.arc.score import LOGGED
 
 FILE = "metrics.jsonl"
 MOST = 1 << 63  # of a number in it
+_BLOCK = 1 << 20  # bytes looked through at once
 
 
 def series(entries: list[dict[str, Any]], name: str) -> Iterator[tuple[int, float]]:
@@ -73,21 +74,31 @@ def read_evaluations(path: Path) -> list[dict[str, Any]]:
     """The lines that an evaluation wrote, in order, as :func:`evaluations` finds them; none where there is no such file."""
     if not path.exists():
         return []
+    lines: list[bytes] = []
     with path.open("rb") as file:
-        return evaluations(_parsed(line for line in file if b'"all.' in line or b'"ARC/' in line))
+        while block := file.read(_BLOCK):
+            block += file.readline()
+            if is_evaluation(block):  # few blocks hold one
+                lines += filter(is_evaluation, block.split(b"\n"))
+    return evaluations(_parsed(lines))
+
+
+def is_evaluation(line: bytes) -> bool:
+    """Whether a line may be one that an evaluation wrote, or lines hold one that may be."""
+    return b'"all.' in line or b'"ARC/' in line
+
+
+def read_entry(line: bytes) -> dict[str, Any] | None:
+    """A line as JSON; None where it is none (cut off at one end, or without a step)."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if is_entry(entry) else None
 
 
 def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
-    """Lines as JSON; those that are none (cut off at one end, or without a step) are left out."""
-    found = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if is_entry(entry):
-            found.append(entry)
-    return found
+    return [entry for line in lines if (entry := read_entry(line)) is not None]
 
 
 def is_entry(entry: Any) -> bool:
