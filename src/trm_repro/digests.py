@@ -15,13 +15,21 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import write_json
+from trm_repro.progress import SOON, track
+
+Heard = Callable[[int], None]
+CHUNK = 8 * 10**6  # bytes read at a time
+
+
+def _nobody(megabytes: int) -> None:
+    """Who hears of no progress."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,13 @@ class Cache:
             known = json.loads(path.read_bytes())
             self._known = known if isinstance(known, dict) else {}
 
-    def digest(self, file: Path) -> Digest:
+    def digest(self, file: Path, heard: Heard = _nobody) -> Digest:
         """The digest of ``file``, from the cache where it is believed and the file is unchanged since."""
         key, now = str(file.resolve()), identity(file)
         known = self._known.get(key)
         if self.believed and isinstance(known, list) and known[:-1] == now:
             return Digest(str(known[-1]), now[2])
-        found = digest_file(file)
+        found = digest_file(file, heard)
         self._known[key] = [*now, found.sha256]
         return found
 
@@ -76,16 +84,25 @@ def digest_bytes(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest(), len(data))
 
 
-def digest_file(path: Path) -> Digest:
+def digest_file(path: Path, heard: Heard = _nobody) -> Digest:
     """The digest of a file, every byte read.
+
+    Args:
+        path: the file.
+        heard: told of the megabytes that were read, on the way.
 
     Raises:
         MissingPrerequisite: there is no such file.
     """
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            return Digest(sha256, file.tell())
+        with path.open("rb", buffering=0) as file:
+            found, size = hashlib.sha256(), file.seek(0, os.SEEK_END)
+            room = memoryview(bytearray(min(CHUNK, max(size, 1 << 16))))
+            file.seek(0)
+            while read := file.readinto(room):
+                found.update(room[:read])
+                heard(round(read / 10**6))
+            return Digest(found.hexdigest(), file.tell())
     except (FileNotFoundError, IsADirectoryError):
         raise MissingPrerequisite(f"{path}: no such file") from None
 
@@ -100,8 +117,12 @@ def digest_files(paths: Iterable[Path], cache: Cache | None = None) -> dict[Path
     """The digests of many files, hashed in parallel."""
     one = cache.digest if cache else digest_file
     paths = list(paths)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    with (
+        track("hashing", total=round(size / 10**6), unit="MB", after=SOON) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        return dict(zip(paths, pool.map(lambda path: one(path, bar.advance), paths), strict=True))
 
 
 def digest_tree(root: Path, cache: Cache | None = None) -> dict[str, Digest]:

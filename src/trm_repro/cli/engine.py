@@ -41,7 +41,7 @@ def register(verbs: Verbs) -> None:
         help="fail unless the checkpoint was trained with it",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="the all_config.yaml, if not beside the checkpoint")
-    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="(default: cuda where there is one, else cpu)")
     parser.add_argument(
         "--probe-cycles",
         action="store_true",
@@ -57,6 +57,19 @@ def register(verbs: Verbs) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int | None:
+    from trm_repro import interrupt
+    from trm_repro.errors import Interrupted
+
+    try:
+        with interrupt.explained(lambda: ("interrupted", "nothing was written; the same command starts again")):
+            return _evaluated(arguments)
+    except Interrupted as error:
+        if interrupt.leads():
+            raise
+        return error.exit_code
+
+
+def _evaluated(arguments: argparse.Namespace) -> int | None:
     from trm_repro.engine import scorecard
     from trm_repro.engine.world import join
     from trm_repro.errors import UsageError

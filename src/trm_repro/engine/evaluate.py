@@ -21,11 +21,12 @@ from trm_repro.arc.scoring import Votes
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import EvaluatorConfig
 from trm_repro.engine.data import Indices, Split
-from trm_repro.engine.loss import METRICS, loss_and_metrics
+from trm_repro.engine.loss import METRICS, exact_device, loss_and_metrics
 from trm_repro.engine.model import TRM, State
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import read_json, staged, write_json
+from trm_repro.progress import SOON, track
 
 Think = Callable[[TRM, State, Tensor], State]
 
@@ -54,12 +55,15 @@ class Predictions:
 
 
 @torch.no_grad()
-def answer(model: TRM, batch: Batch, think: Think = TRM.think) -> tuple[Tensor, Tensor]:
+def answer(
+    model: TRM, batch: Batch, think: Think = TRM.think, after_step: Callable[[], None] = lambda: None
+) -> tuple[Tensor, Tensor]:
     """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps by ``think``."""
     e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
     state = model.initial_state(len(batch.inputs))
     for _ in range(model.config.halt_max_steps):
         state = think(model, state, e)
+        after_step()
     logits, q = model.read(state)
     return logits, q[:, 0]
 
@@ -71,7 +75,7 @@ def evaluate(
     world: World,
     *,
     loss_type: str,
-    after_batch: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None] = lambda: None,
     think: Think = TRM.think,
 ) -> tuple[dict[str, float], Predictions]:
     """Evaluates a model.
@@ -81,7 +85,7 @@ def evaluate(
         batches: this process's batches with the examples of their rows; equally many on every process.
         world: this process among the others.
         loss_type: as in the configuration.
-        after_batch: called after each batch, to show progress.
+        after_step: called after each supervision step of each batch, to show progress.
         think: one supervision step, perhaps compiled.
 
     Returns:
@@ -93,16 +97,15 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    sums = torch.zeros(len(METRICS), dtype=torch.float64, device=world.device)
+    sums = torch.zeros(len(METRICS), dtype=torch.float64, device=exact_device(world.device))
     parts = []
     for rows, batch in batches:
         batch = batch.to(world.device)
-        logits, q_halt = answer(model, batch, think)
+        logits, q_halt = answer(model, batch, think, after_step)
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
         parts.append(Predictions.of(rows, logits, q_halt))
-        after_batch()
     model.train(was_training)
     if not parts:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")
@@ -145,12 +148,17 @@ class ArcEvaluator:
 
     def add(self, predictions: Predictions) -> None:
         """Predictions of any of the split's examples; their order decides ties."""
-        self.votes.add(
-            self.split.puzzle_identifiers[self.split.puzzles(predictions.examples)],
-            self.split.inputs[predictions.examples],
-            predictions.preds,
-            predictions.q_halt_logits,
-        )
+        examples = predictions.examples
+        with track("voting", total=len(examples), unit="examples", after=SOON) as bar:
+            for start in range(0, len(examples), 8192):
+                rows = slice(start, start + 8192)
+                self.votes.add(
+                    self.split.puzzle_identifiers[self.split.puzzles(examples[rows])],
+                    self.split.inputs[examples[rows]],
+                    predictions.preds[rows],
+                    predictions.q_halt_logits[rows],
+                )
+                bar.advance(len(examples[rows]))
 
     def result(self, folder: Path) -> dict[str, float]:
         """The metrics ``ARC/pass@K``; writes ``submission.json`` and, for reports, ``votes.json`` into ``folder``.

@@ -242,11 +242,12 @@ def _evaluate(
     total = -(-examples // size)
     if request.one_batch:
         batches, total = iter([next(batches)]), 1
+    total *= model.config.halt_max_steps
     with (
-        progress.track(f"evaluating {name}", total=total, unit="batches", quiet=not world.leads) as bar,
+        progress.track(f"evaluating {name}", total=total, unit="supervision steps", quiet=not world.leads) as bar,
         explained(f"the evaluation of {name}"),
     ):
-        return evaluate(model, batches, world, loss_type=loss_type, after_batch=bar.advance)
+        return evaluate(model, batches, world, loss_type=loss_type, after_step=bar.advance)
 
 
 def _evaluator(request: Request, split: Split) -> ArcEvaluator:
