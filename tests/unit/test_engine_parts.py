@@ -378,5 +378,12 @@ def test_threads(monkeypatch, omp, processes, asked, expected):
     assert threads_per_process(asked) == expected
 
 
+def test_threads_of_a_system_without_affinity(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 10)
+    assert threads_per_process(None) == 10
+
+
 def test_the_world_of_one_needs_no_process_group():
     assert ALONE.gather(torch.ones(2)).tolist() == [1, 1] and ALONE.collect(3) == [3] and ALONE.agree(4) == 4

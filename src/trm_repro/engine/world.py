@@ -85,7 +85,8 @@ def threads_per_process(asked: int | None) -> int:
         return asked
     if users.isdecimal() and int(users) > 0 and not (users == "1" and here > 1):
         return int(users)
-    return max(1, len(os.sched_getaffinity(0)) // here)
+    allowed = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return max(1, (len(allowed(0)) if allowed else os.cpu_count() or 1) // here)
 
 
 @contextmanager

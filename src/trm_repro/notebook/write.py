@@ -21,6 +21,7 @@ SETTINGS = """\
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is loaded: its threads wait without computing
 import torch
 
 ROOT = Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))  # Kaggle's folders: input/ is read, working/ is written
