@@ -3,7 +3,7 @@
     python -m bench.waiting [--repeat 3] [--work predict evaluate …] [--ways passive spinning …] [--busy 0 2]
 
 Each work is a whole process as a user starts it, on made-up tasks: a task predicted from Python, ``trm-repro evaluate``, a
-training with the rehearsal's small network, one with the paper's, and what the notebook does. They run in turns, alone and
+training with the rehearsal's small network, one with the paper's, and the notebook's prediction. They run in turns, alone and
 beside so many processes that compute, under each way of waiting: as the engine chooses, and as PyTorch's OpenMP does unasked
 (``GOMP_SPINCOUNT=300000``). A row has the medians: seconds, seconds of processor (user and system), and the share of the
 machine that all else took meanwhile, the processes beside it included.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -25,11 +26,11 @@ from pathlib import Path
 import numpy as np
 
 WAYS = {
-    "passive": {"OMP_WAIT_POLICY": "passive"},
+    "passive": {},
     "spinning": {"GOMP_SPINCOUNT": "300000"},
     **{f"spin-{count}": {"GOMP_SPINCOUNT": str(count)} for count in (0, 300, 1000, 3000, 10000, 30000)},
 }
-SMALL = "arch.hidden_size=64 arch.num_heads=2 arch.halt_max_steps=4 arch.L_cycles=4 arch.forward_dtype=float32"
+SMALL = "arch.hidden_size=64 arch.num_heads=2 arch.halt_max_steps=2 arch.L_cycles=4 arch.forward_dtype=float32"
 PAPER = "arch.L_cycles=4"
 TRAIN = (
     "-m trm_repro.engine.pretrain arch=trm data_paths=[data] evaluators=[] evaluate=False keep_checkpoints=0 "
@@ -47,34 +48,20 @@ from pathlib import Path
 from trm_repro.notebook import solve
 bundle, dataset = Path("bundle"), Path("data")
 model, _ = solve.load(bundle, dataset)
-steps = STEPS
-import trm_repro.engine.train as train
-step = train.Training.train_step
-class Enough:
-    def __init__(self, seconds): self.pieces, self.left = 0, 3600 - 0
-    @property
-    def allows(self): return self.pieces < steps
-    def piece(self):
-        import contextlib
-        self.pieces += 1
-        return contextlib.nullcontext()
-solve.Budget = Enough
-solve.fine_tune(model, bundle, dataset, what="embeddings", seconds=3600, batch=8)
-solve.predict(model, dataset, seconds=3600, batch=8)
+solve.predict(model, dataset, seconds=3600, batch=4)
 """
+EVALUATE = "-m trm_repro evaluate --checkpoint bundle/model.ckpt --dataset data --device cpu --batch-size 4"
 WORK = {
     "predict": ["-c", PREDICT],
-    "evaluate": "-m trm_repro evaluate --checkpoint bundle/model.ckpt --dataset data --device cpu --batch-size 16".split(),
-    "train": f"{TRAIN} {SMALL} global_batch_size=8 epochs=20 eval_interval=20 ++checkpoint_path=OUT".split(),
+    "evaluate": EVALUATE.split(),
+    "train": f"{TRAIN} {SMALL} global_batch_size=4 epochs=4 eval_interval=4 ++checkpoint_path=OUT".split(),
     "train-paper": f"{TRAIN} {PAPER} global_batch_size=1 epochs=2 eval_interval=2 ++checkpoint_path=OUT".split(),
-    "notebook": ["-c", SOLVE.replace("STEPS", "12")],
+    "notebook": ["-c", SOLVE],
 }
 
 
 def prepare(folder: Path) -> None:
     """Made-up tasks, their dataset, and a bundle: a network trained for a step."""
-    import json
-
     random = np.random.RandomState(0)
 
     def pair() -> dict[str, object]:
@@ -86,9 +73,9 @@ def prepare(folder: Path) -> None:
     (folder / "arc_made_challenges.json").write_text(json.dumps(tasks))
     (folder / "arc_made_solutions.json").write_text(json.dumps(solutions))
     (folder / "tasks.json").write_text(json.dumps(tasks))
-    words = "dataset arc --input-file-prefix arc --output-dir data --subsets made --test-set-name made --num-aug 8"
+    words = "dataset arc --input-file-prefix arc --output-dir data --subsets made --test-set-name made --num-aug 2"
     run(folder, ["-m", "trm_repro", *words.split()], {})
-    run(folder, f"{TRAIN} {SMALL} global_batch_size=8 epochs=4 eval_interval=4 ++checkpoint_path=bundle".split(), {})
+    run(folder, f"{TRAIN} {SMALL} global_batch_size=4 epochs=4 eval_interval=4 ++checkpoint_path=bundle".split(), {})
     (checkpoint,) = (folder / "bundle").glob("step_*")
     checkpoint.rename(folder / "bundle/model.ckpt")
     (folder / "bundle/identifiers.json").write_bytes((folder / "data/identifiers.json").read_bytes())
@@ -98,7 +85,7 @@ def run(folder: Path, words: list[str], environ: dict[str, str]) -> tuple[float,
     """Seconds, seconds of processor, and the share of the machine that others took."""
     out = f"out-{time.monotonic_ns()}"
     words = [word.replace("OUT", out) for word in words]
-    clean = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     began, machine = time.monotonic(), busy_seconds()
     log = folder / "log"
     with log.open("wb") as file:

@@ -46,7 +46,8 @@ def explained(how_to_go_on: Callable[[], tuple[str, str]]) -> Iterator[None]:
     except KeyboardInterrupt:
         what, hint = how_to_go_on()
         raise Interrupted(what, hint=hint) from None
-    _set(before)
+    finally:
+        _set(before)
 
 
 def leads() -> bool:
@@ -55,7 +56,7 @@ def leads() -> bool:
 
 
 def _set(handler: Any) -> Any:
-    """Sets what Ctrl-C does, unless whoever started the process had it ignored (nohup); returns what it did before."""
+    """Sets what Ctrl-C does, unless it is ignored: by who started the process (nohup), or since the first; returns the old."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread() and before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)

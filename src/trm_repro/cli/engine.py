@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,20 +57,26 @@ def register(verbs: Verbs) -> None:
     parser.set_defaults(handler=_fetch)
 
 
+def _interruptible(handler: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int | None]:
+    """A verb of the engine, perhaps of one of torchrun's processes, that ends on Ctrl-C with one message of them all."""
+
+    def handle(arguments: argparse.Namespace) -> int | None:
+        from trm_repro import interrupt
+        from trm_repro.errors import Interrupted
+
+        try:
+            with interrupt.explained(lambda: ("interrupted", "nothing was written; the same command starts again")):
+                return handler(arguments)
+        except Interrupted as error:
+            if interrupt.leads():
+                raise
+            return error.exit_code
+
+    return handle
+
+
+@_interruptible
 def _evaluate(arguments: argparse.Namespace) -> int | None:
-    from trm_repro import interrupt
-    from trm_repro.errors import Interrupted
-
-    try:
-        with interrupt.explained(lambda: ("interrupted", "nothing was written; the same command starts again")):
-            return _evaluated(arguments)
-    except Interrupted as error:
-        if interrupt.leads():
-            raise
-        return error.exit_code
-
-
-def _evaluated(arguments: argparse.Namespace) -> int | None:
     from trm_repro.engine import scorecard
     from trm_repro.engine.world import join
     from trm_repro.errors import UsageError

@@ -31,6 +31,17 @@ from trm_repro.progress import SOON, track
 Think = Callable[[TRM, State, Tensor], State]
 
 
+def watched(after_step: Callable[[], None], think: Think = TRM.think) -> Think:
+    """One supervision step that says when it is done, to show progress."""
+
+    def step(model: TRM, state: State, e: Tensor) -> State:
+        state = think(model, state, e)
+        after_step()
+        return state
+
+    return step
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The answers to n examples: their rows in the split (n,), predicted tokens (n, S) uint8, q_halt logits (n,)."""
@@ -55,15 +66,12 @@ class Predictions:
 
 
 @torch.no_grad()
-def answer(
-    model: TRM, batch: Batch, think: Think = TRM.think, after_step: Callable[[], None] = lambda: None
-) -> tuple[Tensor, Tensor]:
+def answer(model: TRM, batch: Batch, think: Think = TRM.think) -> tuple[Tensor, Tensor]:
     """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps by ``think``."""
     e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
     state = model.initial_state(len(batch.inputs))
     for _ in range(model.config.halt_max_steps):
         state = think(model, state, e)
-        after_step()
     logits, q = model.read(state)
     return logits, q[:, 0]
 
@@ -75,7 +83,7 @@ def evaluate(
     world: World,
     *,
     loss_type: str,
-    after_step: Callable[[], None] = lambda: None,
+    after_batch: Callable[[], None] = lambda: None,
     think: Think = TRM.think,
 ) -> tuple[dict[str, float], Predictions]:
     """Evaluates a model.
@@ -85,7 +93,7 @@ def evaluate(
         batches: this process's batches with the examples of their rows; equally many on every process.
         world: this process among the others.
         loss_type: as in the configuration.
-        after_step: called after each supervision step of each batch, to show progress.
+        after_batch: called after each batch, to show progress.
         think: one supervision step, perhaps compiled.
 
     Returns:
@@ -101,11 +109,12 @@ def evaluate(
     parts = []
     for rows, batch in batches:
         batch = batch.to(world.device)
-        logits, q_halt = answer(model, batch, think, after_step)
+        logits, q_halt = answer(model, batch, think)
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
         parts.append(Predictions.of(rows, logits, q_halt))
+        after_batch()
     model.train(was_training)
     if not parts:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")

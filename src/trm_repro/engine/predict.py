@@ -23,7 +23,7 @@ from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import read_arch
 from trm_repro.engine.device import choose, has_dtype
-from trm_repro.engine.evaluate import Predictions, answer
+from trm_repro.engine.evaluate import Predictions, answer, watched
 from trm_repro.engine.loss import IGNORE
 from trm_repro.engine.model import DTYPES, TRM
 from trm_repro.errors import InvariantBroken, UsageError
@@ -137,6 +137,6 @@ def predict(
             inputs = np.stack([tokens for _, tokens in some])
             tokens = torch.from_numpy(inputs.astype(np.int32))
             batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
-            found = Predictions.of(np.arange(len(some)), *answer(model, batch, after_step=bar.advance))
+            found = Predictions.of(np.arange(len(some)), *answer(model, batch, watched(bar.advance)))
             votes.add(numbers, inputs, found.preds, found.q_halt_logits)
     return votes.submission(attempts)

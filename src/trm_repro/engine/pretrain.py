@@ -28,7 +28,7 @@ from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
 from trm_repro.engine.device import check_dtype
-from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions, watched
 from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.log import MetricsLog, wandb_run
 from trm_repro.engine.model import TRM
@@ -185,8 +185,7 @@ class Pretraining:
             batches,
             world,
             loss_type=config.arch.loss.loss_type,
-            after_step=after_step,
-            think=self.think,
+            think=watched(after_step, self.think),
         )
         parts = world.collect(predictions)
         if self.evaluator:
@@ -302,7 +301,8 @@ def run(values: Mapping[str, Any]) -> None:
 def going_on(config: PretrainConfig, begun: Sequence[Pretraining]) -> tuple[str, str]:
     """Where a run was interrupted, and how to go on with it."""
     what = f"interrupted at step {begun[0].training.step}" if begun else "interrupted before the first step"
-    newest, exported = begun and begun[0].states.newest(), bool(checkpoints(config.folder))
+    newest = TrainingStates(config.folder, keep=config.keep_checkpoints).newest()
+    exported = bool(checkpoints(config.folder))
     if newest or (exported and config.keep_checkpoints):
         return what, f"the same command with resume=True goes on from {newest or 'the start'}"
     if exported:
