@@ -151,7 +151,7 @@ def interrupt(process, log):
 @pytest.mark.deep
 def test_ctrl_c_while_pytorch_is_loaded(data, tmp_path):
     process, log = start(
-        ["-m", "trm_repro.engine.pretrain", *arguments(data, "cut")], tmp_path, {"OMP_DISPLAY_ENV": "1"}
+        ["-m", "trm_repro.engine.pretrain", *arguments(data, "cut")], tmp_path, {"OMP_DISPLAY_ENV": "true"}
     )
     heard(log, "OPENMP DISPLAY ENVIRONMENT END")
     code, said = interrupt(process, log)
