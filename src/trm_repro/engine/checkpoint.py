@@ -195,10 +195,10 @@ def load_weights(
         done = 0
         for to, value in tables:
             for start in range(0, len(value) if value.dim() else 1, ROWS):
-                rows: Any = slice(start, start + ROWS) if value.dim() else ...
-                to[rows].copy_(value[rows])
-                bar.advance(round((done + value[rows].nbytes) / 10**6) - round(done / 10**6))
-                done += value[rows].nbytes
+                piece: Any = slice(start, start + ROWS) if value.dim() else ...
+                to[piece].copy_(value[piece])
+                bar.advance(round((done + value[piece].nbytes) / 10**6) - round(done / 10**6))
+                done += value[piece].nbytes
     return said
 
 
