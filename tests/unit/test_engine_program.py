@@ -97,7 +97,7 @@ def test_what_the_user_says_of_waiting_reaches_the_training(name):
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.deep), 2])
 def test_a_training_that_is_interrupted_says_how_to_go_on(data, tmp_path, processes):
     begun = Forked([tmp_path] * processes, arguments(data, "cut", checkpoint_every_n_steps=5, **LONG))
     folder = tmp_path / "checkpoints/Toy-ACT-torch/cut"
