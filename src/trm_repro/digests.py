@@ -26,6 +26,15 @@ from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite
 from trm_repro.files import write_json
+from trm_repro.progress import SOON, track
+
+Heard = Callable[[int], None]
+CHUNK = 8 * 10**6  # bytes read at a time
+
+
+def _nobody(megabytes: int) -> None:
+    """Who hears of no progress."""
+
 
 _LARGE = 1 << 26  # bytes from which on a file is worth two threads
 _BLOCK = 1 << 22  # bytes read past the page cache at once
@@ -54,13 +63,13 @@ class Cache:
             known = json.loads(path.read_bytes())
             self._known = known if isinstance(known, dict) else {}
 
-    def digest(self, file: Path) -> Digest:
+    def digest(self, file: Path, heard: Heard = _nobody) -> Digest:
         """The digest of ``file``, from the cache where it is believed and the file is unchanged since."""
         key, now = str(file.resolve()), identity(file)
         known = self._known.get(key)
         if self.believed and isinstance(known, list) and known[:-1] == now:
             return Digest(str(known[-1]), now[2])
-        found = digest_file(file, once=True)
+        found = digest_file(file, once=True, heard=heard)
         self._known[key] = [*now, found.sha256]
         return found
 
@@ -83,29 +92,32 @@ def digest_bytes(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest(), len(data))
 
 
-def digest_file(path: Path, *, once: bool = False) -> Digest:
+def digest_file(path: Path, *, once: bool = False, heard: Heard = _nobody) -> Digest:
     """The digest of a file, every byte read.
 
     Args:
         path: the file.
         once: nobody reads it again soon: a large one need not go through the page cache.
+        heard: told of the megabytes that were read, on the way.
 
     Raises:
         MissingPrerequisite: there is no such file.
     """
     try:
         with path.open("rb", buffering=0) as file:
-            sha256 = hashlib.sha256()
-            size = os.fstat(file.fileno()).st_size
+            found, size = hashlib.sha256(), os.fstat(file.fileno()).st_size
             if once and size >= _LARGE and not _is_cached(file.fileno(), size):
-                file.seek(_hash_past_cache(path, size, sha256))
-            hashlib.file_digest(file, lambda: sha256)
-            return Digest(sha256.hexdigest(), file.tell())
+                file.seek(_hash_past_cache(path, size, found, heard))
+            room = memoryview(bytearray(min(CHUNK, max(size, 1 << 16))))
+            while read := file.readinto(room):
+                found.update(room[:read])
+                heard(round(read / 10**6))
+            return Digest(found.hexdigest(), file.tell())
     except (FileNotFoundError, IsADirectoryError):
         raise MissingPrerequisite(f"{path}: no such file") from None
 
 
-def _hash_past_cache(path: Path, size: int, sha256: hashlib._Hash) -> int:
+def _hash_past_cache(path: Path, size: int, sha256: hashlib._Hash, heard: Heard) -> int:
     """Hashes a file's whole blocks, reading one while the one before is hashed; how many bytes it could read so.
 
     A file system that knows no O_DIRECT ends it early, at the beginning perhaps; the rest is left to the page cache.
@@ -123,6 +135,7 @@ def _hash_past_cache(path: Path, size: int, sha256: hashlib._Hash) -> int:
             coming = reader.submit(os.preadv, file, [buffers[(number + 1) % 2]], done + _BLOCK)
             sha256.update(buffers[number % 2])
             done += _BLOCK
+            heard(round(_BLOCK / 10**6))
     return done
 
 
@@ -151,9 +164,13 @@ def digest_files(paths: Iterable[Path], cache: Cache | None = None) -> dict[Path
     return _digest_all(list(paths), cache.digest if cache else digest_file)
 
 
-def _digest_all(paths: Sequence[Path], one: Callable[[Path], Digest]) -> dict[Path, Digest]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
+def _digest_all(paths: Sequence[Path], one: Callable[..., Digest]) -> dict[Path, Digest]:
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    with (
+        track("hashing", total=round(size / 10**6), unit="MB", after=SOON) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        return dict(zip(paths, pool.map(partial(one, heard=bar.advance), paths), strict=True))
 
 
 def digest_tree(root: Path, cache: Cache | None = None) -> dict[str, Digest]:

@@ -41,6 +41,12 @@ class InvariantBroken(ReproError):
     exit_code = 4
 
 
+class Interrupted(ReproError):
+    """Ctrl-C (exit code 130, as a shell reports it)."""
+
+    exit_code = 130
+
+
 class CommandFailed(ReproError):
     """A wrapped program or service failed (exit code 5)."""
 

@@ -1,7 +1,7 @@
 """Progress of long work: a bar with an ETA on a terminal, plain lines in a log.
 
 On a terminal the bar is redrawn in place; elsewhere one line is written to stderr at the start, every ``EVERY`` seconds,
-and at the end::
+and at the end (``after``: nothing at all of what is done sooner)::
 
     building: 512/1280 puzzles, 40 %, 00:00:08 gone, 00:00:12 left, loss 3.21
 
@@ -14,14 +14,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TextIO
 
 EVERY = 10.0  # seconds between two plain lines
 WIDE = 130  # columns of a terminal on which everything fits
 BESIDE = 106  # columns that everything but the title takes there
+SOON = 2.0  # what is done so soon needs none
 
 
 class Tracker(Protocol):
@@ -74,7 +76,9 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def track(title: str, *, total: int, done: int = 0, unit: str = "steps", quiet: bool = False) -> Iterator[Tracker]:
+def track(
+    title: str, *, total: int, done: int = 0, unit: str = "steps", quiet: bool = False, after: float = 0.0
+) -> Iterator[Tracker]:
     """Tracks work of ``total`` units.
 
     Args:
@@ -83,7 +87,14 @@ def track(title: str, *, total: int, done: int = 0, unit: str = "steps", quiet: 
         done: how many were done before; the time left is reckoned from the others.
         unit: what they are called.
         quiet: show nothing (for ranks other than the first).
+        after: show nothing either unless it lasts longer than so many seconds (:data:`SOON`, for what mostly does not).
     """
+    if after and not quiet:
+        with contextlib.ExitStack() as stack:
+            yield _Late(
+                lambda so_far: stack.enter_context(track(title, total=total, done=so_far, unit=unit)), done, after
+            )
+        return
     with contextlib.ExitStack() as stack:
         parts: list[Tracker] = []
         terminal, log = os.environ.get("TRM_REPRO_TERMINAL"), os.environ.get("TRM_REPRO_LOG")
@@ -149,6 +160,30 @@ def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator
                 progress.update(task, note=text)
 
         yield Bar()
+
+
+class _Late:
+    """Progress that begins to be shown when the work has lasted some seconds. Several threads may tell it of theirs."""
+
+    def __init__(self, show: Callable[[int], Tracker], done: int, after: float) -> None:
+        self._show, self._done, self._from = show, done, time.monotonic() + after
+        self._note, self._lock = "", threading.Lock()
+        self._shown: Tracker | None = None
+
+    def advance(self, amount: int = 1) -> None:
+        with self._lock:
+            if self._shown is None and time.monotonic() >= self._from:
+                self._shown = self._show(self._done)
+                self._shown.note(self._note)
+            self._done += amount
+            if self._shown is not None:
+                self._shown.advance(amount)
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._note = text
+            if self._shown is not None:
+                self._shown.note(text)
 
 
 class _Several:

@@ -23,6 +23,20 @@ def test_a_digest_is_sha256_and_bytes(tree):
     assert digest_file(tree / "a") == Digest(hashlib.sha256(b"alpha").hexdigest(), 5)
 
 
+def test_a_file_is_read_in_pieces_and_what_lasts_shows_how_far_it_is(tree, monkeypatch, capsys):
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("trm_repro.digests.CHUNK", 10**6)
+    data = os.urandom(3 * 10**6 + 1)
+    (tree / "a").write_bytes(data)
+    found = digest_tree(tree)
+    assert found["a"] == Digest(hashlib.sha256(data).hexdigest(), len(data)) and found["inner/b"].bytes == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("trm_repro.digests.SOON", 1e-9)
+    assert digest_tree(tree) == found
+    assert capsys.readouterr().err.splitlines()[-1].startswith("hashing: 3/3 MB, 100 %")
+
+
 def test_moving_a_folder_changes_nothing(tree, tmp_path):
     before = digest_tree(tree)
     assert list(before) == ["a", "inner/b"]

@@ -1,7 +1,9 @@
 """Evaluation alone, and the engine as a library, on a small ARC dataset."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import arc_support
@@ -366,6 +368,19 @@ def test_the_librarys_answers_are_the_evaluations(data, trained, tmp_path):
     identifiers = json.loads((data / "identifiers.json").read_text())
     found = predict(load_checkpoint(steps(trained)[1]), tasks, identifiers)
     assert found == json.loads((tmp_path / "submission.json").read_text())
+
+
+def test_predicting_shows_the_time_left_where_it_lasts(data, trained, capsys, monkeypatch):
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    tasks = dict([next(iter(json.loads((data / "test_puzzles.json").read_text()).items()))])
+    words = load_checkpoint(steps(trained)[1]), tasks, json.loads((data / "identifiers.json").read_text())
+    found = predict(*words)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.modules["trm_repro.engine.predict"], "SOON", 1e-9)
+    assert predict(*words, batch_size=1) == found
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("predicting: 0/") and re.search(r"supervision steps, 100 %, .* 00:00:00 left", said[-1])
 
 
 def test_another_dtype_can_be_asked_for(trained):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_support import ALONE, Golden, write_dataset
+from engine_support import ALONE, Golden, distance, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +66,19 @@ def test_a_bfloat16_product_is_the_float32_product_rounded():
     for one, other in ((out, wanted), *((a.grad, b.grad) for a, b in zip(found, exact, strict=True))):
         assert one.dtype == torch.bfloat16
         assert torch.allclose(one.double(), other, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.skipif(not onednn.BFLOAT16, reason="this processor has no bfloat16 instructions, or many cores")
+def test_attention_in_bfloat16_is_as_exact_as_pytorchs():
+    torch.manual_seed(0)
+    heads = [2 * torch.randn(1, 2, 700, 64).bfloat16() for _ in range(3)]
+    assert not onednn.suits_attention(heads[0])  # with gradient, where it is no faster
+    with torch.no_grad():
+        assert onednn.suits_attention(heads[0]) and not onednn.suits_attention(heads[0][:, :, :97])
+        pytorchs = torch.nn.functional.scaled_dot_product_attention
+        exact = pytorchs(*(tensor.double() for tensor in heads))
+        ours, theirs = onednn.attention(*heads), pytorchs(*heads)
+    assert ours.dtype == torch.bfloat16 and distance(ours.float(), exact) <= distance(theirs.float(), exact)
 
 
 @pytest.mark.skipif(not onednn.AVAILABLE, reason="this PyTorch has no oneDNN")
@@ -376,6 +389,13 @@ def test_threads(monkeypatch, omp, processes, asked, expected):
         monkeypatch.setenv("OMP_NUM_THREADS", omp)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert threads_per_process(asked) == expected
+
+
+def test_threads_of_a_system_without_affinity(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 10)
+    assert threads_per_process(None) == 10
 
 
 def test_the_world_of_one_needs_no_process_group():

@@ -48,3 +48,31 @@ def test_the_time_left_is_that_of_what_is_done_here(capsys, monkeypatch):
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("training: 90/100 steps, 90 %") and "--:--:-- left" in first
     assert last.startswith("training: 91/100 steps, 91 %, 00:00:09 gone, 00:01:21 left")
+
+
+def test_what_is_done_soon_shows_nothing_and_what_lasts_shows_all_of_it(capsys, monkeypatch):
+    for name in ("TRM_REPRO_TERMINAL", "TRM_REPRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with progress.track("predicting", total=8, after=2) as bar:
+        bar.advance(3)
+        now = 1.9
+        bar.advance()
+    assert capsys.readouterr().err == ""
+    with progress.track("predicting", total=8, after=2) as bar:
+        bar.note("task 5")
+        bar.advance(4)
+        now = 4.0
+        bar.advance(2)
+        now = 6.0
+        bar.advance(1)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("predicting: 4/8 steps, 50 %") and "--:--:-- left" in first
+    assert last.startswith("predicting: 7/8 steps, 87 %") and "00:00:00 left, task 5" in last
+
+
+def test_what_lasts_and_is_quiet_is_silent(capsys):
+    with progress.track("x", total=1, after=1e-9, quiet=True) as bar:
+        bar.advance()
+    assert capsys.readouterr() == ("", "")

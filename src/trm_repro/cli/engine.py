@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def register(verbs: Verbs) -> None:
         help="fail unless the checkpoint was trained with it",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="the all_config.yaml, if not beside the checkpoint")
-    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="(default: cuda where there is one, else cpu)")
     parser.add_argument(
         "--probe-cycles",
         action="store_true",
@@ -56,6 +57,25 @@ def register(verbs: Verbs) -> None:
     parser.set_defaults(handler=_fetch)
 
 
+def _interruptible(handler: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int | None]:
+    """A verb of the engine, perhaps of one of torchrun's processes, that ends on Ctrl-C with one message of them all."""
+
+    def handle(arguments: argparse.Namespace) -> int | None:
+        from trm_repro import interrupt
+        from trm_repro.errors import Interrupted
+
+        try:
+            with interrupt.explained(lambda: ("interrupted", "nothing was written; the same command starts again")):
+                return handler(arguments)
+        except Interrupted as error:
+            if interrupt.leads():
+                raise
+            return error.exit_code
+
+    return handle
+
+
+@_interruptible
 def _evaluate(arguments: argparse.Namespace) -> int | None:
     from trm_repro.engine import scorecard
     from trm_repro.engine.world import join

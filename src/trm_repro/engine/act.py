@@ -27,7 +27,7 @@ class Batch:
         parts = [self.inputs, self.labels, self.puzzle_identifiers]
         if device.type == "cuda":
             parts = [part.pin_memory() for part in parts]
-        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+        return Batch(*(part.to(device, non_blocking=device.type == "cuda") for part in parts))
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trm_repro import progress
 from trm_repro.digests import digest_file
 from trm_repro.engine.layers import truncated_normal
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import staged
+from trm_repro.interrupt import leads
 from trm_repro.weights.find import find_in
 from trm_repro.weights.state import TABLE, State, read_state, read_trm, split_part
 from trm_repro.weights.stored import Tensor as Stored
 
 PREFIX = "model.inner."
+ROWS = 8192  # of a table are loaded at a time: 17 MB of puzzle vectors
 COMPILED = "_orig_mod."
 DTYPES = {
     "F32": torch.float32,
@@ -183,9 +186,19 @@ def load_weights(
     for dtype in {str(value.dtype): None for key, value in weights.items() if value.dtype != own[key].dtype}:
         count = sum(str(value.dtype) == dtype != str(own[key].dtype) for key, value in weights.items())
         said.append(f"{count} tensors were converted from {dtype.removeprefix('torch.')}")
-    with torch.no_grad():
-        for key, value in weights.items():
-            own[key].copy_(value)
+    tables = [(own[key], value) for key, value in weights.items()]
+    total = sum(value.nbytes for _, value in tables)
+    with (
+        torch.no_grad(),
+        progress.track("loading", total=round(total / 10**6), unit="MB", after=progress.SOON, quiet=not leads()) as bar,
+    ):
+        done = 0
+        for to, value in tables:
+            for start in range(0, len(value) if value.dim() else 1, ROWS):
+                piece: Any = slice(start, start + ROWS) if value.dim() else ...
+                to[piece].copy_(value[piece])
+                bar.advance(round((done + value[piece].nbytes) / 10**6) - round(done / 10**6))
+                done += value[piece].nbytes
     return said
 
 

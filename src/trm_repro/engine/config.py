@@ -149,7 +149,7 @@ class PretrainConfig(_Strict):
     activation_checkpointing: bool = False
     draw_as_loader: bool = False
     compile: bool | None = None
-    device: Literal["cpu", "cuda"] | None = None
+    device: Literal["cpu", "cuda", "mps"] | None = None
     threads: int | None = pydantic.Field(None, ge=1)
     wandb: bool | None = None
     entity: str | None = None

@@ -21,13 +21,25 @@ from trm_repro.arc.scoring import Votes
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import EvaluatorConfig
 from trm_repro.engine.data import Indices, Split
-from trm_repro.engine.loss import METRICS, loss_and_metrics
+from trm_repro.engine.loss import METRICS, exact_device, loss_and_metrics
 from trm_repro.engine.model import TRM, State
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import read_json, staged, write_json
+from trm_repro.progress import SOON, track
 
 Think = Callable[[TRM, State, Tensor], State]
+
+
+def watched(after_step: Callable[[], None], think: Think = TRM.think) -> Think:
+    """One supervision step that says when it is done, to show progress."""
+
+    def step(model: TRM, state: State, e: Tensor) -> State:
+        state = think(model, state, e)
+        after_step()
+        return state
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    sums = torch.zeros(len(METRICS), dtype=torch.float64, device=world.device)
+    sums = torch.zeros(len(METRICS), dtype=torch.float64, device=exact_device(world.device))
     parts = []
     for rows, batch in batches:
         batch = batch.to(world.device)
@@ -145,12 +157,17 @@ class ArcEvaluator:
 
     def add(self, predictions: Predictions) -> None:
         """Predictions of any of the split's examples; their order decides ties."""
-        self.votes.add(
-            self.split.puzzle_identifiers[self.split.puzzles(predictions.examples)],
-            self.split.inputs[predictions.examples],
-            predictions.preds,
-            predictions.q_halt_logits,
-        )
+        examples = predictions.examples
+        with track("voting", total=len(examples), unit="examples", after=SOON) as bar:
+            for start in range(0, len(examples), 8192):
+                rows = slice(start, start + 8192)
+                self.votes.add(
+                    self.split.puzzle_identifiers[self.split.puzzles(examples[rows])],
+                    self.split.inputs[examples[rows]],
+                    predictions.preds[rows],
+                    predictions.q_halt_logits[rows],
+                )
+                bar.advance(len(examples[rows]))
 
     def result(self, folder: Path) -> dict[str, float]:
         """The metrics ``ARC/pass@K``; writes ``submission.json`` and, for reports, ``votes.json`` into ``folder``.

@@ -30,6 +30,11 @@ def log_softmax(logits: Tensor) -> Tensor:
 LOG_PROBABILITIES = {"stablemax_cross_entropy": log_stablemax, "softmax_cross_entropy": log_softmax}
 
 
+def exact_device(device: torch.device) -> torch.device:
+    """Where the loss of what a device computes is computed: MPS has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def loss_and_metrics(
     logits: Tensor, q_halt: Tensor, labels: Tensor, steps: Tensor, halted: Tensor, loss_type: str
 ) -> tuple[Tensor, Tensor]:
@@ -47,6 +52,8 @@ def loss_and_metrics(
         The loss, summed over rows (a scalar), and the sums named :data:`METRICS` (7,), float64. The losses are over all
         rows; the others over the rows that halt now and have at least one label.
     """
+    place = exact_device(logits.device)
+    logits, q_halt, labels, steps, halted = (tensor.to(place) for tensor in (logits, q_halt, labels, steps, halted))
     valid = labels != IGNORE
     tokens = valid.sum(-1)
     log_p = LOG_PROBABILITIES[loss_type](logits)

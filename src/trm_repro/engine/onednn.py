@@ -4,8 +4,10 @@ PyTorch multiplies float32 matrices on a CPU with MKL, which uses half of the ve
 not Intel's, and its attention multiplies small tiles. oneDNN, which PyTorch carries for other uses, is faster at both.
 On a processor with AVX2 and no more, PyTorch's bfloat16 product is several times slower still: there the factors are
 widened, multiplied in float32, and the product is rounded, which is what bfloat16 instructions do. (Its bfloat16
-attention multiplies in float32 by itself.) ``bench/engine.py`` measures all of it; the results differ in the order of sums
-only.
+attention multiplies in float32 by itself.) On one with bfloat16 instructions it is PyTorch's attention that is slow: there the
+attention without gradient is computed in float32 and its result is rounded; PyTorch's rounds the probabilities as well. With
+gradient ours is no faster, and PyTorch's is taken.
+``bench/engine.py`` measures all of it; otherwise the results differ in the order of sums only.
 
 ``TRM_REPRO_MATMUL=torch`` turns this off; other devices and dtypes never come here. The operators are opaque to
 torch.compile, which fuses what lies between them.
@@ -31,14 +33,26 @@ AVAILABLE: bool = (
 LINEAR_DTYPES = {torch.float32, *([torch.bfloat16] if torch.backends.cpu.get_cpu_capability() == "AVX2" else [])}
 
 
+# Attention in bfloat16: where the processor has instructions for it, and on few cores (a head at a time leaves many idle).
+BFLOAT16: bool = (
+    AVAILABLE
+    and (os.cpu_count() or 1) <= 16
+    and any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+)
+ROWS = 308  # of 916 scores each, in float32, are 1.1 MB
+LONG = 512  # positions; of smaller grids, such as Sudoku's, there are many heads, each with little to do
+
+
 def suits_linear(x: Tensor) -> bool:
     """Whether a linear layer of ``x`` is faster here."""
     return x.device.type == "cpu" and x.dtype in LINEAR_DTYPES and AVAILABLE
 
 
 def suits_attention(x: Tensor) -> bool:
-    """Whether attention in ``x`` is faster here."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and AVAILABLE
+    """Whether attention over the positions of ``x`` (…, L, D) is faster here."""
+    if x.dtype == torch.bfloat16 and (not BFLOAT16 or x.shape[-2] < LONG or torch.is_grad_enabled()):
+        return False
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and AVAILABLE
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -79,8 +93,14 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _probabilities(q: Tensor, k: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(head_dim)) of one head, (L, head_dim) twice to (L, L)."""
+    """softmax(q k^T / sqrt(head_dim)) of one head, (rows, head_dim) and (L, head_dim) to (rows, L), float32."""
     return torch.softmax(_product(q * q.shape[-1] ** -0.5, k), dim=-1)
+
+
+def _pieces(q: Tensor) -> list[slice]:
+    """The rows of a head's scores that are computed at a time: all in float32; of bfloat16 what stays in a core's cache."""
+    size = ROWS if q.dtype == torch.bfloat16 else q.shape[-2]
+    return [slice(start, start + size) for start in range(0, q.shape[-2], size)]
 
 
 @torch.library.custom_op("trm_repro::attention", mutates_args=())
@@ -88,7 +108,9 @@ def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of q, k, v (heads, L, head_dim), one head at a time."""
     out = torch.empty_like(q)
     for head in range(len(q)):
-        out[head] = _product(_probabilities(q[head], k[head]), v[head].t())
+        keys, values = k[head].float(), v[head].float().t()
+        for rows in _pieces(q):
+            out[head, rows] = _product(_probabilities(q[head, rows].float(), keys), values)
     return out
 
 

@@ -7,6 +7,7 @@ submission = predict(model, {"0934a4d8": task}, identifiers)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,17 @@ from trm_repro.arc.submission import ATTEMPTS, Submission
 from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import LossConfig, read_arch
-from trm_repro.engine.evaluate import Predictions, answer
+from trm_repro.engine.device import choose, has_dtype
+from trm_repro.engine.evaluate import Predictions, answer, watched
 from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES
-from trm_repro.engine.model import TRM
+from trm_repro.engine.model import DTYPES, TRM
 from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.progress import SOON, track
 from trm_repro.runs.checkpoints import CONFIG
 from trm_repro.weights.find import find_in
 from trm_repro.weights.state import TABLE
+
+BATCH_SIZES = {"cpu": 8, "cuda": 64, "mps": 16}
 
 
 def load_checkpoint(
@@ -46,18 +51,23 @@ def load_checkpoint(
         path: weights of this engine, of upstream, of a fork or of anybody's (:mod:`trm_repro.weights`): a file, a folder
             with one, or ``FILE:PART`` where a file holds several sets of weights.
         seq_len: tokens of a grid: 900 for ARC and Maze, 81 for Sudoku.
-        device: where to put it.
-        forward_dtype: compute in this dtype rather than the one of the training run.
+        device: where to put it: ``cpu``, ``cuda``, ``mps``.
+        forward_dtype: compute in this dtype rather than the one of the training run. Where the device has no such dtype,
+            float32 is taken, and that is said.
         config: the training run's configuration; by default the ``all_config.yaml`` beside the checkpoint.
 
     Raises:
-        MissingPrerequisite: the file, or the configuration, is missing.
+        MissingPrerequisite: the file, the configuration or the device is missing.
         InvariantBroken: it is no checkpoint of the model that the configuration describes.
     """
+    device = choose(device)  # before anything is read
     path, beside = find_in(Path(path))
     arch = read_arch(config or beside or path.with_name(CONFIG))
     if forward_dtype:
         arch.forward_dtype = forward_dtype
+    if not has_dtype(DTYPES.get(arch.forward_dtype, torch.float32), device):
+        print(f"note: {device.type} has no {arch.forward_dtype} here: computed in float32", file=sys.stderr, flush=True)
+        arch.forward_dtype = "float32"
     weights = checkpoint.read_weights(path)
     vocab_size = weights["lm_head.weight"].shape[0] if "lm_head.weight" in weights else 0
     puzzles = weights[TABLE].shape[0] if TABLE in weights else 0
@@ -106,7 +116,7 @@ def predict(
     *,
     attempts: int = ATTEMPTS,
     max_augmentations: int | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Submission:
     """Answers ARC tasks: all augmentations that the model knows of a task answer, and vote.
 
@@ -116,7 +126,7 @@ def predict(
         identifiers: the dataset's identifiers.json, to which the model's puzzle vectors belong.
         attempts: how many answers for each test input.
         max_augmentations: use the original and so many augmentations of each task; None: all.
-        batch_size: how many grids to think about at a time.
+        batch_size: how many grids to think about at a time; None: :data:`BATCH_SIZES`.
 
     Returns:
         A submission in ARC's format: {name: [{"attempt_1": grid, …} for each test input]}.
@@ -152,12 +162,15 @@ def predict(
     ]
     votes = Votes(puzzles, identifiers)
     device = model.H_init.device
-    for start in range(0, len(examples), batch_size):
-        some = examples[start : start + batch_size]
-        numbers = np.array([number for number, _ in some], np.int32)
-        inputs = np.stack([tokens for _, tokens in some])
-        tokens = torch.from_numpy(inputs.astype(np.int32))
-        batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
-        found = Predictions.of(np.arange(len(some)), *answer(model, batch))
-        votes.add(numbers, inputs, found.preds, found.q_halt_logits)
+    starts = range(0, len(examples), batch_size or BATCH_SIZES.get(device.type, 64))
+    total = len(starts) * model.config.halt_max_steps
+    with track("predicting", total=total, unit="supervision steps", after=SOON) as bar:
+        for start in starts:
+            some = examples[start : start + starts.step]
+            numbers = np.array([number for number, _ in some], np.int32)
+            inputs = np.stack([tokens for _, tokens in some])
+            tokens = torch.from_numpy(inputs.astype(np.int32))
+            batch = Batch(tokens, torch.full_like(tokens, IGNORE), torch.from_numpy(numbers)).to(device)
+            found = Predictions.of(np.arange(len(some)), *answer(model, batch, watched(bar.advance)))
+            votes.add(numbers, inputs, found.preds, found.q_halt_logits)
     return votes.submission(attempts)

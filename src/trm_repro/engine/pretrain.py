@@ -9,7 +9,8 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from trm_repro import progress
+from trm_repro import interrupt, progress
 from trm_repro.digests import digest_file
 from trm_repro.engine import checkpoint, lora, loss, resume
 from trm_repro.engine import model as model_source
@@ -26,16 +27,17 @@ from trm_repro.engine.act import Batch
 from trm_repro.engine.cluster import check_alike, check_shared
 from trm_repro.engine.config import PretrainConfig, parse
 from trm_repro.engine.data import Sampler, Split, evaluation_batches
-from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
+from trm_repro.engine.device import check_dtype
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions, watched
 from trm_repro.engine.failures import check_loss, explained
 from trm_repro.engine.log import MetricsLog, wandb_run
 from trm_repro.engine.model import TRM
 from trm_repro.engine.resume import TrainingStates
 from trm_repro.engine.train import Training
 from trm_repro.engine.world import World, join
-from trm_repro.errors import InvariantBroken, ReproError, UsageError
+from trm_repro.errors import Interrupted, InvariantBroken, ReproError, UsageError
 from trm_repro.files import remove_staged, staged, write_text
-from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, evaluation_name
+from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, checkpoints, evaluation_name
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.tap.sitecustomize import Witness
 
@@ -167,12 +169,15 @@ class Pretraining:
         batches = evaluation_batches(
             test, config.global_batch_size, world.rank, world.size, config.eval_max_augmentations
         )
-        done, examples = 0, len(test.evaluation_examples(config.eval_max_augmentations))
+        examples = len(test.evaluation_examples(config.eval_max_augmentations))
+        steps = -(-examples // config.global_batch_size) * config.arch.halt_max_steps
+        done, began = 0, time.monotonic()
 
-        def after_batch() -> None:
+        def after_step() -> None:
             nonlocal done
-            done = min(done + config.global_batch_size, examples)  # the last batch is filled up
-            bar.note(f"evaluating, {done}/{examples} examples")
+            done += 1
+            left = (time.monotonic() - began) * (steps - done) / done
+            bar.note(f"evaluating {examples} examples, {done / steps:.0%}, {progress.clock(left)} left")
             bar.advance(0)
 
         metrics, predictions = evaluate(
@@ -180,8 +185,7 @@ class Pretraining:
             batches,
             world,
             loss_type=config.arch.loss.loss_type,
-            after_batch=after_batch,
-            think=self.think,
+            think=watched(after_step, self.think),
         )
         parts = world.collect(predictions)
         if self.evaluator:
@@ -286,10 +290,24 @@ def compiles(config: PretrainConfig, world: World) -> bool:
 def run(values: Mapping[str, Any]) -> None:
     """Trains as the composed configuration says."""
     config = parse(values)
-    with join(config.device, config.threads) as world:
+    begun: list[Pretraining] = []
+    with interrupt.explained(lambda: going_on(config, begun)), join(config.device, config.threads) as world:
+        check_dtype(config.arch.forward_dtype, world.device)
         with explained("before the first step"):
-            begun = Pretraining(config, world)
-        begun.train()
+            begun.append(Pretraining(config, world))
+        begun[0].train()
+
+
+def going_on(config: PretrainConfig, begun: Sequence[Pretraining]) -> tuple[str, str]:
+    """Where a run was interrupted, and how to go on with it."""
+    what = f"interrupted at step {begun[0].training.step}" if begun else "interrupted before the first step"
+    newest = TrainingStates(config.folder, keep=config.keep_checkpoints).newest()
+    exported = bool(checkpoints(config.folder))
+    if newest or (exported and config.keep_checkpoints):
+        return what, f"the same command with resume=True goes on from {newest or 'the start'}"
+    if exported:
+        return what, f"no training state was kept: move {config.folder} away, or choose another +run_name"
+    return what, "no training state was written yet: the same command starts again"
 
 
 @hydra.main(config_path=str(Path(__file__).with_name("config")), config_name="cfg_pretrain", version_base="1.3")  # type: ignore[untyped-decorator]
@@ -300,9 +318,10 @@ def main(composed: DictConfig) -> None:
     try:
         run({str(key): value for key, value in values.items()})
     except ReproError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        if not isinstance(error, Interrupted) or interrupt.leads():
+            print(f"error: {error}", file=sys.stderr)
+            if error.hint:
+                print(f"hint: {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -21,7 +21,7 @@ from trm_repro import progress
 from trm_repro.engine.checkpoint import load_weights, read_weights
 from trm_repro.engine.config import ArchConfig
 from trm_repro.engine.data import Indices, Split
-from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES
+from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES, exact_device
 from trm_repro.engine.model import TRM
 from trm_repro.errors import InvariantBroken
 from trm_repro.weights.state import TABLE
@@ -189,20 +189,23 @@ def probe(
 @torch.no_grad()
 def _try(model: TRM, setting: Mapping[str, int], split: Split, examples: Indices, loss_type: str) -> Tried:
     losses, right, exact = [], [], []
+    place = exact_device(model.H_init.device)
     for start in range(0, len(examples), 16):
         rows = examples[start : start + 16]
         batch = split.batch(rows, len(rows)).to(model.H_init.device)
-        valid = batch.labels != IGNORE
+        labels = batch.labels.to(place)
+        valid = labels != IGNORE
         count = valid.sum(-1).clamp_min(1)
-        chosen = torch.where(valid, batch.labels, 0).long().unsqueeze(-1)
+        chosen = torch.where(valid, labels, 0).long().unsqueeze(-1)
         e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
         state, total = model.initial_state(len(rows)), torch.zeros(len(rows), dtype=torch.float64)
         for _ in range(model.config.halt_max_steps):
             state = model.think(state, e)
             logits, _ = model.read(state)
+            logits = logits.to(place)
             log_p = LOG_PROBABILITIES[loss_type](logits).gather(-1, chosen).squeeze(-1)
             total += (-(log_p * valid).sum(-1) / count).double().cpu() / model.config.halt_max_steps
-        good = (valid & (logits.argmax(-1) == batch.labels)).sum(-1)
+        good = (valid & (logits.argmax(-1) == labels)).sum(-1)
         losses.append(total)
         right.append((good / count).double().cpu())
         exact.append((good == count).double().cpu())

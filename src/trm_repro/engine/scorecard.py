@@ -29,7 +29,7 @@ from trm_repro.arc.submission import ATTEMPTS, PASS_KS, findings, flat
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Indices, Split, evaluation_batches
-from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions
+from trm_repro.engine.evaluate import ArcEvaluator, Predictions, evaluate, read_predictions, save_predictions, watched
 from trm_repro.engine.failures import explained
 from trm_repro.engine.model import TRM
 from trm_repro.engine.predict import load_checkpoint
@@ -242,11 +242,12 @@ def _evaluate(
     total = -(-examples // size)
     if request.one_batch:
         batches, total = iter([next(batches)]), 1
+    total *= model.config.halt_max_steps
     with (
-        progress.track(f"evaluating {name}", total=total, unit="batches", quiet=not world.leads) as bar,
+        progress.track(f"evaluating {name}", total=total, unit="supervision steps", quiet=not world.leads) as bar,
         explained(f"the evaluation of {name}"),
     ):
-        return evaluate(model, batches, world, loss_type=loss_type, after_batch=bar.advance)
+        return evaluate(model, batches, world, loss_type=loss_type, think=watched(bar.advance))
 
 
 def _evaluator(request: Request, split: Split) -> ArcEvaluator:

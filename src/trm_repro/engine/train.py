@@ -124,7 +124,7 @@ class Training:
         if arch.halt_max_steps > 1:
             minimum = draw_minimum_steps(
                 self.config.global_batch_size, arch.halt_max_steps, arch.halt_exploration_prob, self.generator
-            )[self.rows].to(vectors.device, non_blocking=True)
+            )[self.rows].to(vectors.device, non_blocking=vectors.device.type == "cuda")
         steps = carry.steps + 1
         rows = len(steps) // self.config.gradient_accumulation
         parts = []

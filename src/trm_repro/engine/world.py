@@ -18,7 +18,8 @@ import torch.distributed as dist
 import torch.distributed.nn  # see join
 from torch import Tensor
 
-from trm_repro.errors import MissingPrerequisite
+from trm_repro.engine.device import choose
+from trm_repro.errors import UsageError
 
 ROOM = 1 << 26  # bytes of all processes' pieces of a value
 
@@ -105,7 +106,8 @@ def threads_per_process(asked: int | None) -> int:
         return asked
     if users.isdecimal() and int(users) > 0 and not (users == "1" and here > 1):
         return int(users)
-    return max(1, len(os.sched_getaffinity(0)) // here)
+    allowed = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return max(1, (len(allowed(0)) if allowed else os.cpu_count() or 1) // here)
 
 
 @contextmanager
@@ -117,20 +119,21 @@ def join(device: str | None = None, threads: int | None = None) -> Iterator[Worl
     PyTorch's compiler imports it late; imported above, before there is a group, it binds none.
 
     Args:
-        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
+        device: see :func:`trm_repro.engine.device.choose`.
         threads: CPU threads for this process, see :func:`threads_per_process`.
 
     Raises:
-        MissingPrerequisite: CUDA was asked for and is not there.
+        MissingPrerequisite: the device is not there.
+        UsageError: several processes and MPS, which is one device.
     """
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise MissingPrerequisite("device=cuda, and PyTorch sees no CUDA device", hint="use device=cpu")
+    kind = choose(device).type
+    if kind == "mps" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("device mps: it is one GPU, for one process", hint="start it without torchrun")
     torch.set_num_threads(threads_per_process(threads))
     if "LOCAL_RANK" not in os.environ:
         yield World(0, 1, torch.device(kind))
         return
-    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device("cpu")
+    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=place if kind == "cuda" else None)

@@ -18,7 +18,7 @@ from typing import Any
 OF_INTEREST = ("DISABLE_COMPILE", "HYDRA_FULL_ERROR", "LD_LIBRARY_PATH", "LD_PRELOAD", "WANDB_DISABLED", "WANDB_MODE")
 PREFIXES = (
     *("CUBLAS", "CUDA", "CUDNN_", "GLOO_", "KMP_", "MKL_", "NCCL_", "NUMBA_", "NVCC_", "NVIDIA_", "OMP_", "OPENBLAS_"),
-    *("PYTHON", "PYTORCH_", "TORCH", "TRITON_"),
+    *("GOMP_", "PYTHON", "PYTORCH_", "TORCH", "TRITON_"),
 )
 # Variables that reach the builder and the training, as regular expressions of whole names. Nothing else does that is set, but
 # for what the step itself sets for them.
@@ -36,6 +36,7 @@ PASSES = (
     ),
     *("NCCL_(CUMEM|MIN|MAX|NVLS|CHECKS|LAUNCH)_[A-Z_]+", "TORCH_NCCL_[A-Z_]+", "GLOO_SOCKET_IFNAME"),
     # how memory and cores are shared
+    *("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
     *("PYTORCH_(CUDA_)?ALLOC_CONF", "(OMP|MKL|OPENBLAS|NUMBA|NUMEXPR)_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"),
     # the way out, for Weights & Biases
     *(

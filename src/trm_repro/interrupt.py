@@ -1,0 +1,63 @@
+"""Ctrl-C where the engine is a program: what was interrupted, how to go on, and exit code 130, as a shell has it.
+
+torchrun sends its processes another one when it gets one itself; only the first counts. As a library the engine leaves
+Ctrl-C to its caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from trm_repro.errors import Interrupted
+
+
+def leave_at_once() -> None:
+    """From here on Ctrl-C ends the process where it stands: nothing has begun, PyTorch is still being loaded."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if leads():
+            os.write(2, b"error: interrupted before it began: the same command starts it again\n")
+        os._exit(Interrupted.exit_code)
+
+    _set(leave)
+
+
+@contextlib.contextmanager
+def explained(how_to_go_on: Callable[[], tuple[str, str]]) -> Iterator[None]:
+    """Within, Ctrl-C raises :class:`Interrupted`; it is ignored from then on, as the process is about to end.
+
+    Args:
+        how_to_go_on: what was interrupted, and what to do next; asked when it was.
+    """
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = _set(once)
+    try:
+        yield
+    except KeyboardInterrupt:
+        what, hint = how_to_go_on()
+        raise Interrupted(what, hint=hint) from None
+    finally:
+        _set(before)
+
+
+def leads() -> bool:
+    """Whether this process, perhaps one of torchrun's, is the one that speaks: all of them are interrupted alike."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _set(handler: Any) -> Any:
+    """Sets what Ctrl-C does, unless it is ignored: by who started the process (nohup), or since the first; returns the old."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+    return before
