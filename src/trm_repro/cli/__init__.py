@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         arguments = parser().parse_args(argv)
-        return arguments.handler(arguments) or 0
+        return _handled(arguments)
     except ReproError as error:
         from trm_repro.runs.records import masked
 
@@ -86,6 +86,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}\nhint: {MACHINE[error.errno]}", file=sys.stderr)
         return 3
+
+
+def _handled(arguments: argparse.Namespace) -> int:
+    """Runs the verb's handler.
+
+    Raises:
+        MissingPrerequisite: it needs an extra that is not installed.
+    """
+    try:
+        return arguments.handler(arguments) or 0
+    except ModuleNotFoundError as error:
+        from trm_repro.extras import missing
+
+        said = missing(error.name or "", f"trm-repro {arguments.verb}", getattr(arguments, "extra", ""))
+        if said is None:
+            raise
+        raise said from None
 
 
 def _open_streams() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite
+from trm_repro.extras import missing
 from trm_repro.files import write_text
 
 if TYPE_CHECKING:
@@ -136,9 +137,7 @@ def _installed() -> None:
     try:
         import sigstore.verify  # noqa: F401
     except ImportError as error:
-        raise MissingPrerequisite(
-            f"sigstore is not installed ({error})", hint="pip install 'trm-repro[sigstore]'"
-        ) from None
+        raise missing("sigstore", "this signature", "sigstore") or error from None
 
 
 def _instance(path: Path | None, *, offline: bool) -> ClientTrustConfig:

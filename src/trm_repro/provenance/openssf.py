@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
+from trm_repro.extras import missing
 from trm_repro.provenance import keyless, signature
 from trm_repro.provenance.bundle import FURNITURE, KAGGLE_SUMS, SETTINGS, SUMS
 from trm_repro.provenance.statement import FILE as STATEMENT
@@ -135,9 +136,7 @@ def _installed() -> None:
     try:
         import model_signing.verifying  # noqa: F401
     except ImportError as error:
-        raise MissingPrerequisite(
-            f"model-signing is not installed ({error})", hint="pip install 'trm-repro[sigstore]'"
-        ) from None
+        raise missing("model_signing", "this signature", "sigstore") or error from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -33,6 +33,10 @@ def recipe_files(folder: Path, name: str) -> list[Path]:
     return files
 
 
+# Those that this tool was installed with: in a clone a link to its recipes/, in a wheel a copy.
+SHIPPED = Path(__file__).parent / "files"
+
+
 def list_recipes(folder: Path) -> list[str]:
     """The names of all recipes, sorted."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
