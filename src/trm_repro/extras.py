@@ -11,6 +11,7 @@ import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from trm_repro.errors import MissingPrerequisite
 
@@ -50,9 +51,13 @@ def extras() -> dict[str, dict[str, str]]:
 
 def install(requirements: list[str]) -> str:
     """The command that installs something beside this package, wherever that is: a clone, a venv, pipx's or uv's."""
-    way = [sys.executable, "-m", "pip"] if find_spec("pip") else ["uv", "pip"]
-    where = [] if find_spec("pip") else ["--python", sys.executable]
-    return shlex.join([*way, "install", *where, *requirements])
+    if Path(sys.prefix, "pipx_metadata.json").is_file():
+        way = ["pipx", "inject", PACKAGE]
+    elif find_spec("pip"):
+        way = [sys.executable, "-m", "pip", "install"]
+    else:
+        way = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*way, *requirements])
 
 
 def missing(module: str, verb: str, extra: str = "") -> MissingPrerequisite | None:

