@@ -67,7 +67,7 @@ doctor: .venv/ready ## one page to paste into a bug report: no secret, no name o
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
 	@source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once)
 
-verify: .venv/ready ## check the packaged run, and say who vouches for it (BUNDLE=… another one; docs/format.md)
+verify: .venv/ready ## check the packaged run, and say who has signed it (BUNDLE=… another one; docs/format.md)
 	@source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)"
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not

@@ -221,7 +221,7 @@ def _add_huggingface(actions: Verbs) -> None:
     parser.add_argument(
         "--benchmark",
         default=knob("HF_BENCHMARK"),
-        help="owner/dataset:task_id on the hub, whose leaderboard is told the number; default: $HF_BENCHMARK",
+        help="owner/dataset:task_id on the hub, on whose leaderboard the number is entered; default: $HF_BENCHMARK",
     )
     parser.set_defaults(handler=_huggingface)
 
