@@ -26,7 +26,7 @@ help: ## this list
 INSTALL := $(TOOL)/pip install --quiet --disable-pip-version-check --no-deps
 LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 
-.venv/ready: pyproject.toml $(filter-out %-dev.txt,$(wildcard locks/tool*.txt)) ## the tool environment (made on first use)
+.venv/ready: pyproject.toml $(filter-out %-dev.txt,$(wildcard locks/tool*.txt)) ## the tools (made on first use)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { printf '%s\n' "error: $(PYTHON) does not run or is older than 3.11" "hint: make PYTHON=python3.11 …" >&2; exit 3; }
 	@echo "==> making the tool environment .venv (once; a few minutes)" >&2

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite
-from trm_repro.extras import missing
 from trm_repro.files import write_text
 
 if TYPE_CHECKING:
@@ -137,6 +136,8 @@ def _installed() -> None:
     try:
         import sigstore.verify  # noqa: F401
     except ImportError as error:
+        from trm_repro.extras import missing
+
         raise missing("sigstore", "this signature", "sigstore") or error from None
 
 

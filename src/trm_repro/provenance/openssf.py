@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.errors import CommandFailed, InvariantBroken, MissingPrerequisite, UsageError
-from trm_repro.extras import missing
 from trm_repro.provenance import keyless, signature
 from trm_repro.provenance.bundle import FURNITURE, KAGGLE_SUMS, SETTINGS, SUMS
 from trm_repro.provenance.statement import FILE as STATEMENT
@@ -136,6 +135,8 @@ def _installed() -> None:
     try:
         import model_signing.verifying  # noqa: F401
     except ImportError as error:
+        from trm_repro.extras import missing
+
         raise missing("model_signing", "this signature", "sigstore") or error from None
 
 
