@@ -31,7 +31,7 @@ main() {
 }
 
 # The tool's own: what builds a source, torch, and what only its CUDA builds need, in files of their own; and what only
-# the tests and checks need. The CPU builds (tool-torch-cpu.txt) are not in every registry, and are written down by hand.
+# the tests and checks need. The CPU builds (tool-torch-cpu.txt) are not in every registry, and are written by hand.
 tool_locks() {
   local all had keep=()
   all=$(mktemp) had=$(mktemp)
