@@ -88,6 +88,7 @@ offline() {
   done
 }
 
+# bats test_tags=deep
 @test "the first hour's library example answers a task of the rehearsal" {
   sed -n '/^```python$/,/^```$/{/^```/d;p}' "$REPO/docs/first-hour.md" >"$BATS_TEST_TMPDIR/example.py"
   assert_in_file 'predict(model' "$BATS_TEST_TMPDIR/example.py"
