@@ -30,7 +30,7 @@ help: ## this list
 INSTALL := $(TOOL)/pip install --quiet --disable-pip-version-check --no-deps
 LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 
-.venv/ready: pyproject.toml $(wildcard locks/tool*.txt) ## the tool environment (made by itself on first use)
+.venv/ready: pyproject.toml $(filter-out %-dev.txt,$(wildcard locks/tool*.txt)) ## the tools (made on first use)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { printf '%s\n' "error: $(PYTHON) does not run or is older than 3.11" "hint: make PYTHON=python3.11 …" >&2; exit 3; }
 	@echo "==> making the tool environment .venv (once; a few minutes)" >&2
@@ -41,6 +41,11 @@ LOCKED := $(INSTALL) --require-hashes --no-build-isolation -r locks
 	@$(LOCKED)/tool-torch-cpu.txt >/dev/null 2>&1 || $(LOCKED)/tool-torch.txt -r locks/tool-cuda.txt >&2
 	$(INSTALL) --no-index --no-build-isolation --editable . >&2
 	@touch .venv/ready
+
+.venv/ready-dev: .venv/ready locks/tool-dev.txt ## what only the tests and checks need, into the same environment
+	@echo "==> adding what tests and checks need to .venv (once)" >&2
+	$(LOCKED)/tool-dev.txt >&2
+	@touch .venv/ready-dev
 
 demo: .venv/ready ## two minutes: a small TRM learns 4 × 4 Sudoku on a CPU and shows how it answers (SIZE=6, SEED=1)
 	@$(TOOL)/trm-repro demo --size $(or $(SIZE),4) --seed $(or $(SEED),0)
@@ -72,7 +77,7 @@ doctor: .venv/ready ## one page to paste into a bug report: no secret, no name o
 watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GPUs, disk; until it ends (ONCE=1: once)
 	@LAST_RUN=1 source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once) $(AS_JSON)
 
-verify: .venv/ready ## check the packaged run, and say who vouches for it (BUNDLE=… another one; docs/format.md)
+verify: .venv/ready ## check the packaged run, and say who has signed it (BUNDLE=… another one; docs/format.md)
 	@LAST_RUN=$(if $(BUNDLE),,1) source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)" $(AS_JSON)
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
@@ -97,7 +102,7 @@ sweep: .venv/ready ## the recipes of SWEEP=… side by side, with one table at t
 clean: ## says what it would delete; YES=1 deletes it; data and checkpoints only with DATA=1
 	@lib/clean.sh $(if $(filter 1,$(YES)),--yes) $(if $(filter 1,$(DATA)),--data)
 
-lint: .venv/ready ## shellcheck, shfmt, hadolint, ruff, mypy
+lint: .venv/ready-dev ## shellcheck, shfmt, hadolint, ruff, mypy
 	@$(TOOL)/shellcheck $(BASH_FILES)
 	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}$$' Makefile $(BASH_FILES) || { echo "error: over 120 columns" >&2; exit 1; }
 	@$(TOOL)/shfmt --diff env.sh lib steps machines tests/*.sh tests/bats tests/chaos .ci/run bench/gpu
@@ -110,22 +115,22 @@ PYTEST := OMP_NUM_THREADS=1 $(TOOL)/pytest --numprocesses $$((2 * $(JOBS))) --di
 BATS := $(TOOL)/bats --timing --jobs $(JOBS) --no-parallelize-within-files \
   --parallel-binary-name tests/bats/parallel.bash
 
-unit: .venv/ready ## the package, by pytest
+unit: .venv/ready-dev ## the package, by pytest
 	@$(PYTEST) -m "not deep"
 
-bats: .venv/ready ## the steps and guards, against a stand-in upstream
+bats: .venv/ready-dev ## the steps and guards, against a stand-in upstream
 	@$(BATS) --filter-tags '!deep' tests/bats
 
 test: lint bats unit ## everything that takes minutes at most
 
-test-deep: .venv/ready ## what lasts longer: whole rehearsals, kills at random, real agents and kernels
+test-deep: .venv/ready-dev ## what lasts longer: whole rehearsals, kills at random, real agents and kernels
 	@$(BATS) --filter-tags deep tests/bats
 	@$(PYTEST) -m deep
 
-bench: .venv/ready ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …: one; ARGS="--help")
+bench: .venv/ready-dev ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …: one; ARGS="--help")
 	@$(TOOL)/python -m bench$(if $(BENCH),.$(BENCH)) $(ARGS)
 
-fuzz: .venv/ready ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
+fuzz: .venv/ready-dev ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
 	@$(TOOL)/python -W ignore -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1) $(ARGS)
 
 chaos: .venv/ready ## KILLS=100 SEED=1: kill -9 in every step, make all again, the same manifest; test has a sample

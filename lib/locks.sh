@@ -30,22 +30,32 @@ main() {
   done
 }
 
-# The tool's own: what builds a source, torch, and what only its CUDA builds need, in files of their own. The CPU builds
-# (tool-torch-cpu.txt) are not in every registry, and are written down by hand.
+# The tool's own: what builds a source, torch, and what only its CUDA builds need, in files of their own; and what only
+# the tests and checks need. The CPU builds (tool-torch-cpu.txt) are not in every registry, and are written by hand.
 tool_locks() {
-  local all keep=()
-  all=$(mktemp)
-  sed -n '/+cpu/d; s/^\([^ ]*==[^ \\]*\).*/\1/p' tool*.txt >"$all.had"
-  [[ -n ${UPGRADE-} ]] || keep=(--constraint "$all.had")
-  ../.repro/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --extra dev \
-    --custom-compile-command 'make locks' "${keep[@]}" --no-annotate \
-    ../pyproject.toml --output-file "$all" >/dev/null ||
-    die "$EXIT_COMMAND" "pyproject.toml cannot be satisfied" "see above"
+  local all had keep=()
+  all=$(mktemp) had=$(mktemp)
+  sed -n '/+cpu/d; s/^\([^ ]*==[^ \\]*\).*/\1/p' tool*.txt >"$had"
+  [[ -n ${UPGRADE-} ]] || keep=(--constraint "$had")
+  compile_tool dev "${keep[@]}" --output-file "$all"
+  sed -n 's/^\([^ ]*==[^ \\]*\).*/\1/p' "$all" >"$had"
+  compile_tool steps --constraint "$had" --output-file tool.txt
   blocks '^setuptools==' <"$all" >tool-build.txt
   blocks '^torch==' <"$all" >tool-torch.txt
   blocks '^(nvidia-|cuda-|triton==)' <"$all" >tool-cuda.txt
-  blocks '^(setuptools==|torch==|nvidia-|cuda-|triton==)' v <"$all" >tool.txt
-  rm "$all" "$all.had"
+  blocks '^(setuptools==|torch==|nvidia-|cuda-|triton==)' v <tool.txt >"$had"
+  mv "$had" tool.txt && chmod 644 tool.txt
+  # what is in the other list is in the environment already
+  blocks "^(setuptools|torch|$(sed -n 's/^\([a-z0-9][^=]*\)==.*/\1/p' tool.txt tool-cuda.txt | paste -sd'|'))==" v \
+    <"$all" >tool-dev.txt
+  rm "$all"
+}
+
+# compile_tool EXTRA OPTION…
+compile_tool() {
+  ../.repro/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command 'make locks' --no-annotate --extra "$@" ../pyproject.toml >/dev/null ||
+    die "$EXIT_COMMAND" "pyproject.toml cannot be satisfied" "see above"
 }
 
 # blocks PATTERN [v]: the comment at the top, and the packages whose first line fits (v: does not fit).

@@ -75,8 +75,24 @@ offline() {
 }
 
 # bats test_tags=deep
-@test "the README's library example answers a task of the rehearsal" {
-  sed -n '/^```python$/,/^```$/{/^```/d;p}' "$REPO/README.md" >"$BATS_TEST_TMPDIR/example.py"
+@test "the first hour, typed word for word, says what its page says" {
+  local text
+  rm -rf altered
+  sed -n '/^```sh$/,/^```$/{/^```/d;p}' "$REPO/docs/first-hour.md" >"$BATS_TEST_TMPDIR/page"
+  # a rehearsal is done already, and another with upstream is rehearsal-upstream.bats'
+  grep -vE '^make (rehearse|crosscheck)' "$BATS_TEST_TMPDIR/page" >"$BATS_TEST_TMPDIR/typed"
+  [[ $(wc -l <"$BATS_TEST_TMPDIR/typed") == 7 ]] || fail "$(cat "$BATS_TEST_TMPDIR/typed")"
+  run rehearsal bash "$BATS_TEST_TMPDIR/typed"
+  assert_failure 1 # the last one's: ALTERED
+  for text in 08-handoff 'artifacts/arc2_rehearsal/report.html' 'CONSISTENT, vouched for by nobody' \
+    'ALTERED' 'submission.json: SHA256SUMS expects'; do
+    assert_output --partial "$text"
+  done
+}
+
+# bats test_tags=deep
+@test "the first hour's library example answers a task of the rehearsal" {
+  sed -n '/^```python$/,/^```$/{/^```/d;p}' "$REPO/docs/first-hour.md" >"$BATS_TEST_TMPDIR/example.py"
   assert_in_file 'predict(model' "$BATS_TEST_TMPDIR/example.py"
   run rehearsal .venv/bin/python "$BATS_TEST_TMPDIR/example.py"
   assert_success

@@ -37,7 +37,7 @@ def test_the_recipe_of_the_page_is_valid_and_says_what_the_page_says(tmp_path, c
 
 def test_the_pages_commands_exist(tmp_path):
     folder, name = followed(tmp_path)
-    words = set(re.findall(r"^    make (\w+)|`make (\w+)", TEXT, re.MULTILINE))
+    words = set(re.findall(r"^make (\w+)|`make (\w+)", TEXT, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
     for word in {one or other for one, other in words}:
         assert re.search(rf"^{word}:", makefile, re.MULTILINE), word

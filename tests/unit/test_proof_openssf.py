@@ -135,9 +135,9 @@ def test_without_the_library(bundle: Path, monkeypatch: pytest.MonkeyPatch, caps
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "model_signing", None)
     verdict = verify(bundle)
-    assert verdict.word == CANNOT_TELL and "pip install 'trm-repro[sigstore]'" in said(verdict)[1]
+    assert verdict.word == CANNOT_TELL and "'model-signing<2,>=1.1'" in said(verdict)[1]
     assert main(["publish", "sign", str(bundle), "--key", str(bundle.parent / "key")]) == 3
-    assert "model-signing is not installed" in capsys.readouterr().err
+    assert "needs model-signing (the extra sigstore), not installed here" in capsys.readouterr().err
 
 
 def payload(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:

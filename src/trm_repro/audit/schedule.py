@@ -14,7 +14,7 @@ from trm_repro.audit.subject import Subject
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.machine.budget import KNOWN
 from trm_repro.provenance import promises
-from trm_repro.provenance.checks import RECIPES
+from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.checkpoints import base_of, by_place
 from trm_repro.runs.schedule import Settings
 
@@ -139,10 +139,10 @@ def recipes_of_step(step: int) -> list[str]:
     number = re.compile(rf"\b{step}\b")
     named = [
         name
-        for name in (list_recipes(RECIPES) if RECIPES.is_dir() else ())
-        if any(number.search(path.read_text("utf-8")) for path in recipe_files(RECIPES, name))
+        for name in (list_recipes(SHIPPED) if SHIPPED.is_dir() else ())
+        if any(number.search(path.read_text("utf-8")) for path in recipe_files(SHIPPED, name))
     ]
-    return [name for name in named if step in read_recipe(RECIPES, name).expected.steps]
+    return [name for name in named if step in read_recipe(SHIPPED, name).expected.steps]
 
 
 def _evaluations(plan: Settings, data: tuple[int, float], step: int) -> Iterable[int]:
@@ -207,11 +207,11 @@ def recipe_differences(name: str, held: Mapping[str, Any]) -> list[str]:
     """
     from trm_repro.recipes.read import read_recipe
 
-    if not RECIPES.is_dir():
+    if not SHIPPED.is_dir():
         raise MissingPrerequisite(
             "this tool was installed without its recipes", hint="run it in a clone of its repository"
         )
-    recipe = read_recipe(RECIPES, name).model_dump(exclude={"name"})
+    recipe = read_recipe(SHIPPED, name).model_dump(exclude={"name"})
     manifest = {"recipe": {"resolved": recipe}, "commands": [], "run": {"name": "x"}, "knobs": {}}
     expected = promises.expected_config(manifest)
     flat, found = _flat(expected), _flat(held)
@@ -224,7 +224,7 @@ def _of_recipe(name: str) -> dict[str, Any]:
     """The configuration that a recipe's command makes of upstream's defaults."""
     from trm_repro.recipes.read import read_recipe
 
-    recipe = read_recipe(RECIPES, name).model_dump(exclude={"name"})
+    recipe = read_recipe(SHIPPED, name).model_dump(exclude={"name"})
     return _flat(promises.expected_config({"recipe": {"resolved": recipe}, "commands": [], "run": {"name": "x"}}))
 
 

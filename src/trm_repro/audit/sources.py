@@ -15,7 +15,7 @@ from trm_repro.audit.subject import Subject
 from trm_repro.digests import git_blob
 from trm_repro.errors import ReproError
 from trm_repro.files import read_bytes, read_yaml
-from trm_repro.provenance.checks import RECIPES
+from trm_repro.recipes.bases import SHIPPED
 from trm_repro.runs.clone import git
 
 COPIES = ("trm.py", "losses.py")  # what upstream puts beside its checkpoints
@@ -93,9 +93,9 @@ def _is_reference_engine(found: dict[str, str]) -> bool:
 
 def _pins(clones: Sequence[Path]) -> Iterator[Pin]:
     """The pinned upstreams whose commit is in one of the clones."""
-    if not RECIPES.is_dir():
+    if not SHIPPED.is_dir():
         return
-    for base in sorted((RECIPES / "base").glob("*.yaml")):
+    for base in sorted((SHIPPED / "base").glob("*.yaml")):
         upstream = (read_yaml(base) or {}).get("upstream")
         if not isinstance(upstream, dict) or "commit" not in upstream:
             continue

@@ -15,7 +15,7 @@ from trm_repro.errors import ReproError
 from trm_repro.files import read_bytes, read_json
 from trm_repro.provenance import promises
 from trm_repro.provenance.bundle import SUMS, listed
-from trm_repro.provenance.checks import RECIPES
+from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.checkpoints import by_digest, by_place
 from trm_repro.recipes.published import RESULTS
 from trm_repro.weights import identifiers
@@ -223,7 +223,7 @@ def identifiers_of(subject: Subject, dataset: Path | None) -> Path | None:
 def _named(page: Page, subject: Subject, names: Path) -> None:
     """Which identifiers they are, by digest: a known dataset's, and those that a digest beside the weights speaks of."""
     digest = digest_file(names).sha256
-    for path in sorted((RECIPES / "digests").glob("*.json")):
+    for path in sorted((SHIPPED / "digests").glob("*.json")):
         if read_json(path).get("identifiers.json", {}).get("sha256") == digest:
             page.notes.append(f"{names.name} is that of {path.stem}, byte for byte")
     if beside := subject.near("identifiers.sha256"):

@@ -99,12 +99,18 @@ def _help(arguments: argparse.Namespace) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> None:
-    from trm_repro.cli.common import RECIPES
+    from trm_repro.cli.common import known_recipes
     from trm_repro.cli.parse import completion
     from trm_repro.recipes.bases import list_recipes
 
-    recipes = list_recipes(RECIPES) if RECIPES.is_dir() else []
-    print(completion(parser(), arguments.shell, recipes, [name for names in PLUMBING.values() for name in names]))
+    print(
+        completion(
+            parser(),
+            arguments.shell,
+            list_recipes(known_recipes()),
+            [name for names in PLUMBING.values() for name in names],
+        )
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,8 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        arguments = parser().parse_args(words, argparse.Namespace(argv=words))
-        return arguments.handler(arguments) or 0
+        return _handled(parser().parse_args(words, argparse.Namespace(argv=words)))
     except ReproError as error:
         from trm_repro.runs.records import masked
 
@@ -134,6 +139,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}\nhint: {MACHINE[error.errno]}", file=sys.stderr)
         return 3
+
+
+def _handled(arguments: argparse.Namespace) -> int:
+    """Runs the verb's handler.
+
+    Raises:
+        MissingPrerequisite: it needs an extra that is not installed.
+    """
+    try:
+        return arguments.handler(arguments) or 0
+    except ModuleNotFoundError as error:
+        from trm_repro.extras import missing
+
+        said = missing(error.name or "", f"trm-repro {arguments.verb}", getattr(arguments, "extra", ""))
+        if said is None:
+            raise
+        raise said from None
 
 
 def _open_streams() -> None:

@@ -194,10 +194,10 @@ def _digests(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from trm_repro.cli.common import RECIPES
+    from trm_repro.cli.common import known_recipes
     from trm_repro.recipes.read import read_recipe
 
-    recipe = read_recipe(RECIPES, arguments.recipe) if arguments.recipe else None
+    recipe = read_recipe(known_recipes(), arguments.recipe) if arguments.recipe else None
     print_facts(arguments.folder, recipe, as_json=arguments.json)
 
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 RECIPES = Path("recipes")
 
 
+def known_recipes() -> Path:
+    """The folder of recipes: the repository's where we are in one, else those that came with the package."""
+    from trm_repro.recipes.bases import SHIPPED
+
+    return RECIPES if RECIPES.is_dir() else SHIPPED
+
+
 def knob(name: str, default: str = "") -> str:
     """A knob's value in the environment; a placeholder such as ``<your_kaggle_username>`` is no value."""
     value = os.environ.get(name, "")

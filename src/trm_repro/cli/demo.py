@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.cli.common import RECIPES
+from trm_repro.cli.common import known_recipes
 from trm_repro.errors import ReproError
+from trm_repro.notebook.presets import WHAT
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -27,7 +28,7 @@ def register(verbs: Verbs) -> None:
     )
     demo.add_argument("--size", type=int, choices=(4, 6), default=4, help="of a board (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="of boards, weights and batches (default: %(default)s)")
-    demo.set_defaults(handler=_demo)
+    demo.set_defaults(handler=_demo, extra="engine")
     solve = verbs.add_parser(
         "solve",
         help="answer ARC tasks of your own: weights are tuned on their examples, variants of them vote",
@@ -40,23 +41,23 @@ def register(verbs: Verbs) -> None:
     solve.add_argument("--minutes", type=float, default=10, help="for everything (default: %(default)s)")
     solve.add_argument(
         "--fine-tune",
-        choices=("embeddings", "lora", "none"),
+        choices=WHAT,
         default="embeddings",
-        help="what learns the examples: puzzle vectors, adapters too, or nothing (default: %(default)s)",
+        help="what learns the examples: puzzle vectors, adapters too, all weights too, or nothing (default: %(default)s)",
     )
     solve.add_argument("--augmentations", type=int, default=1000, help="variants that vote (default: %(default)s)")
     solve.add_argument("--batch", type=int, help="grids at a time (default: 96 on a GPU, 8 on a CPU)")
     solve.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: solved/TASK)")
     solve.add_argument("--seed", type=int, default=0, help="of the fine-tuning (default: %(default)s)")
     solve.add_argument("--device", choices=("cpu", "cuda"), help="(default: cuda where there is one)")
-    solve.set_defaults(handler=_solve)
+    solve.set_defaults(handler=_solve, extra="engine")
 
 
 def _demo(arguments: argparse.Namespace) -> None:
     from trm_repro.demo import run
     from trm_repro.demo.picture import print_outcome
 
-    recipe = run.recipe_of(RECIPES, arguments.size)
+    recipe = run.recipe_of(known_recipes(), arguments.size)
     folder = FOLDER / f"{recipe.name}-{arguments.seed}"
     outcome = run.run(recipe, folder, seed=arguments.seed)
     print_outcome(outcome, sys.stdout)

@@ -47,10 +47,10 @@ def register(verbs: Verbs) -> None:
         "--probe-cycles",
         action="store_true",
         help="score nothing: find out with which cycles and puzzle slots the weights were trained, from a small sample of "
-        "the dataset's training pairs (exit 1: not as configured; 3: it cannot be told)",
+        "the dataset's training pairs (exit 1: not as configured; 3: it cannot be decided)",
     )
     parser.add_argument("--sample", type=int, default=64, metavar="N", help="pairs of the probe (default: %(default)s)")
-    parser.set_defaults(handler=_evaluate)
+    parser.set_defaults(handler=_evaluate, extra="engine")
     parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
     parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
     parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")

@@ -62,7 +62,7 @@ def _add_signers(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--signers", type=Path, metavar="FILE", help="it must be signed by one of these (ssh-keygen(1))")
     verb.add_argument("--model-key", type=Path, metavar="FILE", help="its model.sig must be made with this public key")
     verb.add_argument("--identity", default="", help="it must be signed with sigstore by this address or workflow …")
-    verb.add_argument("--issuer", default="", metavar="URL", help="… for which this issuer vouches")
+    verb.add_argument("--issuer", default="", metavar="URL", help="… as this issuer confirms")
     _add_instance(verb)
 
 

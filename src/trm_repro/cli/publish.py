@@ -59,7 +59,7 @@ def _add_package(actions: Verbs) -> None:
     parser.add_argument("--trm-dir", type=Path, default=None, help="what $TRM_DIR/ in its paths stands for")
     _add_owner(parser)
     parser.add_argument("--license", default=knob("PUBLISH_LICENSE", "cc-by-4.0"), help="default: $PUBLISH_LICENSE")
-    parser.set_defaults(handler=_package)
+    parser.set_defaults(handler=_package, extra="publish")
     parser.add_argument(
         "--signing-key",
         type=Path,
@@ -81,6 +81,9 @@ def _add_package(actions: Verbs) -> None:
 
 
 def _package(arguments: argparse.Namespace) -> None:
+    import huggingface_hub  # noqa: F401
+    import matplotlib  # noqa: F401  what comes last is missing at once, and not when gigabytes are hashed
+
     from trm_repro.provenance.openssf import can_sign
     from trm_repro.publish.package import package
 
@@ -218,7 +221,7 @@ def _add_huggingface(actions: Verbs) -> None:
     parser.add_argument(
         "--benchmark",
         default=knob("HF_BENCHMARK"),
-        help="owner/dataset:task_id on the hub, whose leaderboard is told the number; default: $HF_BENCHMARK",
+        help="owner/dataset:task_id on the hub, on whose leaderboard the number is entered; default: $HF_BENCHMARK",
     )
     parser.set_defaults(handler=_huggingface)
 

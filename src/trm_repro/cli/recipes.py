@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.cli.common import RECIPES
+from trm_repro.cli.common import known_recipes
 from trm_repro.cli.parse import add_json, print_json
+from trm_repro.errors import MissingPrerequisite
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -45,20 +47,25 @@ def _list(arguments: argparse.Namespace) -> None:
     from trm_repro.recipes.catalogue import as_json, print_catalogue
     from trm_repro.recipes.read import read_recipe
 
-    recipes = [read_recipe(RECIPES, name) for name in list_recipes(RECIPES)]
+    folder = known_recipes()
+    recipes = [read_recipe(folder, name) for name in list_recipes(folder)]
     print_json({"recipes": list(map(as_json, recipes))}) if arguments.json else print_catalogue(recipes)
 
 
 def _show(arguments: argparse.Namespace) -> None:
     from trm_repro.recipes.read import read_recipe
 
-    print(read_recipe(RECIPES, arguments.name).model_dump_json(indent=2))
+    print(read_recipe(known_recipes(), arguments.name).model_dump_json(indent=2))
 
 
 def _job(arguments: argparse.Namespace) -> None:
+    if not Path("machines").is_dir():
+        raise MissingPrerequisite(
+            "machines/ is not here: a job runs the steps of a clone", hint="run this in a clone of the repository"
+        )
     from trm_repro.machine.jobs import job
     from trm_repro.recipes.read import read_recipe
 
-    recipe = read_recipe(RECIPES, arguments.recipe)
+    recipe = read_recipe(known_recipes(), arguments.recipe)
     run_name = arguments.run_name or recipe.run_name
     print(job(arguments.kind, recipe, run_name=run_name, bucket=arguments.bucket, volume=arguments.volume), end="")

@@ -24,7 +24,6 @@ from trm_repro.weights.find import BUNDLE, find_in
 from trm_repro.weights.state import split_part
 
 IDENTIFIERS = "identifiers.json"
-TUNED = ("embeddings", "lora", "none")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Request:
         tasks: their source, as :func:`trm_repro.arc.reader.read` takes it.
         weights: a bundle, or a folder with a checkpoint, all_config.yaml and identifiers.json.
         minutes: for everything.
-        tune: what learns the examples: one of :data:`TUNED`.
+        tune: what learns the examples: one of :data:`~trm_repro.notebook.presets.WHAT`.
         share: of the time, for that.
         augmentations: variants of each task that vote, time permitting.
         batch: grids at a time; None for 96 on a GPU, 8 on a CPU.

@@ -28,12 +28,12 @@ from trm_repro.provenance.schema import parse_manifest
 from trm_repro.provenance.signature import SUFFIX, check
 from trm_repro.provenance.statement import FILE as STATEMENT
 from trm_repro.provenance.statement import make_statement
+from trm_repro.recipes.bases import SHIPPED
 from trm_repro.runs.checkpoints import CONFIG, checkpoint_name, step_of
 from trm_repro.weights import identifiers
 from trm_repro.weights.state import read_state
 from trm_repro.weights.twin import different_values
 
-RECIPES = Path(__file__).parents[3] / "recipes"  # of the repository that this tool is installed from, if it is one
 Outcome = tuple[str, list[str]]
 
 SUFFIXES = (SUFFIX, keyless.SUFFIX)
@@ -170,15 +170,15 @@ def recipe(context: Context) -> Outcome:
     held = context.manifest
     name, theirs = held["recipe"]["name"], held["recipe"]["resolved"]
     claim = f"faithful is {str(held['faithful']).lower()}"
-    known = re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) and (RECIPES / f"{name}.yaml").is_file()
+    known = re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) and (SHIPPED / f"{name}.yaml").is_file()
     if not known:
         why = (
             f"{name} is none of this tool's recipes"
-            if RECIPES.is_dir()
+            if SHIPPED.is_dir()
             else "this tool was installed without its recipes"
         )
         return ("unknown", [f"{claim}: {why}"]) if held["faithful"] else ("skipped", [why])
-    ours = read_recipe(RECIPES, name).model_dump(exclude={"name"})
+    ours = read_recipe(SHIPPED, name).model_dump(exclude={"name"})
     if theirs["faithful"] and not ours["faithful"]:
         return "wrong", [f"manifest.json: its recipe {name} is called faithful, this tool's own of that name is not"]
     others = [

@@ -46,7 +46,7 @@ from trm_repro.runs.layout import Run
 # which is looked into.
 NOTES = ".trm-repro"
 SCRIPTS = {"activate", "activate.csh", "activate.fish", "activate.nu", "activate.bat", "Activate.ps1", "deactivate.bat"}
-MARKS = {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "ready"}
+MARKS = {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "ready", "ready-dev"}
 INTERPRETER = re.compile(r"python(3(\.\d+)?)?")
 METADATA = (".dist-info/METADATA", ".egg-info/PKG-INFO")
 # What pip writes in place of a RECORD where it runs a setup.py: paths without digests. Such a distribution (antlr4, the one

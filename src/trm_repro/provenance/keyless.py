@@ -136,9 +136,9 @@ def _installed() -> None:
     try:
         import sigstore.verify  # noqa: F401
     except ImportError as error:
-        raise MissingPrerequisite(
-            f"sigstore is not installed ({error})", hint="pip install 'trm-repro[sigstore]'"
-        ) from None
+        from trm_repro.extras import missing
+
+        raise missing("sigstore", "this signature", "sigstore") or error from None
 
 
 def _instance(path: Path | None, *, offline: bool) -> ClientTrustConfig:

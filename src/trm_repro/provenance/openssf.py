@@ -135,9 +135,9 @@ def _installed() -> None:
     try:
         import model_signing.verifying  # noqa: F401
     except ImportError as error:
-        raise MissingPrerequisite(
-            f"model-signing is not installed ({error})", hint="pip install 'trm-repro[sigstore]'"
-        ) from None
+        from trm_repro.extras import missing
+
+        raise missing("model_signing", "this signature", "sigstore") or error from None
 
 
 def _read(path: Path) -> dict[str, Any]:

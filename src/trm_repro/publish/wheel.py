@@ -11,6 +11,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -28,8 +29,8 @@ def write_wheel(folder: Path) -> Path:
     root = Path(trm_repro.__file__).parent
     files = {
         f"trm_repro/{path.relative_to(root).as_posix()}": path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in sorted(Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names)
+        if "__pycache__" not in path.parts
     }
     installed = distribution("trm-repro")
     files[f"{info}/METADATA"] = (installed.read_text("METADATA") or installed.read_text("PKG-INFO") or "").encode()

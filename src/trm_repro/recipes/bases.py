@@ -18,6 +18,10 @@ def top_level(path: Path, key: str) -> str:
     return next((line.removeprefix(prefix).strip() for line in lines if line.startswith(prefix)), "")
 
 
+# Those that this tool was installed with: in a clone a link to its recipes/, in a wheel a copy.
+SHIPPED = Path(__file__).parent / "files"
+
+
 def recipe_files(folder: Path, name: str) -> list[Path]:
     """The files that make up a recipe, the most basic first. Read without YAML: ``base:`` stands at the start of a line."""
     path = folder / f"{name}.yaml"

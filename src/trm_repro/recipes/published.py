@@ -160,18 +160,18 @@ RESULTS = {
         "Trelis, hard data", 0.0127, "arXiv 2511.02886, table 1: 1.27 %, 1,000,000 epochs", of=SEMI
     ),
     "arc2-nvarc": Result(
-        "NVARC", 0.1013888888888889, "seed 002, NVARC's README: 10.14 % pass@2 on the local evaluation",
+        "NVARC", 0.1013888888888889, "NVARC's README: 10.14 % pass@2 on the local evaluation",
         8, "H100", 24, "batch 3072, on puzzles of its own", steps=220_708, batch=3072,
     ),
     "arc2-nvarc-pass1": Result(
-        "NVARC", 0.0764, "seed 002, NVARC's README: 7.64 % pass@1 on the local evaluation", 8, "H100", 24,
+        "NVARC", 0.0764, "NVARC's README: 7.64 % pass@1 on the local evaluation", 8, "H100", 24,
         metric="pass@1 per task",
     ),
     "arc2-nvarc-pass1000": Result(
-        "NVARC", 0.1375, "seed 002, NVARC's README: 13.75 % pass@1000 on the local evaluation", 8, "H100", 24,
+        "NVARC", 0.1375, "NVARC's README: 13.75 % pass@1000 on the local evaluation", 8, "H100", 24,
         metric="pass@1000 per task",
     ),
-    "arc2-nvarc-kaggle": Result("NVARC", 0.10, "seed 002, NVARC's README: 10.0 %", 8, "H100", 24, of=BOARD),
+    "arc2-nvarc-kaggle": Result("NVARC", 0.10, "NVARC's README: 10.0 %", 8, "H100", 24, of=BOARD),
     "arc2-nvarc-original-kaggle": Result(
         "NVARC, original data", 0.0208, "NVARC's report, 4.1: 2.08 %", 8, "H100", note="batch 3072", of=BOARD
     ),
@@ -229,7 +229,7 @@ RESULTS = {
     "maze-alphaxiv": _alphaxiv("", 0.8367, "83.67 ± 2.28 %", MAZE),
     "maze-nano": _boards(MAZE, "nano-trm", 0.75, "nano-trm's README: 75 %", 1, "H100", 2),
     "manual-trelis": Result(
-        "Trelis", 0.065, "seed 001: 6.5 % pass@2 on the 23 manual tasks", 1, "H100", of="23 manual tasks"
+        "Trelis", 0.065, "Trelis' README: 6.5 % pass@2 on the 23 manual tasks", 1, "H100", of="23 manual tasks"
     ),
 }  # fmt: skip
 
