@@ -71,9 +71,12 @@ report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
 
-evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint, a file or a Hugging Face id; ARGS="--help"
-	@$(TOOL)/trm-repro evaluate --checkpoint "$(or $(CHECKPOINT),$(error CHECKPOINT=… is missing))" \
-	  --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint, a file or a hub id; without: the run's own (ARGS="--by-step")
+ifdef CHECKPOINT
+	@$(TOOL)/trm-repro evaluate --checkpoint "$(CHECKPOINT)" --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+else
+	@source lib/prelude.bash && repro evaluate --run $(ARGS)
+endif
 
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs

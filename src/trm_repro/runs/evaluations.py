@@ -98,9 +98,10 @@ class Evaluation(_Part):
 
 @dataclass(frozen=True)
 class Table:
-    """What a terminal, a page and a Markdown file show of it."""
+    """What a terminal, a page and a Markdown file show of it; the numbers are per cent."""
 
     caption: str
+    notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -108,11 +109,11 @@ class Table:
         """As text: the first column to the left, numbers to the right."""
         cells = (self.columns, *self.rows)
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        return [
-            self.caption,
-            *("  " + "  ".join(f"{c:{'>' if i else '<'}{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-              for row in cells),
-        ]  # fmt: skip
+        lines = [f"{self.caption}, in per cent", *(f"  {note}" for note in self.notes)]
+        for first, *numbers in cells:
+            aligned = [f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True)]
+            lines.append("  ".join((f"  {first:<{widths[0]}}", *aligned)).rstrip())
+        return lines
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -148,8 +149,9 @@ def _alone(result: Result) -> Iterable[Table]:
     ks = shown(*(scores for _, scores in rows))
     if len(rows) > 1 and ks:
         yield Table(
-            "alone and accumulated, pass@K per task",
-            ("whose votes", *_titles(ks)),
+            "alone and accumulated: pass@K per task",
+            (),
+            ("whose votes", *(f"pass@{k}" for k in ks)),
             tuple((who, *_cells(scores, ks)) for who, scores in rows),
         )
 
@@ -158,8 +160,9 @@ def _by_augmentations(result: Result) -> Iterable[Table]:
     found = result.by_augmentations
     if found and (ks := shown(found.rows[-1].scores)):
         yield Table(
-            f"by number of augmentations, pass@K per task ({distinct(found)})",
-            ("the first", *_titles(ks)),
+            "by number of augmentations: pass@K per task",
+            (f"distinct ones of a task: {distinct(found)}", "the original is the first, then the dataset's order"),
+            ("the first", *(f"pass@{k}" for k in ks)),
             tuple((augmentations(row), *_cells(row.scores, ks)) for row in found.rows),
         )
 
@@ -168,20 +171,24 @@ def _by_step(result: Result) -> Iterable[Table]:
     if not result.by_step:
         return
     ks = shown(result.by_step[-1].scores)
-    caption = "by supervision step: the answers of a step alone, and of all steps so far in one vote"
-    if result.trained_with:
-        caption += f" (trained with at most {result.trained_with})"
-    columns = ("step", "tokens", "grids", *_titles(ks), *(f"pooled {title}" for title in _titles(ks) or ["grids"]))
-    rows = tuple(
-        (
-            f"{row.step}{' +' if result.trained_with and row.step > result.trained_with else ''}",
-            *map(percent, (row.accuracy, row.exact_accuracy)),
-            *_cells(row.scores, ks),
-            *(_cells(row.pooled, ks) if ks else [percent(row.pooled.get("exact_accuracy"))]),
-        )
-        for row in result.by_step
+    alone = "pass@K per task" if ks else "grids"
+    notes = [f"{alone}: the answers of the step alone; pooled: of all steps so far, in one vote"]
+    if (trained := result.trained_with) and trained < result.by_step[-1].step:
+        notes.append(f"+: more steps than the {trained} at most of the training")
+    yield Table(
+        "by supervision step",
+        tuple(notes),
+        ("step", "tokens", "grids", *(f"pass@{k}" for k in ks), *([f"pooled@{k}" for k in ks] or ["pooled"])),
+        tuple(
+            (
+                f"{row.step}{' +' if trained and row.step > trained else ''}",
+                *map(percent, (row.accuracy, row.exact_accuracy)),
+                *_cells(row.scores, ks),
+                *(_cells(row.pooled, ks) if ks else [percent(row.pooled.get("exact_accuracy"))]),
+            )
+            for row in result.by_step
+        ),
     )
-    yield Table(caption, columns, rows)
 
 
 def augmentations(row: Augmentations) -> str:
@@ -190,10 +197,9 @@ def augmentations(row: Augmentations) -> str:
 
 
 def distinct(found: ByAugmentations) -> str:
-    """How many variants a task has, in words."""
+    """How many a task has, in words."""
     least, median, most = (f"{n:g}" for n in found.distinct)
-    said = f"{least} to {most}, median {median}" if least != most else most
-    return f"a task has {said} distinct variants, the original among them and first, in the dataset's order"
+    return f"{least} to {most}, median {median}" if least != most else most
 
 
 def shown(*scores: Mapping[str, Any]) -> list[int]:
@@ -205,12 +211,8 @@ def shown(*scores: Mapping[str, Any]) -> list[int]:
 
 
 def percent(share: float | None) -> str:
-    """A share as per cent; nothing where there is none."""
-    return "" if share is None else f"{100 * share:.2f} %"
-
-
-def _titles(ks: Iterable[int]) -> list[str]:
-    return [f"pass@{k}" for k in ks]
+    """A share in per cent; nothing where there is none."""
+    return "" if share is None else f"{100 * share:.2f}"
 
 
 def _cells(scores: Mapping[str, float | None], ks: Iterable[int]) -> list[str]:
