@@ -15,6 +15,7 @@ setup() {
   assert_success
 }
 
+# bats test_tags=deep
 @test "with CHECK_REMOTE=1 credentials must be accepted, and the clock is compared where a server answers" {
   in_runbook "${OFFLINE[@]}" CHECK_REMOTE=1 steps/01-sanity.sh
   assert_broken G-KAGGLE-CREDENTIALS 3

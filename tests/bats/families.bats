@@ -39,6 +39,7 @@ nvarc_pretrain() {
 # bats test_tags=deep
 @test "NVARC's pretraining, published" { nvarc_pretrain 8; }
 
+# bats test_tags=deep
 @test "NVARC's fine-tuning and evaluation: a checkpoint to start from, printed metrics, ten attempts" {
   nvarc_in "$CODE"
   plan "$(checkpoint checkpoint/step_220708)" \
@@ -71,10 +72,12 @@ PYTHON
   run_all trelis-lora-eval2 '3688 7374 11060 14745 18431' lora_manual_Trelis_eval2 "$1"
   assert_output --partial 'scores                         5 of 5 are on record, and equal ours'
 }
+# bats test_tags=deep
 @test "Trelis' LoRA: the configuration is a file of upstream's, the checkpoints hold adapters" { trelis_lora 6; }
 # bats test_tags=deep
 @test "Trelis' LoRA, published" { trelis_lora 8; }
 
+# bats test_tags=deep
 @test "alphaXiv's evaluation: a package to install, no checkpoint, no submission, and nothing to publish" {
   as_standin
   mkdir "$CODE/scripts"

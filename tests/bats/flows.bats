@@ -105,6 +105,7 @@ plan_data() { plan "cp -R '$BATS_SUITE_TMPDIR/dataset/.' arc-prize-trm-evaluatio
   assert_plan_done
 }
 
+# bats test_tags=deep
 @test "a plan of every recipe can be made on a bare machine, and says what it would fetch" {
   local recipe
   for recipe in nvarc-pretrain alphaxiv-eval-arc1 samsung-sudoku-mlp trelis-lora-eval2; do

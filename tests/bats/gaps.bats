@@ -7,6 +7,7 @@ setup() {
   LIMIT=$(type -P timeout)
 }
 
+# bats test_tags=deep
 @test "no step hangs, holds its lock or loses its log when stdin, stdout and stderr are closed, in any combination" {
   local closed
   for closed in '>&-' '2>&-' '<&-' '>&- 2>&-' '<&- >&-' '<&- 2>&-' '<&- >&- 2>&-'; do

@@ -49,6 +49,7 @@ setup() {
   assert_in_file 'G-ENVIRONMENT-FILES was overridden' artifacts/trm_arc2_paper_repro/manifest.json
 }
 
+# bats test_tags=deep
 @test "step 3 stops at a stray of an environment that was there, and installs anew what nobody wrote down" {
   training_environment
   in_runbook steps/03-venv.sh

@@ -21,6 +21,7 @@ setup() { make_runbook "$BATS_TEST_TMPDIR"; }
   assert_in_file 'DISABLE_COMPILE=1' .repro/runs/trm_arc2_paper_repro/guards.jsonl
 }
 
+# bats test_tags=deep
 @test "what nobody named reaches neither builder nor training; the log says which, the manifest what did" {
   built
   training_environment

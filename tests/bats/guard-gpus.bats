@@ -4,6 +4,7 @@
 load helper
 setup() { make_runbook "$BATS_TEST_TMPDIR"; }
 
+# bats test_tags=deep
 @test "G-GPUS holds with 1, 2, 4 and 8 GPUs" {
   local count
   for count in 1 2 4 8; do

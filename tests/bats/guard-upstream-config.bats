@@ -25,6 +25,7 @@ not_run_by() {
   assert_holds G-UPSTREAM-CONFIG
 }
 
+# bats test_tags=deep
 @test "G-UPSTREAM-CONFIG: nothing of the clone is run by a step, whatever its configuration names; all is told" {
   local name
   # what git itself runs when it looks at the files, writes an index or checks out

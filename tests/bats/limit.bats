@@ -3,6 +3,7 @@
 
 load helper
 
+# bats test_tags=deep
 @test "a loop, a deaf process and an orphan that holds the output end at the limit, and are called failed" {
   run env -i PATH="$PATH" BATS_TEST_TIMEOUT=1 "$REPO/.venv/bin/bats" \
     --setup-suite-file "$REPO/tests/bats/setup_suite.bash" "$REPO/tests/bats/hang/hang.bats"

@@ -26,6 +26,7 @@ stood_in() {
     >steps/03-venv.sh
 }
 
+# bats test_tags=deep
 @test "taken away while it trains: its checkpoints are in the bucket, RESUME=warm begins with them, none is mixed" {
   local run
   stood_in

@@ -28,6 +28,7 @@ bar() {
   refute_file logs
 }
 
+# bats test_tags=deep
 @test "make plan says that nvidia-smi hangs, and waits for it once" {
   answer 'sleep 600' 'nvidia-smi*'
   in_runbook TRM_REPRO_PATIENCE=4 lib/plan.sh

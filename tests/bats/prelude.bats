@@ -85,6 +85,7 @@ hint: $step --help"
   assert_in_file '==> 01-sanity: ' logs/trm_arc2_paper_repro/01-sanity.*.log
 }
 
+# bats test_tags=deep
 @test "each attempt has a log of its own, named by step and time" {
   in_runbook steps/01-sanity.sh
   sleep 1

@@ -72,6 +72,7 @@ offline() {
   assert_output --partial 'CONSISTENT, vouched for by nobody'
 }
 
+# bats test_tags=deep
 @test "the README's library example answers a task of the rehearsal" {
   sed -n '/^```python$/,/^```$/{/^```/d;p}' "$REPO/README.md" >"$BATS_TEST_TMPDIR/example.py"
   assert_in_file 'predict(model' "$BATS_TEST_TMPDIR/example.py"

@@ -33,6 +33,7 @@ same_but_for_times() {
   assert_success
 }
 
+# bats test_tags=deep
 @test "another run finds clone, environment and dataset by what they are, and its manifest says how they were made" {
   local step before
   before=$(listing)
@@ -53,6 +54,7 @@ same_but_for_times() {
   assert_in_file '"faithful": true' artifacts/second/manifest.json
 }
 
+# bats test_tags=deep
 @test "a dataset is not taken where a byte, its command, or a guard of its making is another" {
   local data=$UPSTREAM/data/arc2concept-aug-1000
   printf X 1<>"$data/train/all__labels.npy"
@@ -71,6 +73,7 @@ same_but_for_times() {
   assert_file "$data.voucher.json"
 }
 
+# bats test_tags=deep
 @test "what another run uses at this moment is never moved" {
   local data=$UPSTREAM/data/arc2concept-aug-1000
   in_background RUN_NAME=user STANDIN_PAUSE="$BATS_TEST_TMPDIR/paused" steps/05-train.sh
@@ -108,6 +111,7 @@ same_but_for_times() {
   assert_in_file '"state": "finished"' ".repro/runs/$RUN/training.json"
 }
 
+# bats test_tags=deep
 @test "a guard that broke in step 6 and holds again is forgotten; one overridden while it trained is not" {
   echo '# changed' >>"$UPSTREAM/models/losses.py"
   in_runbook steps/06-verify.sh --force

@@ -89,6 +89,7 @@ would_train_with() {
   assert_failure 1
 }
 
+# bats test_tags=deep
 @test "a training that crashed starts again from nothing, and its files are set aside (D-15)" {
   in_runbook STANDIN_FAIL=crash steps/05-train.sh --force
   assert_failure 5
@@ -103,6 +104,7 @@ would_train_with() {
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro.set-aside-*/step_361957
 }
 
+# bats test_tags=deep
 @test "step 5 does not repeat a finished training: it takes it up again, or says what is another (D-38)" {
   local kept
   in_runbook steps/05-train.sh --force
@@ -126,6 +128,7 @@ would_train_with() {
   assert_output --partial 'set aside as'
 }
 
+# bats test_tags=deep
 @test "a training is not repeated where only its stamp is gone, and not taken up where a byte of it changed" {
   local folder
   in_runbook steps/05-train.sh --force

@@ -73,6 +73,7 @@ stops_at_once() {
   refute_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
 }
 
+# bats test_tags=deep
 @test "after a failure, the next run says how the last attempt ended, sets it aside, and trains" {
   in_runbook STANDIN_FAIL=disk steps/05-train.sh
   assert_failure 5
@@ -84,6 +85,7 @@ stops_at_once() {
   assert_file .repro/runs/trm_arc2_paper_repro/05-train.stamp
 }
 
+# bats test_tags=deep
 @test "after a reboot, the next run knows" {
   in_runbook steps/05-train.sh --force
   assert_success

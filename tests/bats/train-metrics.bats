@@ -24,6 +24,7 @@ metrics() { echo "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/metrics.jsonl; }
   assert_output --partial 'PYTHONUNBUFFERED is 1'
 }
 
+# bats test_tags=deep
 @test "WANDB_TAP=0: no file, nothing on PYTHONPATH, and the verdict says that scores are not on record" {
   in_runbook WANDB_TAP=0 steps/05-train.sh
   assert_success

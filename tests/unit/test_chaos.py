@@ -307,15 +307,9 @@ def ours_fails(said: str) -> bool:
 
 
 @needs_mounts
+@pytest.mark.deep
 @pytest.mark.parametrize(
-    "folder",
-    [
-        "logs",
-        *(
-            pytest.param(name, marks=pytest.mark.deep)
-            for name in (".", ".repro", "artifacts", f"artifacts/{RUN}", CLONE, f"{CLONE}/data", CHECKPOINTS, BUNDLE)
-        ),
-    ],
+    "folder", [".", ".repro", "logs", "artifacts", f"artifacts/{RUN}", CLONE, f"{CLONE}/data", CHECKPOINTS, BUNDLE]
 )
 def test_a_read_only_folder_is_named(done: Place, folder: str) -> None:
     begun_anew()

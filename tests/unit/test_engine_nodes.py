@@ -108,6 +108,7 @@ def test_two_nodes_are_one_process_and_a_lost_one_is_made_good(data, homes, tmp_
         assert (shared / "broken" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.deep
 def test_nodes_that_share_no_folder_are_told_so_before_they_train(data, homes):
     codes, said = Forked(homes[:2], arguments(data, "apart")).end()
     assert 0 not in codes

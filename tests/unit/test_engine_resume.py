@@ -114,6 +114,7 @@ def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
     assert not list(folder.rglob(".*.part"))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_at_random(data, tmp_path, processes):
     """kill -9 of all processes of the run, at moments that nobody chose."""

@@ -142,6 +142,7 @@ def test_arc2(pretrained):
     check(pretrained)
 
 
+@pytest.mark.deep
 def test_arc1(work):
     folder = train(work, "samsung-arc1")
     check(folder)
@@ -165,6 +166,7 @@ def test_lora_changes_the_adapters_and_not_the_base(work, pretrained):
     assert not torch.equal(part(before, "embed_tokens.embedding_weight"), part(after, "embed_tokens.embedding_weight"))
 
 
+@pytest.mark.deep
 def test_lora_on_a_test_set_without_solutions_leaves_a_submission(work, pretrained):
     folder = train(work, "trelis-lora-kaggle")
     check(folder, scored=False)
@@ -214,6 +216,7 @@ def test_evaluation_alone(work, pretrained):
     assert 0 <= report["checkpoints"][0]["vote"]["scores"]["pass@2 per task"]["share"] <= 1
 
 
+@pytest.mark.deep
 def test_a_sweep_evaluates_checkpoints_with_other_cycles_once(work, pretrained, tmp_path):
     recipe = read_recipe(RECIPES, "arc2-paper")
     (tmp_path / "recipes").symlink_to(RECIPES)

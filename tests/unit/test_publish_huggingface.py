@@ -82,6 +82,7 @@ def test_the_card_the_hub_gets_has_a_model_index(box: Box) -> None:
     assert [result.metric_value for result in card.data.eval_results] == [0.078, 0.05]
 
 
+@pytest.mark.deep
 def test_a_leaderboard_is_told_the_number_in_the_hubs_own_form(box: Box) -> None:
     from huggingface_hub import parse_eval_result_entries
 
@@ -144,6 +145,7 @@ def test_a_repository_that_holds_something_else_is_left_alone(box: Box) -> None:
     assert done.returncode == 4 and "thesis.tex" in done.stderr and box.hub.count("/commit/") == 0
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["all_config.yaml", "model.ckpt"])
 @pytest.mark.parametrize("what", ["missing", "size", "bytes"])
 def test_what_the_hub_shows_is_compared_and_a_rerun_repairs(box: Box, name: str, what: str) -> None:

@@ -136,6 +136,7 @@ def test_a_changed_bundle_becomes_a_version_and_the_old_one_stays(box: Box) -> N
     assert len(box.server.datasets[ID].versions) == 2 and box.holds_the_bundle()
 
 
+@pytest.mark.deep
 def test_a_change_of_equal_size_is_noticed(box: Box) -> None:
     box.publish()
     config = box.bundle / "all_config.yaml"
@@ -149,6 +150,7 @@ def test_public_only_when_asked(box: Box) -> None:
     assert not box.server.datasets[ID].private
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("public", ["0", "1"])
 def test_visibility_is_never_changed_by_a_version(box: Box, public: str) -> None:
     box.server.datasets[ID] = Dataset("t", private=public == "1", license="CC0-1.0", versions=[{"old": b""}])
@@ -178,6 +180,7 @@ def test_download_finds_bytes_that_changed_on_the_way_and_a_rerun_repairs(box: B
     assert box.holds_the_bundle()
 
 
+@pytest.mark.deep
 def test_files_that_kaggle_zips_on_the_way_are_compared_unzipped(box: Box) -> None:
     box.server.zipped = {"submission.json", "SHA256SUMS"}
     assert box.publish(PUBLISH_VERIFY="download").returncode == 0
@@ -186,6 +189,7 @@ def test_files_that_kaggle_zips_on_the_way_are_compared_unzipped(box: Box) -> No
 # -- every way to fail: the message, the exit code, nothing lost, and a second run that completes ---------------------
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("method", "how", "code", "message"),
     [
@@ -256,6 +260,7 @@ def test_a_connection_dropped_mid_upload_goes_on_where_it_broke(box: Box) -> Non
     assert box.holds_the_bundle()
 
 
+@pytest.mark.deep
 def test_an_upload_that_never_ends_leaves_no_dataset_and_a_rerun_goes_on_where_it_broke(box: Box) -> None:
     half = (box.bundle / "model.ckpt").stat().st_size // 2
     box.server.fail("PUT model.ckpt", times=3, status=503)
@@ -268,6 +273,7 @@ def test_an_upload_that_never_ends_leaves_no_dataset_and_a_rerun_goes_on_where_i
     assert dict(box.server.starts)["model.ckpt"] >= half
 
 
+@pytest.mark.deep
 def test_an_upload_whose_session_expired_meanwhile_is_begun_anew(box: Box) -> None:
     box.server.fail("PUT model.ckpt", times=3, status=503)
     assert box.publish().returncode == 5
@@ -292,12 +298,14 @@ def test_killed_mid_upload_a_rerun_completes(box: Box) -> None:
     assert box.publish().returncode == 0 and box.holds_the_bundle()
 
 
+@pytest.mark.deep
 def test_a_slow_dataset_is_waited_for(box: Box) -> None:
     box.server.slow = 2
     done = box.publish()
     assert done.returncode == 0 and "waiting for" in done.stderr
 
 
+@pytest.mark.deep
 def test_a_version_that_shows_late_is_not_taken_for_the_old_one(box: Box) -> None:
     box.publish()
     (box.bundle / "submission.json").write_text("{}")
@@ -308,6 +316,7 @@ def test_a_version_that_shows_late_is_not_taken_for_the_old_one(box: Box) -> Non
     assert box.holds_the_bundle()
 
 
+@pytest.mark.deep
 def test_a_dataset_that_is_not_ready_in_time_is_not_uploaded_twice(box: Box) -> None:
     box.server.slow = 10**6
     done = box.publish(PUBLISH_TIMEOUT="1")
@@ -318,6 +327,7 @@ def test_a_dataset_that_is_not_ready_in_time_is_not_uploaded_twice(box: Box) -> 
     assert box.uploads() == sent
 
 
+@pytest.mark.deep
 def test_a_dataset_kaggle_could_not_make_is_told_and_made_again(box: Box) -> None:
     box.server.outcome = "FAILED"
     done = box.publish()
@@ -326,6 +336,7 @@ def test_a_dataset_kaggle_could_not_make_is_told_and_made_again(box: Box) -> Non
     assert "revision 2" in box.publish().stdout
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -483,6 +494,7 @@ def test_a_model_is_made_once_and_then_left_alone(box: Box) -> None:
     assert again.returncode == 0 and "nothing to do" in again.stderr and box.uploads() == sent
 
 
+@pytest.mark.deep
 def test_a_changed_bundle_is_a_new_version_of_the_model(box: Box) -> None:
     assert box.publish_model(KAGGLE_PUBLIC="1").returncode == 0
     (box.bundle / "all_config.yaml").write_text("arch:\n  hidden_size: 8\n")
@@ -498,6 +510,7 @@ def test_a_changed_bundle_is_a_new_version_of_the_model(box: Box) -> None:
     assert refused.returncode == 4 and "KAGGLE_PUBLIC asks for private" in refused.stderr
 
 
+@pytest.mark.deep
 def test_a_page_without_a_variation_gets_one(box: Box) -> None:
     box.server.fail("CreateModelInstance", times=1, status=400, body={"code": 400, "message": "not today"})
     first = box.publish_model()
@@ -505,6 +518,7 @@ def test_a_page_without_a_variation_gets_one(box: Box) -> None:
     assert box.publish_model().returncode == 0 and box.server.count("CreateModel") == 1
 
 
+@pytest.mark.deep
 def test_what_a_model_shows_is_compared(box: Box) -> None:
     box.server.spoil = {"all_config.yaml": None}
     done = box.publish_model()
