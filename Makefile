@@ -71,9 +71,10 @@ report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
 
-evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint, a file or a hub id; without: the run's own (ARGS="--by-step")
+evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint; without them the run's own (ARGS="--help")
 ifdef CHECKPOINT
-	@$(TOOL)/trm-repro evaluate --checkpoint "$(CHECKPOINT)" --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+	@$(TOOL)/trm-repro evaluate --checkpoint "$(CHECKPOINT)" \
+	  --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
 else
 	@source lib/prelude.bash && repro evaluate --run $(ARGS)
 endif
