@@ -86,9 +86,13 @@ report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 attestations: .venv/ready ## the table of attestations/, checked and written into the README
 	@$(TOOL)/trm-repro attestations --into README.md
 
-evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint, a file or a Hugging Face id; ARGS="--help"
-	@$(TOOL)/trm-repro evaluate --checkpoint "$(or $(CHECKPOINT),$(error CHECKPOINT=… is missing))" \
+evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint; without them the run's own (ARGS="--help")
+ifdef CHECKPOINT
+	@$(TOOL)/trm-repro evaluate --checkpoint "$(CHECKPOINT)" \
 	  --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
+else
+	@source lib/prelude.bash && repro evaluate --run $(ARGS)
+endif
 
 env: ## the knobs in force, secrets masked
 	@source env.sh && print_knobs

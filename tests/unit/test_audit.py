@@ -353,7 +353,7 @@ def test_sources_are_compared_by_gits_names_with_the_pinned_commit(tmp_path: Pat
         commits.append(git("rev-parse", "HEAD"))
     (tmp_path / "recipes/base").mkdir(parents=True)
     (tmp_path / "recipes/base/a.yaml").write_text(f"upstream: {{name: samsung, commit: {commits[1]}}}\n")
-    monkeypatch.setattr(sources, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(sources, "SHIPPED", tmp_path / "recipes")
 
     def told(**files: str) -> tuple[list[str], str]:
         folder = tmp_path / "subject"

@@ -22,15 +22,18 @@ from proof_support import HERE, make_run, the_manifest
 from trm_repro.arc.grids import encode
 from trm_repro.arc.scoring import Votes
 from trm_repro.cli import main
+from trm_repro.cli.run import write_report
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, read_all, table
 from trm_repro.provenance.faithful import guard_outcomes, reasons
-from trm_repro.recipes.published import PUBLIC, RESULTS, comparable, published, retrained
+from trm_repro.recipes.published import POINTS, PUBLIC, RESULTS, comparable, published, retrained
 from trm_repro.report.charts import grid, intervals
 from trm_repro.report.facts import Facts, _charts, gather, thin
+from trm_repro.report.origin import read_origin
 from trm_repro.report.page import page
 from trm_repro.report.style import STYLE
 from trm_repro.report.text import markdown
+from trm_repro.runs.evaluations import FILE, FOLDER
 
 VOID = {"meta", "link", "line", "circle", "path", "polyline", "rect", "br", "img"}
 
@@ -428,9 +431,113 @@ def test_the_chart_says_what_each_published_number_is_of(facts: Facts) -> None:
 def test_known_points_of_published_runs_stand_beside_a_curve_that_reaches_them() -> None:
     evaluations = [{"step": step, "ARC/pass@2": 0.05} for step in (72_391, 144_783)]
     (drawn,) = [chart for chart in _charts({}, evaluations, "arc2") if chart.title.startswith("pass@K")]
-    assert ("pass@2, domus-magna", ((72_385, 0.0292),)) in [(curve.name, curve.points) for curve in drawn.curves]
-    assert "ARC Prize" not in str(drawn) and "domus" not in str(_charts({}, evaluations, "arc1"))
+    theirs = {curve.name: curve.points for curve in drawn.curves[1:]}
+    assert theirs == {
+        "domus-magna: pass@2 per task; official, 167 test inputs; alone or voted: not said": ((72_385, 0.0292),),
+        "domus-magna: pass@2 per task; upstream's, 172 test inputs; alone or voted: not said": ((72_385, 0.025),),
+    }, "pass@1 is not in this run's log, ARC Prize's checkpoint lies beyond its end"
+    assert "domus" not in str(_charts({}, evaluations, "arc1"))
     assert "domus" not in str(_charts({}, [{"step": 64, "ARC/pass@2": 0.05}], "arc2")), "it would squeeze a short curve"
+    longer = [{"step": 723_914, "ARC/pass@1": 0.03, "ARC/pass@2": 0.05}]
+    assert "one checkpoint alone" in str(_charts({}, longer, "arc2"))
+    for step, name in POINTS["arc2"]:
+        stands = RESULTS[name]
+        assert f"{step:,}" in stands.source or (step, stands.who) == (723_914, "Felix561"), "of ARC Prize's step_723914"
+        assert RESULTS[name].what.count(";") == 2, "metric, version, whose vote"
+
+
+def test_known_points_are_not_drawn_beside_a_number_of_other_tasks(
+    root: Path, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    """The run is of four tasks of ARC-AGI-2; others' numbers are of all 120."""
+    lines = tmp_path / "metrics.jsonl"
+    write_text(lines, json.dumps({"step": 80_000, "time": "2026-01-31T12:00:03Z", "ARC/pass@2": 0.25}) + "\n")
+    entry = next(e for e in manifest["outputs"] if e["role"] == "metrics")
+
+    def drawn(puzzles: Path | None) -> str:
+        test = next(e["path"] for e in manifest["outputs"] if e["role"] == "test-puzzles")
+        where = {entry["path"]: lines} | ({test: puzzles} if puzzles else {})
+        return str(gather(manifest, lambda path: where.get(path, root / path)).charts)
+
+    assert "domus" not in drawn(None) and "0.25" in drawn(None)
+    assert "domus" in drawn(tmp_path / "not there"), "where nobody knows the tasks, the recipe says"
+
+
+# ---- where the number comes from ----
+
+
+def evaluation(manifest: dict[str, Any], folder: Path, **changes: Any) -> dict[str, Any]:
+    """Two checkpoints of the run evaluated afterwards, beside its manifest; the last one by step and by augmentations."""
+    outputs = manifest["outputs"]
+    weights = [e["sha256"] for role in ("checkpoint", "final-checkpoint") for e in outputs if e["role"] == role]
+    of = [{"pass@1 per task": share / 2, "pass@2 per task": share} for share in (0.125, 0.25, 0.5)]
+    steps = [
+        {"step": i, "accuracy": 0.5, "exact_accuracy": i / 8, "scores": scores, "pooled": of[0]}
+        for i, scores in enumerate(of, 1)
+    ]
+    table = {"tasks": 4, "distinct": [3, 7.5, 9], "rows": [{"augmentations": 1, "scores": of[0]}]}
+    table["rows"].append({"augmentations": None, "scores": of[2]})
+    first = {"checkpoint": "a", "sha256": weights[0], "supervision_steps": 2, "vote_alone": of[0]}
+    last = {"checkpoint": "b", "sha256": weights[-1], "supervision_steps": 3, "trained_with": 2, "vote_alone": of[2]}
+    last |= {"accumulated": {"checkpoints": 2, "scores": of[1]}, "by_augmentations": table, "by_step": steps}
+    held = {
+        "format": "trm-repro/evaluation/v1",
+        "dataset": "data",
+        "test_inputs_sha256": next(e["sha256"] for e in outputs if e["path"].endswith("test/all__inputs.npy")),
+        "one_batch": False,
+        "checkpoints": [first, last],
+    } | changes
+    write_json(folder / FOLDER / FILE, held)
+    return held
+
+
+def test_where_the_number_comes_from_is_shown_beside_the_run(
+    facts: Facts, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    assert read_origin(tmp_path, manifest) is None and "Where the number comes from" not in page(facts)
+    before = copy.deepcopy(manifest)
+    evaluation(manifest, tmp_path)
+    origin = read_origin(tmp_path, manifest)
+    assert origin and [chart.title.partition(":")[0] for chart in origin.charts] == [
+        "Alone and accumulated",
+        "By number of augmentations",
+        "By supervision step",
+    ]
+    html, text = page(facts, origin), markdown(facts, origin)
+    assert "| 3 + | 50.00 | 37.50 | 25.00 | 50.00 | 6.25 | 12.50 |" in text and "| 2 | 50.00 | 25.00 |" in text
+    assert "distinct ones of a task: 3 to 9, median 7.5" in text and "no part of what the manifest vouches for" in text
+    assert '<th scope="row">1</th><td>6.25</td><td>12.50</td>' in html and "by number of augmentations" in html
+    assert "over supervision steps: pass@1, the step alone from 6.25 % to 25 %" in html
+    assert ">all</text>" in html and ">augmentations</text>" in html and ">1.5</text>" not in html, "steps are whole"
+    assert "the common vote of 2 checkpoints, this the last" in html
+    ids = [attributes["id"] for _, attributes in Parsed(html).tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) and manifest == before
+
+
+def test_an_evaluation_of_other_weights_or_inputs_is_not_shown(manifest: dict[str, Any], tmp_path: Path) -> None:
+    for changes in ({"test_inputs_sha256": "0" * 64}, {"checkpoints": []}):
+        evaluation(manifest, tmp_path, **changes)
+        origin = read_origin(tmp_path, manifest)
+        assert origin and "of other weights, or of other test inputs" in origin.said
+        assert not origin.tables and not origin.charts
+    held = evaluation(manifest, tmp_path)
+    held["checkpoints"][1]["sha256"] = "0" * 64
+    write_json(tmp_path / FOLDER / FILE, held)
+    origin = read_origin(tmp_path, manifest)
+    assert origin and not origin.charts and not origin.tables, "the first one has nothing to say but its number"
+
+
+@pytest.mark.parametrize(
+    "held", ["", "[]", "{}", '{"format": "trm-repro/evaluation/v9"}', '{"checkpoints": [{}]}', "\xff"]
+)
+def test_what_is_no_evaluation_is_named_and_the_report_written(
+    manifest: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setenv("TRM_DIR", str(tmp_path / "work"))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / FILE).write_text(held, encoding="latin-1")
+    html, _ = write_report(manifest, tmp_path, verdict=tmp_path / "verdict.json")
+    assert f"Not shown: {FOLDER}/{FILE}" in html.read_text()
 
 
 # ---- in a real browser ----

@@ -27,10 +27,25 @@ def register(verbs: Verbs) -> None:
     source.add_argument(
         "--predictions", nargs="+", type=Path, metavar="FILE", help="score saved predictions.npz again, without a model"
     )
-    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--output-dir", type=Path, default=Path("evaluation"), help="(default: %(default)s)")
+    source.add_argument(
+        "--run",
+        action="store_true",
+        help="the final checkpoint of the run in force, on its dataset, into artifacts/RUN_NAME/evaluation, where its report "
+        "finds it",
+    )
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="needed without --run")
+    parser.add_argument("--output-dir", type=Path, help="(default: evaluation)")
     parser.add_argument("--one-batch", action="store_true", help="the first batch only")
     parser.add_argument("--save-outputs", action="store_true", help="keep predictions.npz")
+    parser.add_argument(
+        "--by-step",
+        action="store_true",
+        help="what the answers of each supervision step score, alone and pooled; keeps them in memory, a byte a token and "
+        "step (14,472 bytes an ARC example for 16 steps)",
+    )
+    parser.add_argument(
+        "--halt-max-steps", type=int, metavar="N", help="supervision steps (default: as many as in training at most)"
+    )
     parser.add_argument("--batch-size", type=int, default=128, help="grids at a time, in all (default: %(default)s)")
     parser.add_argument("--max-augmentations", type=int, metavar="N", help="each task's original and N augmentations")
     parser.add_argument("--attempts", type=int, default=2, help="answers in a submission (default: %(default)s)")
@@ -81,14 +96,20 @@ def _evaluate(arguments: argparse.Namespace) -> int | None:
     from trm_repro.engine.world import join
     from trm_repro.errors import UsageError
 
+    if arguments.run:
+        _of_the_run(arguments)
+    if not arguments.dataset:
+        raise UsageError("--dataset DIR is missing", hint="the folder that the checkpoint was trained on")
     request = scorecard.Request(
         dataset=arguments.dataset,
-        output=arguments.output_dir,
+        output=arguments.output_dir or Path("evaluation"),
         batch_size=arguments.batch_size,
         one_batch=arguments.one_batch,
         save_outputs=arguments.save_outputs,
         submission_k=arguments.attempts,
         max_augmentations=arguments.max_augmentations,
+        by_step=arguments.by_step,
+        halt_max_steps=arguments.halt_max_steps,
     )
     if arguments.predictions:
         print(scorecard.table(scorecard.rescore(request, arguments.predictions)))
@@ -127,6 +148,29 @@ def _warn_of_cycles(names: list[str], config: Path | None) -> None:
         if known and known.L_cycles not in (0, L_cycles):
             computes = f"{path} computes" if own else f"{name} was trained on from them, and computes"
             print(f"warning: {warning(known, computes, L_cycles)}", file=sys.stderr)
+
+
+def _of_the_run(arguments: argparse.Namespace) -> None:
+    """Fills in what ``--run`` means."""
+    from trm_repro.cli.common import locate, this_run
+    from trm_repro.errors import MissingPrerequisite
+    from trm_repro.files import read_bytes
+    from trm_repro.provenance.schema import FILE, parse_manifest
+    from trm_repro.runs.evaluations import FOLDER
+
+    artifacts = this_run().artifacts
+    if not (artifacts / FILE).is_file():
+        raise MissingPrerequisite(
+            f"{artifacts / FILE} is not there: the run has not finished step 6",
+            hint="name a checkpoint: --checkpoint FILE --dataset DIR",
+        )
+    outputs = parse_manifest(read_bytes(artifacts / FILE))["outputs"]
+    paths = {entry["role"]: locate(entry["path"]) for entry in outputs}
+    if not {"final-checkpoint", "identifiers"} <= set(paths):
+        raise MissingPrerequisite(f"{artifacts / FILE} names no checkpoint, or no dataset")
+    arguments.checkpoint = [str(paths["final-checkpoint"])]
+    arguments.dataset = arguments.dataset or paths["identifiers"].parent
+    arguments.output_dir = arguments.output_dir or artifacts / FOLDER
 
 
 def _probe(arguments: argparse.Namespace) -> int:

@@ -91,13 +91,15 @@ def write_report(manifest: Mapping[str, Any], folder: Path, *, verdict: Path, st
     from trm_repro.files import read_json, write_text
     from trm_repro.provenance.statement import SIGNED
     from trm_repro.report.facts import gather
+    from trm_repro.report.origin import read_origin
     from trm_repro.report.page import page
     from trm_repro.report.text import markdown
 
     judged = read_json(verdict) if verdict.exists() and not state else None
     signatures = [name for name in SIGNED[1:] if (verdict.parent / name).is_file()]
     facts = gather(manifest, locate, state=state, verdict=judged, signatures=signatures)
-    texts = {folder / "report.html": page(facts), folder / "report.md": markdown(facts)}
+    origin = read_origin(verdict.parent, manifest)
+    texts = {folder / "report.html": page(facts, origin), folder / "report.md": markdown(facts, origin)}
     for path, text in texts.items():
         write_text(path, text)
     return list(texts)

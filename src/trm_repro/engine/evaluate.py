@@ -1,12 +1,13 @@
 """Evaluation: think until the last supervision step, compare, and let the augmentations of a task vote.
 
 Every batch starts from a fresh carry and runs for exactly halt_max_steps supervision steps; only the last answer counts.
+The answers of the steps before can be kept beside it: they change nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from trm_repro.files import read_json, staged, write_json
 from trm_repro.progress import SOON, track
 
 Think = Callable[[TRM, State, Tensor], State]
+ANSWERS = ("preds", "q_halt_logits")  # what an example has of every supervision step
 
 
 def watched(after_step: Callable[[], None], think: Think = TRM.think) -> Think:
@@ -64,16 +66,41 @@ class Predictions:
         names = Predictions.__dataclass_fields__
         return Predictions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
+    def fits(self, split: Split) -> bool:
+        """Whether they can be predictions of the split's examples."""
+        n, most = len(self.examples), len(split.inputs)
+        shapes = (self.examples.shape, self.preds.shape, self.q_halt_logits.shape)
+        whole = np.issubdtype(self.examples.dtype, np.integer)
+        inside = n > 0 and whole and bool(((self.examples >= 0) & (self.examples < most)).all())
+        return inside and shapes == ((n,), (n, split.metadata.seq_len), (n,))
+
+    def take(self, rows: Indices) -> Predictions:
+        """Those of some rows, in their order."""
+        return Predictions(**{name: array[rows] for name, array in vars(self).items()})
+
+    def in_order(self) -> Predictions:
+        """In the order of the examples in the split: the same whatever the number of processes that answered."""
+        return self.take(np.argsort(self.examples, kind="stable"))
+
 
 @torch.no_grad()
-def answer(model: TRM, batch: Batch, think: Think = TRM.think) -> tuple[Tensor, Tensor]:
-    """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps by ``think``."""
+def answers(
+    model: TRM, batch: Batch, think: Think = TRM.think, *, every_step: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits (B, S, V) and q_halt logits (B,) after the last supervision step by ``think``, or after every one."""
     e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
     state = model.initial_state(len(batch.inputs))
-    for _ in range(model.config.halt_max_steps):
+    for step in range(1, model.config.halt_max_steps + 1):
         state = think(model, state, e)
-    logits, q = model.read(state)
-    return logits, q[:, 0]
+        if every_step or step == model.config.halt_max_steps:
+            logits, q = model.read(state)
+            yield logits, q[:, 0]
+
+
+def answer(model: TRM, batch: Batch, think: Think = TRM.think) -> tuple[Tensor, Tensor]:
+    """The logits (B, S, V) and q_halt logits (B,) after halt_max_steps supervision steps by ``think``."""
+    (last,) = answers(model, batch, think)
+    return last
 
 
 @torch.no_grad()
@@ -85,7 +112,8 @@ def evaluate(
     loss_type: str,
     after_batch: Callable[[], None] = lambda: None,
     think: Think = TRM.think,
-) -> tuple[dict[str, float], Predictions]:
+    every_step: bool = False,
+) -> tuple[dict[str, float], list[Predictions]]:
     """Evaluates a model.
 
     Args:
@@ -95,9 +123,11 @@ def evaluate(
         loss_type: as in the configuration.
         after_batch: called after each batch, to show progress.
         think: one supervision step, perhaps compiled.
+        every_step: keep the predictions of every supervision step: S + 4 bytes an example and step.
 
     Returns:
-        The metrics over all processes, ``all.<name>``, and this process's predictions.
+        The metrics of the last step over all processes, ``all.<name>``, and this process's predictions: of the last step, or of
+        every step, the last one last.
 
     Raises:
         InvariantBroken: there is nothing to evaluate.
@@ -106,17 +136,17 @@ def evaluate(
     was_training = model.training
     model.eval()
     sums = torch.zeros(len(METRICS), dtype=torch.float64, device=exact_device(world.device))
-    parts = []
+    kept: list[list[Predictions]] = [[] for _ in range(model.config.halt_max_steps if every_step else 1)]
     for rows, batch in batches:
         batch = batch.to(world.device)
-        logits, q_halt = answer(model, batch, think)
+        for parts, (logits, q_halt) in zip(kept, answers(model, batch, think, every_step=every_step), strict=True):
+            parts.append(Predictions.of(rows, logits, q_halt))
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
-        parts.append(Predictions.of(rows, logits, q_halt))
         after_batch()
     model.train(was_training)
-    if not parts:
+    if not kept[-1]:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")
     named = dict(zip(METRICS, world.sum(sums).tolist(), strict=True))
     count = max(named.pop("count"), 1.0)
@@ -126,7 +156,7 @@ def evaluate(
             f"the model's answers are not finite numbers: {', '.join(broken)}",
             hint="the weights are not either, or overflow: an earlier checkpoint may be whole; forward_dtype=float32 is wider",
         )
-    return metrics, Predictions.join(parts)
+    return metrics, [Predictions.join(parts) for parts in kept]
 
 
 class ArcEvaluator:
@@ -145,15 +175,16 @@ class ArcEvaluator:
         self.identifiers: list[str] = read_json(split.folder / "identifiers.json")
         if len(self.identifiers) != split.metadata.num_puzzle_identifiers:
             raise InvariantBroken(f"{split.folder}: identifiers.json does not belong to the arrays")
-        self.votes = self._no_votes()
+        self.votes = self.no_votes()
 
-    def _no_votes(self) -> Votes:
+    def no_votes(self) -> Votes:
+        """An empty vote."""
         return Votes(self.test_puzzles, self.identifiers, self.split.metadata.blank_identifier_id)
 
     def begin(self) -> None:
         """A new evaluation."""
         if not self.config.aggregated_voting:
-            self.votes = self._no_votes()
+            self.votes = self.no_votes()
 
     def add(self, predictions: Predictions) -> None:
         """Predictions of any of the split's examples; their order decides ties."""
@@ -179,13 +210,23 @@ class ArcEvaluator:
         return {f"{LOGGED}{k}": value for k, value in self.votes.pass_at_k(self.config.pass_Ks).items()}
 
 
-def save_predictions(path: Path, predictions: Predictions, split: Split) -> None:
-    """Writes the predictions of all processes, in rank order, as a compressed npz, so that a number can be recomputed."""
+def save_predictions(path: Path, steps: Sequence[Predictions], split: Split) -> None:
+    """Writes the predictions of all processes as a compressed npz, so that a number can be recomputed.
+
+    Args:
+        path: the file.
+        steps: of the last supervision step; before it, those of the steps before, if they were kept.
+        split: what they are predictions of.
+    """
+    *before, last = steps
+    arrays = dict(vars(last))
+    for step, predictions in enumerate(before, 1):
+        arrays |= {_of_step(name, step): getattr(predictions, name) for name in ANSWERS}
     with staged(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **vars(predictions), inputs_sha256=split.inputs_sha256())
+        np.savez_compressed(file, **arrays, inputs_sha256=split.inputs_sha256())
 
 
-def read_predictions(path: Path, split: Split) -> Predictions:
+def read_predictions(path: Path, split: Split) -> list[Predictions]:
     """What :func:`save_predictions` wrote.
 
     Raises:
@@ -194,11 +235,21 @@ def read_predictions(path: Path, split: Split) -> Predictions:
     """
     try:
         with np.load(path) as arrays:
-            saved = {name: arrays[name] for name in (*Predictions.__dataclass_fields__, "inputs_sha256")}
+            steps = 1 + sum(name.startswith(_of_step("preds", "")) for name in arrays)
+            names = [[_of_step(name, step) for name in ANSWERS] for step in range(1, steps)] + [list(ANSWERS)]
+            examples, whose = arrays["examples"], arrays["inputs_sha256"]
+            found = [Predictions(examples, *(arrays[name] for name in of_step)) for of_step in names]
+        if not all(one.fits(split) for one in found):
+            raise ValueError("its arrays do not belong together")
     except FileNotFoundError:
         raise MissingPrerequisite(f"{path}: no such file") from None
     except Exception as error:  # whatever the reader stumbles over
         raise InvariantBroken(f"{path}: not saved predictions: {error}") from None
-    if saved.pop("inputs_sha256") != split.inputs_sha256():
+    if whose != split.inputs_sha256():
         raise InvariantBroken(f"{path}: predictions of another dataset than {split.folder}")
-    return Predictions(**saved)
+    return found
+
+
+def _of_step(name: str, step: int | str) -> str:
+    """What an array of an earlier supervision step is called in the file."""
+    return f"{name}_step_{step}"

@@ -25,7 +25,7 @@ from trm_repro.engine import checkpoint
 from trm_repro.engine.act import Batch
 from trm_repro.engine.config import LossConfig, read_arch
 from trm_repro.engine.device import choose, has_dtype
-from trm_repro.engine.evaluate import Predictions, answer, watched
+from trm_repro.engine.evaluate import Predictions, answer, answers, watched
 from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES
 from trm_repro.engine.model import DTYPES, TRM
 from trm_repro.errors import InvariantBroken, UsageError
@@ -99,11 +99,9 @@ def answers_by_step(model: TRM, batch: Batch, *, loss_type: str = LossConfig().l
         batch: the examples, on the model's device.
         loss_type: that it was trained with, which says what its logits mean.
     """
-    e = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_identifiers))
-    state, preds, sure = model.initial_state(len(batch.inputs)), [], []
-    for _ in range(model.config.halt_max_steps):
-        state = model.think(state, e)
-        best, tokens = LOG_PROBABILITIES[loss_type](model.read(state)[0]).max(-1)
+    preds, sure = [], []
+    for logits, _ in answers(model, batch, every_step=True):
+        best, tokens = LOG_PROBABILITIES[loss_type](logits).max(-1)
         preds.append(tokens.to(torch.uint8).cpu().numpy())
         sure.append(best.exp().float().cpu().numpy())
     return BySteps(np.stack(preds), np.stack(sure))

@@ -180,7 +180,7 @@ class Pretraining:
             bar.note(f"evaluating {examples} examples, {done / steps:.0%}, {progress.clock(left)} left")
             bar.advance(0)
 
-        metrics, predictions = evaluate(
+        metrics, (predictions,) = evaluate(
             self.model,
             batches,
             world,
@@ -194,7 +194,7 @@ class Pretraining:
             self.evaluator.add(voting)
             metrics |= self.evaluator.result(config.folder / evaluation_name(step))
             if config.keep_checkpoints and self.evaluator.config.aggregated_voting:
-                save_predictions(self.states.votes(iteration), voting, test)
+                save_predictions(self.states.votes(iteration), [voting], test)
         if self.log:
             self.log.write(step, metrics)
         if config.eval_save_outputs:
@@ -237,7 +237,7 @@ class Pretraining:
         self.iterations_done = resume.go_on(newest, self.training, self.sampler, self.log)
         if self.evaluator and self.evaluator.config.aggregated_voting:
             for iteration in range(config.min_eval_interval + 1, self.iterations_done + 1):
-                self.evaluator.add(read_predictions(self.states.votes(iteration), self.evaluator.split))
+                self.evaluator.add(read_predictions(self.states.votes(iteration), self.evaluator.split)[-1])
         self._say(f"resuming after step {self.training.step} from {newest}")
         return True
 

@@ -1,17 +1,18 @@
 """Evaluation alone: what one checkpoint, or several that vote together, score on a dataset.
 
 For ARC both metrics of :mod:`trm_repro.arc.score` are given, with what is strange about the submission. Where no answer of the
-test set is known (a dataset built without solutions) there is a submission and no score. Augmentations of a task are not
-independent trials: no interval is given for token and exact accuracy there. Sudoku and Maze have one example a puzzle, and
-exact accuracy gets its interval.
+test set is known (a dataset built without solutions) there is a submission and no score. Where the number comes from
+(:mod:`trm_repro.engine.origins`) stands beside it. Augmentations of a task are not independent trials: no interval is given for
+token and exact accuracy there. Sudoku and Maze have one example a puzzle, and exact accuracy gets its interval.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from trm_repro.arc.grids import encode
 from trm_repro.arc.score import Share
 from trm_repro.arc.score import lines as score_lines
 from trm_repro.arc.submission import ATTEMPTS, PASS_KS, findings, flat
+from trm_repro.digests import digest_file
+from trm_repro.engine import origins
 from trm_repro.engine.checkpoint import know_same_puzzles
 from trm_repro.engine.config import ArchConfig, EvaluatorConfig, read_arch
 from trm_repro.engine.data import Indices, Split, evaluation_batches
@@ -37,6 +40,7 @@ from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 from trm_repro.files import write_json
 from trm_repro.runs.checkpoints import CONFIG
+from trm_repro.runs.evaluations import FILE, FORMAT, Result, tables
 from trm_repro.weights.find import find_in
 from trm_repro.weights.state import split_part
 
@@ -53,6 +57,8 @@ class Request:
         batch_size: rows of a global batch.
         one_batch: evaluate the first batch only.
         save_outputs: keep predictions.npz (of each checkpoint), from which every number can be computed again.
+        by_step: keep the answers of every supervision step, and say what they score.
+        halt_max_steps: supervision steps; None: as many as in training at most.
         submission_k: attempts in a submission.
         pass_ks: the K of pass@K.
         max_augmentations: evaluate each task's original and so many augmentations; None: all.
@@ -66,9 +72,12 @@ class Request:
     submission_k: int = ATTEMPTS
     pass_ks: tuple[int, ...] = PASS_KS
     max_augmentations: int | None = None
+    by_step: bool = False
+    halt_max_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("submission_k", 1), ("max_augmentations", 0)):
+        least_of = {"batch_size": 1, "submission_k": 1, "max_augmentations": 0, "halt_max_steps": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} is {value}; it must be at least {least}")
@@ -186,18 +195,38 @@ def run(
                 f"{path} has a vocabulary of {model.config.vocab_size}, the dataset of {split.metadata.vocab_size}"
             )
         known = check_identifiers(path, model, split)
+        model.config = replace(model.config, halt_max_steps=request.halt_max_steps or trained.halt_max_steps)
         metrics, own = _evaluate(model, trained.loss.loss_type, split, request, world, path.name)
-        if parts := world.collect(own):
-            whole = {"metrics": metrics, "predictions": Predictions.join(parts)}
-            evaluations.append({"checkpoint": name, "puzzle_vectors_checked": known, **whole})
+        steps = _gathered(own, world)
+        if world.leads:
+            whole = {
+                "sha256": digest_file(split_part(str(path))[0]).sha256,
+                "trained_with": trained.halt_max_steps,
+                "metrics": metrics,
+            }
+            evaluations.append(
+                {"checkpoint": name, "file": path, "puzzle_vectors_checked": known, **whole, "predictions": steps}
+            )
     return finish(request, split, evaluations) if world.leads else {}
 
 
 def rescore(request: Request, files: Sequence[Path]) -> dict[str, Any]:
     """The same from saved predictions, without a model."""
     split = Split(request.dataset, "test")
-    evaluations = [{"checkpoint": str(file), "predictions": read_predictions(file, split)} for file in files]
+    evaluations: list[dict[str, Any]] = []
+    for file in files:
+        steps = [predictions.in_order() for predictions in read_predictions(file, split)]
+        evaluations.append({"checkpoint": str(file), "predictions": steps})
     return finish(request, split, evaluations)
+
+
+def _gathered(own: list[Predictions], world: World) -> list[Predictions]:
+    """The predictions of all processes on rank 0, step by step, in the order of the examples; elsewhere nothing."""
+    steps = []
+    while own:  # what is gathered needs no second place here
+        if parts := world.collect(own.pop(0)):
+            steps.append(Predictions.join(parts).in_order())
+    return steps
 
 
 def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -206,22 +235,27 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     together = _evaluator(request, split) if is_arc else None
     results: list[dict[str, Any]] = []
     for number, evaluation in enumerate(evaluations):
-        predictions = evaluation.pop("predictions")
+        steps, file = evaluation.pop("predictions"), evaluation.pop("file", None)
         folder = request.output if len(evaluations) == 1 else request.output / str(number)
-        known = _known(split, predictions.examples, together)
-        result = {**evaluation, **_accuracies(split, predictions, known, independent=not is_arc)}
+        known = _known(split, steps[-1].examples, together)
+        result = {**evaluation, **_accuracies(split, steps[-1], known, independent=not is_arc)}
         if not known.all():  # the model's own metrics are of all labels
             result.pop("metrics", None)
+        result["supervision_steps"] = request.halt_max_steps or evaluation.get("trained_with") or len(steps)
         if together:
-            alone = _evaluator(request, split)
-            for evaluator in (alone, together):
-                evaluator.add(predictions)
-            result["vote"] = _vote(alone, request, folder)
+            result |= _votes(request, split, steps[-1], together, folder, file)
+            if number:
+                common = origins.shares(together.votes, request.pass_ks)
+                result["accumulated"] = {"checkpoints": number + 1, "scores": common}
+        if request.by_step or len(steps) > 1:
+            result["by_step"] = _by_step(request, split, steps, known, is_arc=is_arc)
         if request.save_outputs:
-            save_predictions(folder / "predictions.npz", predictions, split)
+            save_predictions(folder / "predictions.npz", steps, split)
         results.append(result)
     report: dict[str, Any] = {
+        "format": FORMAT,
         "dataset": str(request.dataset),
+        "test_inputs_sha256": split.inputs_sha256(),
         "tasks": str(versions.which(together.test_puzzles)) if together else None,
         "examples_in_split": len(split.inputs),
         "one_batch": request.one_batch,
@@ -229,25 +263,55 @@ def finish(request: Request, split: Split, evaluations: Sequence[dict[str, Any]]
     }
     if together and len(evaluations) > 1:
         report["vote_of_all_checkpoints"] = _vote(together, request, request.output)
-    write_json(request.output / "evaluation.json", report)
+    write_json(request.output / FILE, report)
     return report
+
+
+def _votes(
+    request: Request, split: Split, predictions: Predictions, together: ArcEvaluator, folder: Path, file: Path | None
+) -> dict[str, Any]:
+    """The vote of one checkpoint, by augmentations, and what the training's own was; adds it to that of all checkpoints."""
+    alone = _evaluator(request, split)
+    found: dict[str, Any] = {"by_augmentations": origins.by_augmentations(alone, predictions, request.pass_ks)}
+    together.add(predictions)
+    found |= {"vote": _vote(alone, request, folder), "vote_alone": origins.shares(alone.votes, request.pass_ks)}
+    if file and not request.one_batch and request.max_augmentations is None:
+        found["in_training"] = origins.left_by_training(file, alone.test_puzzles, request.submission_k)
+    return found
+
+
+def _by_step(
+    request: Request, split: Split, steps: Sequence[Predictions], known: NDArray[np.bool_], *, is_arc: bool
+) -> list[dict[str, Any]]:
+    evaluators = (_evaluator(request, split), _evaluator(request, split)) if is_arc else None
+    with progress.track("scoring", total=len(steps), unit="supervision steps") as bar:
+        return origins.by_steps(split, steps, known, evaluators, request.pass_ks, bar.advance)
 
 
 def _evaluate(
     model: TRM, loss_type: str, split: Split, request: Request, world: World, name: str
-) -> tuple[dict[str, float], Predictions]:
+) -> tuple[dict[str, float], list[Predictions]]:
     examples = len(split.evaluation_examples(request.max_augmentations))
     size = min(request.batch_size, -(-examples // world.size) * world.size)  # a small split is not padded to a batch
     batches = evaluation_batches(split, size, world.rank, world.size, request.max_augmentations)
     total = -(-examples // size)
     if request.one_batch:
         batches, total = iter([next(batches)]), 1
+    if request.by_step and world.leads:
+        each = model.config.halt_max_steps * (split.metadata.seq_len + 4) + 8
+        print(
+            f"==> keeping the answers of {model.config.halt_max_steps} supervision steps: {each:,} bytes an example, "
+            f"{each * min(total * size, examples) / 1e6:,.1f} MB in all",
+            file=sys.stderr,
+        )
     total *= model.config.halt_max_steps
     with (
         progress.track(f"evaluating {name}", total=total, unit="supervision steps", quiet=not world.leads) as bar,
         explained(f"the evaluation of {name}"),
     ):
-        return evaluate(model, batches, world, loss_type=loss_type, think=watched(bar.advance))
+        return evaluate(
+            model, batches, world, loss_type=loss_type, think=watched(bar.advance), every_step=request.by_step
+        )
 
 
 def _evaluator(request: Request, split: Split) -> ArcEvaluator:
@@ -260,25 +324,11 @@ def _accuracies(
     split: Split, predictions: Predictions, known: NDArray[np.bool_], *, independent: bool
 ) -> dict[str, Any]:
     """Mean token accuracy of the examples, and exact accuracy, from the predictions; None where no label is known."""
-    accuracy, exact, counted = 0.0, 0, 0
-    examples = predictions.examples
-    for start in range(0, len(examples), 4096):
-        rows = slice(start, start + 4096)
-        labels = split.batch(examples[rows], len(examples[rows])).labels.numpy()
-        valid = labels >= 0
-        tokens = valid.sum(-1)
-        right = (valid & (labels == predictions.preds[rows])).sum(-1)
-        has = (tokens > 0) & known[rows]
-        counted += int(has.sum())
-        accuracy += float((right[has] / tokens[has]).sum())
-        exact += int((right[has] == tokens[has]).sum())
-    result: dict[str, Any] = {
-        "examples": len(examples),
-        "accuracy": accuracy / counted if counted else None,
-        "exact_accuracy": exact / counted if counted else None,
-    }
+    accuracy, exact, counted = origins.marks(split, predictions, known)
+    result: dict[str, Any] = {"examples": len(exact), **origins.means(accuracy, exact, counted)}
     if independent:
-        result["exact_accuracy_wilson_95"] = list(Share(exact, counted, "examples").interval)
+        share = Share(int(exact[counted].sum()), int(counted.sum()), "examples")
+        result["exact_accuracy_wilson_95"] = list(share.interval)
     return result
 
 
@@ -320,10 +370,14 @@ def table(report: Mapping[str, Any]) -> str:
             interval = result.get("exact_accuracy_wilson_95")
             lines.append(f"  exact accuracy  {result['exact_accuracy']:.4f}{_span(interval)}")
         if metrics := result.get("metrics"):
-            lines.append(f"  steps           {metrics['all.steps']:.2f}")
+            trained = result.get("trained_with")
+            other = f", trained with at most {trained}" if trained != result["supervision_steps"] else ""
+            lines.append(f"  steps           {metrics['all.steps']:.2f}{other}")
         if known := result.get("puzzle_vectors_checked"):
             lines.append(f"  puzzle vectors  match the dataset {known}")
         lines += _vote_lines(result.get("vote"), "the vote of this checkpoint alone")
+        for found in tables(Result.model_validate(result)):
+            lines += [f"  {line}" for line in found.lines()]
     lines += _vote_lines(report.get("vote_of_all_checkpoints"), "the vote of all checkpoints together")
     return "\n".join(lines)
 

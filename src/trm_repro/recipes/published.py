@@ -6,6 +6,7 @@ report shows them all, the README's range is :func:`retrained`'s.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 PASS, EXACT = "pass@2 per task", "exact accuracy"
@@ -80,25 +81,6 @@ class Result:
     def comparable(self) -> bool:
         """Whether it is such a number by the metric that counts, and the one to take of its run."""
         return self.open and self.metric in (PASS, EXACT) and not self.again
-
-
-@dataclass(frozen=True)
-class Point:
-    """What a published run scored on its way.
-
-    Attributes:
-        who: whose run it is.
-        step: the checkpoint's number.
-        metric: as in :class:`Result`.
-        value: a share between 0 and 1.
-        source: where it stands, and what it says there.
-    """
-
-    who: str
-    step: int
-    metric: str
-    value: float
-    source: str
 
 
 # The number that counts for each kind of puzzle, and how many tasks or puzzles it is a share of.
@@ -233,11 +215,14 @@ RESULTS = {
     ),
 }  # fmt: skip
 
-# Known scores of published runs on their way, by target_dataset.
+# Known scores of published runs on their way, by target_dataset: the checkpoint's step, and the result.
 POINTS = {
     "arc2": (
-        Point("domus-magna", 72_385, PASS, 0.0292, f"{_DOMUS}: 2.92 %"),
-        Point("ARC Prize's checkpoint, alone", 723_914, PASS, 0.05, f"{_FELIX}: 5.00 %"),
+        (72_385, "arc2-domus"),
+        (72_385, "arc2-domus-upstreams"),
+        (72_385, "arc2-domus-pass1"),
+        (723_914, "arc2-prize-alone"),
+        (723_914, "arc2-prize-alone-pass1"),
     ),
 }
 
@@ -258,6 +243,7 @@ def retrained(target: str) -> tuple[float, float] | None:
     return (min(values), max(values)) if values else None
 
 
-def known_points(target: str, until: float) -> list[Point]:
-    """The scores of published runs on their way, up to a step."""
-    return [point for point in POINTS.get(target, ()) if point.step <= until]
+def known_points(target: str, until: float, metrics: Collection[str]) -> list[tuple[int, Result]]:
+    """The steps and scores of published runs on their way, up to a step, by one of some metrics (:attr:`Result.metric`)."""
+    found = [(step, RESULTS[name]) for step, name in POINTS.get(target, ()) if step <= until]
+    return [(step, result) for step, result in found if result.metric in metrics]

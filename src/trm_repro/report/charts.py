@@ -36,12 +36,13 @@ def chart(drawn: Chart, number: int) -> str:
         f'<text x="{LEFT - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{_label(t, drawn.share)}</text>'
         for t in ticks
     ]
-    parts += [
-        f'<text x="{x(t):.1f}" y="{HEIGHT - 20}" text-anchor="middle">{t:,.0f}</text>'
-        for t in _ticks(0, right)
-        if t <= right
+    marks: list[tuple[float, str]] = list(enumerate(drawn.places)) or [
+        (t, f"{t:,.0f}") for t in _ticks(0, right) if t <= right and t % 1 == 0
     ]
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">training steps</text>')
+    parts += [
+        f'<text x="{x(t):.1f}" y="{HEIGHT - 20}" text-anchor="middle">{escape(called)}</text>' for t, called in marks
+    ]
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">{escape(drawn.across)}</text>')
     curves = [curve for curve in drawn.curves if curve.points]
     for index, curve in enumerate(curves):
         parts.append(_curve(index, [(x(a), y(b)) for a, b in curve.points], dots=curve.dots))
@@ -54,7 +55,7 @@ def chart(drawn: Chart, number: int) -> str:
     return (
         f'<figure><figcaption>{escape(drawn.title)} <span class="quiet">({escape(drawn.unit)})</span></figcaption>'
         f'<svg role="img" aria-labelledby="chart{number}" viewBox="0 0 {WIDTH} {HEIGHT}">'
-        f'<title id="chart{number}">{escape(drawn.title)} over training steps: {escape(described)}</title>'
+        f'<title id="chart{number}">{escape(drawn.title)} over {escape(drawn.across)}: {escape(described)}</title>'
         f'{"".join(parts)}</svg><ul class="legend">{legend}</ul>'
         f"{f'<p class=quiet>{escape(drawn.note)}</p>' if drawn.note else ''}</figure>"
     )

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc.reader import read_test_puzzles
-from trm_repro.arc.score import Score, Share
+from trm_repro.arc.score import Score, Share, name
 from trm_repro.arc.submission import findings, score_submission
 from trm_repro.arc.versions import which
 from trm_repro.errors import InvariantBroken, ReproError
@@ -49,13 +49,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over training steps that belong together; ``note`` says what has to be known to read them."""
+    """Curves that belong together, over training steps or something else.
+
+    Attributes:
+        title: what it shows.
+        unit: of the values.
+        curves: its curves.
+        share: whether values lie between 0 and 1.
+        across: what the curves are over.
+        places: what the points 0, 1, 2 … are called, where they are no numbers.
+    """
 
     title: str
     unit: str
     curves: tuple[Curve, ...]
-    share: bool = False  # values lie between 0 and 1
+    share: bool = False
     note: str = ""
+    across: str = "training steps"
+    places: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return any(curve.points for curve in self.curves)
@@ -211,13 +222,15 @@ def gather(
     seconds = {step["step"]: _between(step["started"], step["finished"]) for step in manifest["steps"]}
     gpus = min(len(manifest["host"]["gpus"]), _processes(manifest))
     target = manifest["run"]["target_dataset"]
+    known = sum(_unknown(puzzle) < len(puzzle["test"]) for puzzle in puzzles.values())
+    benchmark = target if not puzzles or known == TASKS.get(target) else ""  # others' numbers are of all its tasks
     price = manifest["knobs"].get(PRICE, {}).get("value")
     return Facts(
         manifest=manifest,
         state=state or ("" if manifest["run"]["finished"] else "the training has not ended"),
         score=_score(manifest, puzzles),
         others=tuple(published(target)),
-        charts=tuple(chart for chart in _charts(training, evaluations, target) if chart),
+        charts=tuple(chart for chart in _charts(training, evaluations, benchmark) if chart),
         evaluations=tuple(evaluations),
         times=tuple((step["step"], seconds[step["step"]], step["said"]) for step in manifest["steps"]),
         gpu_hours=seconds[TRAIN] / 3600 * gpus if gpus and TRAIN in seconds else None,
@@ -329,7 +342,7 @@ def thin(steps: npt.ArrayLike, values: npt.ArrayLike, points: int = POINTS) -> t
 def _charts(
     training: Curves,
     evaluations: Sequence[Mapping[str, Any]],
-    target: str,
+    benchmark: str,
 ) -> list[Chart]:
     def line(name: str, label: str) -> Curve:
         return Curve(label, thin(*training.get(f"train/{name}", ((), ()))))
@@ -343,8 +356,8 @@ def _charts(
     )
     last = max((entry["step"] for entry in evaluations), default=0)
     theirs = [
-        Curve(f"{point.metric.partition(' ')[0]}, {point.who}", ((point.step, point.value),), dots=True)
-        for point in (known_points(target, last) if ks else ())
+        Curve(f"{point.who}: {point.what}", ((step, point.value),), dots=True)
+        for step, point in known_points(benchmark, last, {name(k) for k in ks})
     ]
     return [
         Chart("Loss", "per example", (line("lm_loss", "training"), dots("all.lm_loss", "evaluation"))),

@@ -10,11 +10,12 @@ from trm_repro.arc.score import title
 from trm_repro.report import charts as pictures
 from trm_repro.report import words
 from trm_repro.report.facts import Facts, Shown
+from trm_repro.report.origin import Origin
 from trm_repro.report.style import STYLE
 
 
-def page(facts: Facts) -> str:
-    """The whole file."""
+def page(facts: Facts, origin: Origin | None = None) -> str:
+    """The whole file; with where the number comes from, if an evaluation told."""
     run = facts.manifest["run"]
     body = "\n".join(
         section
@@ -22,6 +23,7 @@ def page(facts: Facts) -> str:
             _head(facts),
             _numbers(facts),
             _curves(facts),
+            _origin(origin, len(facts.charts)),
             _times(facts),
             _gallery(facts),
             _reproduce(facts),
@@ -74,6 +76,20 @@ def _curves(facts: Facts) -> str:
         return _section("Curves", "<p>No metrics yet.</p>")
     charts = "".join(pictures.chart(chart, number) for number, chart in enumerate(facts.charts))
     return _section("Curves", f'<div class="charts">{charts}</div>')
+
+
+def _origin(origin: Origin | None, number: int) -> str:
+    if not origin:
+        return ""
+    charts = "".join(pictures.chart(chart, number + place) for place, chart in enumerate(origin.charts))
+    shown = "".join(
+        _table(table.columns, table.rows, caption=f"{step}, {table.caption}, in per cent")
+        + "".join(f'<p class="quiet">{escape(note)}</p>' for note in table.notes)
+        for step, table in origin.tables
+    )
+    return _section(
+        "Where the number comes from", f'<p>{escape(origin.said)}</p><div class="charts">{charts}</div>{shown}'
+    )
 
 
 def _times(facts: Facts) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from trm_repro.arc.score import title
 from trm_repro.report import words
 from trm_repro.report.facts import Chart, Curve, Facts, thin
+from trm_repro.report.origin import Origin
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LENGTH = 40  # characters of a curve
 
 
-def markdown(facts: Facts) -> str:
-    """The whole file."""
+def markdown(facts: Facts, origin: Origin | None = None) -> str:
+    """The whole file; with where the number comes from, if an evaluation told."""
     manifest = facts.manifest
     reasons = "".join(f"\n* {reason}" for reason in words.why(facts))
     deviations = "\n".join(f"* {entry['id']}: {entry['title']}" for entry in manifest["deviations"])
@@ -30,6 +31,7 @@ def markdown(facts: Facts) -> str:
         "## Curves",
         "\n".join(line for chart in facts.charts for line in _chart(chart)) or "No metrics yet.",
         _evaluations(facts),
+        _origin(origin),
         "## Time and cost",
         _table(("step", "time", "result"), words.times(facts)),
         words.cost(facts),
@@ -48,6 +50,16 @@ def markdown(facts: Facts) -> str:
         _table(("guard", "outcome", "detail"), words.guards(facts)),
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _origin(origin: Origin | None) -> str:
+    if not origin:
+        return ""
+    parts = ["## Where the number comes from", origin.said]
+    parts.append("\n".join(line for chart in origin.charts for line in _chart(chart)))
+    for step, table in origin.tables:
+        parts += [f"{step}, {table.caption}, in per cent:", _table(table.columns, table.rows), *table.notes]
+    return "\n\n".join(filter(None, parts))
 
 
 def _chart(chart: Chart) -> list[str]:
