@@ -110,7 +110,6 @@ def evaluate(
     world: World,
     *,
     loss_type: str,
-    after_batch: Callable[[], None] = lambda: None,
     think: Think = TRM.think,
     every_step: bool = False,
 ) -> tuple[dict[str, float], list[Predictions]]:
@@ -121,7 +120,6 @@ def evaluate(
         batches: this process's batches with the examples of their rows; equally many on every process.
         world: this process among the others.
         loss_type: as in the configuration.
-        after_batch: called after each batch, to show progress.
         think: one supervision step, perhaps compiled.
         every_step: keep the predictions of every supervision step: S + 4 bytes an example and step.
 
@@ -144,7 +142,6 @@ def evaluate(
         steps = torch.full_like(batch.puzzle_identifiers, model.config.halt_max_steps)
         everyone = torch.ones_like(steps, dtype=torch.bool)
         sums += loss_and_metrics(logits, q_halt, batch.labels, steps, everyone, loss_type)[1]
-        after_batch()
     model.train(was_training)
     if not kept[-1]:
         raise InvariantBroken("there is nothing to evaluate: the test split is empty")
