@@ -131,7 +131,7 @@ test-deep: .venv/ready-dev ## what lasts longer: whole rehearsals, kills at rand
 	@$(BATS) --filter-tags deep tests/bats
 	@$(PYTEST) -m deep
 
-bench: .venv/ready-dev ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …: one; ARGS="--help")
+bench: .venv/ready-dev ## all of it side by side, 20 minutes, into bench/results (BENCH=engine, gpu, …; ARGS=--help)
 	@$(TOOL)/python -m bench$(if $(BENCH),.$(BENCH)) $(ARGS)
 
 fuzz: .venv/ready-dev ## CASES=100000 SEED=1: mutated inputs for every parser of a stranger's bytes; test has a sample
