@@ -23,6 +23,7 @@ help: ## this list
 	  while IFS=$$'\t' read -r word text; do printf '  make %-14s %s\n' "$$word" "$$text"; done
 	@echo "Knobs: make env. Choose what to run with RECIPE=…: make recipes."
 
+Makefile: ;
 # a word that is none of these: which one was meant
 .DEFAULT:
 	@lib/meant.sh $@

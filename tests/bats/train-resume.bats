@@ -26,7 +26,6 @@ setup() {
   assert_file "$UPSTREAM"/checkpoints/*/trm_arc2_paper_repro/step_361957
 }
 
-# bats test_tags=deep
 @test "RESUME=warm: upstream's warm start from the attempt set aside, recorded as an override (D-15)" {
   in_runbook RESUME=warm steps/05-train.sh
   assert_success

@@ -139,7 +139,7 @@ def test_what_a_text_names_in_passing_is_there(page):
     ("command", "why"),
     [
         ("make rehears", "make has no rehears"),
-        ("trm-repro verfy X", "invalid choice"),
+        ("trm-repro verfy X", "verfy"),
         ("trm-repro verify X --signer Y", ""),
         ("trm-repro verify X --never Y", "unrecognized"),
         ("make all RECIPE=arc2-paper FORCE=1", ""),

@@ -18,7 +18,10 @@ BUNDLE = ROOT / "tests/golden/bundles/v1"
 # The verbs, of one run after another in one folder: an answer (its exit code), or what is said to be missing.
 DONE, ENGINE, PUBLISH = 0, "torch (the extra engine)", "the extra publish"
 TABLE = {
+    "help": DONE,
+    "completion bash": DONE,
     "status": 4,  # of a run, in a clone
+    "doctor": 4,
     "watch --once": 4,
     "report --manifest BUNDLE/manifest.json --output report": 4,
     "recipe list": DONE,

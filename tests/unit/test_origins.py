@@ -110,7 +110,7 @@ def test_saved_steps_that_do_not_belong_together_are_refused(saved, tmp_path):
     folder, split, steps = saved
     with np.load(folder / "predictions.npz") as arrays:
         held = dict(arrays)
-    for name, array in (("preds_step_1", steps[0].preds[:-1]), ("examples", held["examples"] + 1), ("preds", None)):
+    for name, array in (("preds_after_1", steps[0].preds[:-1]), ("examples", held["examples"] + 1), ("preds", None)):
         np.savez(
             tmp_path / "p.npz", **{key: value for key, value in (held | {name: array}).items() if value is not None}
         )

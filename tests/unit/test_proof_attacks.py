@@ -164,7 +164,7 @@ def test_a_recipe_that_the_tool_does_not_have_is_nobodys_faithful_one(bundle: Pa
 
 def test_a_recipe_of_the_tools_own_is_taken(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other way round: a faithful run of a recipe that is word for word the tool's own has that check."""
-    own = read_recipe(checks.RECIPES, "arc2-paper").model_dump(exclude={"name"})
+    own = read_recipe(checks.SHIPPED, "arc2-paper").model_dump(exclude={"name"})
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["recipe"] |= {"name": "arc2-paper", "resolved": own}

@@ -209,12 +209,13 @@ def test_how_an_attempt_ended_is_known(place: Place, end: Callable[[Place], None
 
 
 def test_without_a_run_the_verb_says_how_to_call_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("RUN_NAME", "RECIPE", "TRM_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert main(["watch", "--once"]) == 4
-    assert "run this through make or a step" in capsys.readouterr().err
+    assert "run it through make or a step" in capsys.readouterr().err
 
 
 def test_where_it_was_last_seen(place: Place) -> None:

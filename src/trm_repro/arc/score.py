@@ -9,6 +9,7 @@ task with no other stands in neither.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,7 @@ def name(k: int, metric: str = PER_TASK) -> str:
 def title(metric: str) -> str:
     """The name of a metric that a log or a recipe calls ``ARC/pass@K``; others keep theirs."""
     k = metric.removeprefix(LOGGED)
-    return name(int(k)) if k != metric and k.isdecimal() else metric
+    return name(int(k)) if k != metric and re.fullmatch("[0-9]{1,9}", k) else metric
 
 
 def tally(marks: Mapping[int, Marks]) -> Score:

@@ -95,7 +95,11 @@ def _register(verbs: Verbs) -> None:
 
 
 def _help(arguments: argparse.Namespace) -> None:
-    parser(plumbing=arguments.all).parse_args([*arguments.words, "--help"])
+    try:
+        parser(plumbing=arguments.all).parse_args([*arguments.words, "--help"])
+    except SystemExit as end:  # argparse's way to end, after a help as well
+        if end.code:
+            raise
 
 
 def _completion(arguments: argparse.Namespace) -> None:

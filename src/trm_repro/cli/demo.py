@@ -54,6 +54,7 @@ def register(verbs: Verbs) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    from trm_repro import engine  # noqa: F401  # what trains needs PyTorch: said before anything is done
     from trm_repro.demo import run
     from trm_repro.demo.picture import print_outcome
 

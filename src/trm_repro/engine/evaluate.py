@@ -249,4 +249,4 @@ def read_predictions(path: Path, split: Split) -> list[Predictions]:
 
 def _of_step(name: str, step: int | str) -> str:
     """What an array of an earlier supervision step is called in the file."""
-    return f"{name}_step_{step}"
+    return f"{name}_after_{step}"

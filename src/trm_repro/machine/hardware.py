@@ -166,7 +166,7 @@ def _gpu(row: Mapping[str, str], position: int) -> Gpu:
 
 
 def _slice(gpu: Gpu, device: Device) -> Gpu:
-    size = re.search(r"(\d+)gb", device.profile)
+    size = re.search(r"\b(\d{1,6})gb", device.profile)
     return replace(
         gpu,
         name=f"{gpu.name} MIG {device.profile}",

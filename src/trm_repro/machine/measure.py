@@ -21,7 +21,7 @@ from trm_repro import progress
 from trm_repro.errors import CommandFailed
 from trm_repro.machine.hardware import gpus
 
-BAR = re.compile(r"(\d+)/(\d+) \[")
+BAR = re.compile(r"\b(\d{1,12})/(\d{1,12}) \[")
 AGREE = 0.03
 PATIENCE = 30.0  # seconds between asking the processes to end and ending them
 

@@ -117,14 +117,20 @@ def by_place(source: str, file: str = "") -> Checkpoint | None:
         repository, place = one.repository.lower(), one.file.lower()
         if repository.partition(":")[2] + "/" in f"{whole}/" and (not place or whole.endswith(place)):
             return one
-    named = (one for one in CHECKPOINTS if not re.fullmatch(r"(step_[0-9]+)?", one.file))
+    named = (one for one in CHECKPOINTS if not _bare(one.file))
     return next((one for one in named if f"/{whole}".endswith(f"/{one.file.lower()}")), None)
 
 
 def base_of(path: str) -> Checkpoint | None:
     """The known checkpoint that a configuration's ``load_checkpoint`` names, where recipes and seeds put it."""
-    found = re.search(r"(?:^|/)pretrained/(step_[0-9]+)$", path)
-    return next((one for one in CHECKPOINTS if found and one.file == found[1] and one.upstream), None) or by_place(path)
+    folder, _, file = path.rpartition("/")
+    ours = folder.rpartition("/")[2] == "pretrained" and _bare(file)
+    return next((one for one in CHECKPOINTS if ours and one.file == file and one.upstream), None) or by_place(path)
+
+
+def _bare(file: str) -> bool:
+    """Whether a checkpoint is called by nothing but its step, as anybody's may be."""
+    return file.removeprefix("step_").isdecimal() or not file
 
 
 def other_cycles(recipe: Recipe) -> str:

@@ -27,7 +27,7 @@ def evaluation_name(step: int) -> str:
 
 def step_of(path: str | Path) -> int:
     """The step that a path names, the last one if it names several; −1 if it names none."""
-    found = re.findall(r"(?:^|[/_])step_([0-9]+)", str(path))
+    found = re.findall(r"(?:^|[/_])step_([0-9]{1,18})(?![0-9])", str(path))
     return int(found[-1]) if found else -1
 
 

@@ -205,7 +205,10 @@ def distinct(found: ByAugmentations) -> str:
 def shown(*scores: Mapping[str, Any]) -> list[int]:
     """The K of which tables and curves have a column."""
     there = {
-        int(found[1]) for one in scores for name in one if (found := re.fullmatch(rf"pass@(\d+) {PER_TASK}", name))
+        int(found[1])
+        for one in scores
+        for name in one
+        if (found := re.fullmatch(rf"pass@(\d{{1,9}}) {PER_TASK}", name))
     }
     return [k for k in COLUMNS if k in there] or sorted(there)
 

@@ -8,6 +8,7 @@ is wanted while it goes on (the last lines, the evaluations) is found without re
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from trm_repro.arc.score import LOGGED
 
 FILE = "metrics.jsonl"
 MOST = 1 << 63  # of a number in it
+PASS = re.compile(f"{LOGGED}[0-9]{{1,9}}")
 _BLOCK = 1 << 20  # bytes looked through at once
 
 
@@ -102,11 +104,13 @@ def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 def is_entry(entry: Any) -> bool:
-    """Whether a line's value is an entry: a step, a time that is one if any, and no number that a float does not hold."""
+    """Whether a line's value is an entry: a step, a time that is one if any, pass@K of a number K, none that no float holds."""
     if not isinstance(entry, dict) or not isinstance(entry.get("step"), int) or not 0 <= entry["step"] < MOST:
         return False
     try:
         datetime.fromisoformat(entry.get("time", "2026-01-31T12:00:00Z"))
     except (TypeError, ValueError):
+        return False
+    if any(name.startswith(LOGGED) and not PASS.fullmatch(name) for name in entry):
         return False
     return all(not isinstance(value, int) or abs(value) < MOST for value in entry.values())

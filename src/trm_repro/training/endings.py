@@ -256,13 +256,13 @@ def _first(lines: list[Line]) -> tuple[str, int] | None:
             root = True
         elif match := re.match(r"\s+rank\s+: (\d+)", line.text):
             rank = match[1]
-        elif match := re.match(r"\s+exitcode\s*: (-?\d+)", line.text):
+        elif match := re.match(r"\s+exitcode\s*: (-?\d{1,9})\b", line.text):
             if root:
                 return rank, int(match[1])
             codes.append((rank, int(match[1])))
-        elif match := re.match(r"\s+traceback\s*: Signal (\d+) \(SIG", line.text):
+        elif match := re.match(r"\s+traceback\s*: Signal (\d{1,9}) \(SIG", line.text):
             codes.append((rank, -int(match[1])))
-        elif match := re.search(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)", line.text):
+        elif match := re.search(r"failed \(exitcode: (-?\d{1,9})\) local_rank: (\d+)", line.text):
             return match[2], int(match[1])
     return next((entry for entry in codes if entry[1] != -15), codes[0] if codes else None)
 

@@ -17,7 +17,7 @@ from typing import Any
 from trm_repro.files import utc_now
 from trm_repro.runs.records import append
 
-DICTIONARY = re.compile(r"\s*(\{.*\})\s*([0-9]+)?\s*")
+DICTIONARY = re.compile(r"\s*(\{.*\})\s*([0-9]{1,18})?\s*")
 SCALAR = re.compile(r"np\.float[0-9]+\(([^()]*)\)")
 
 

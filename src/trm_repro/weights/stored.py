@@ -111,7 +111,7 @@ def foreign(head: bytes) -> tuple[str, str]:
     if not head:
         return "an empty file", AGAIN
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        size = re.search(rb"^size ([0-9]+)$", head, re.MULTILINE)
+        size = re.search(rb"^size ([0-9]{1,18})$", head, re.MULTILINE)
         of = f" of {int(size[1]):,} bytes" if size else ""
         return f"a pointer of Git LFS, in place of the file{of}", "run `git lfs pull` in that clone, or fetch hf:…"
     if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", head, re.IGNORECASE):
