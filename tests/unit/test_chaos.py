@@ -126,9 +126,9 @@ def test_what_killed_writers_left_is_removed_and_swallows_nothing(done: Place) -
 
 
 def test_kills_at_random(place: Place) -> None:
-    """Six kills, the same each time; make chaos does as many as one likes."""
-    result = one_run(place, "sample/1", 6)
-    assert len(result["hits"]) >= 4, result  # type: ignore[arg-type]
+    """Four kills, the same each time; make chaos does as many as one likes."""
+    result = one_run(place, "sample/1", 4)
+    assert len(result["hits"]) >= 3, result  # type: ignore[arg-type]
 
 
 @pytest.mark.deep
@@ -269,12 +269,10 @@ DISTURBED: dict[str, tuple[Callable[[], None], int, str]] = {
     "the environment is half of one": (half_an_environment, 0, "was begun by an attempt that did not finish"),
     "every file is of the future": (both(in_the_future, lambda: stale(4)), 0, ""),
 }
-QUICK = ("a stamp is a folder", "a voucher's meaning is none", "the state is a file", "metrics are no text")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.deep]) for name in DISTURBED]
-)
+@pytest.mark.deep
+@pytest.mark.parametrize("name", DISTURBED)
 def test_what_is_not_what_it_was(done: Place, name: str) -> None:
     act, expected, words = DISTURBED[name]
     act()

@@ -6,7 +6,6 @@ The one table of them: an audit names a file by it, and what computes with other
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
