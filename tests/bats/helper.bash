@@ -302,10 +302,11 @@ refute_file() { [[ ! -e $1 ]] || fail "not expected to exist: $1"; }
 # assert_in_file TEXT FILE
 assert_in_file() { grep -qF -- "$1" "$2" || fail "$(printf 'expected in %s: %s\n%s' "$2" "$1" "$(cat "$2")")"; }
 
-# assert_guard G-NAME OUTCOME: what the guard's last record says.
+# assert_guard G-NAME OUTCOME: what the guard's last record says, of the run that wrote last.
 assert_guard() {
-  local found
-  found=$(sed -n "s/.*\"guard\": \"$1\", \"outcome\": \"\([a-z]*\)\".*/\1/p" .repro/runs/*/guards.jsonl | tail -n 1)
+  local found records
+  records=$(find .repro/runs/*/guards.jsonl -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+  found=$(sed -n "s/.*\"guard\": \"$1\", \"outcome\": \"\([a-z]*\)\".*/\1/p" "$records" | tail -n 1)
   [[ $found == "$2" ]] || fail "$(shown "expected $1 recorded as $2, found '$found'")"
 }
 # assert_broken G-NAME [CODE]: the last command stopped there with that code (4), said so, and recorded it.
