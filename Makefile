@@ -84,15 +84,15 @@ verify: .venv/ready ## check the packaged run, and say who has signed it (BUNDLE
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 	@LAST_RUN=1 source lib/prelude.bash && knob_defaults | repro report
 
-attestations: .venv/ready ## the table of attestations/, checked and written into the README
-	@$(TOOL)/trm-repro attestations --into README.md
+attestations: .venv/ready ## the table of attestations/, checked and written into attestations/README.md
+	@$(TOOL)/trm-repro attestations --into attestations/README.md
 
 evaluate: .venv/ready ## CHECKPOINT=… DATASET=…: score any TRM checkpoint; without them the run's own (ARGS="--help")
 ifdef CHECKPOINT
 	@$(TOOL)/trm-repro evaluate --checkpoint "$(CHECKPOINT)" \
 	  --dataset "$(or $(DATASET),$(error DATASET=… is missing))" $(ARGS)
 else
-	@source lib/prelude.bash && repro evaluate --run $(ARGS)
+	@LAST_RUN=1 source lib/prelude.bash && repro evaluate --run $(ARGS)
 endif
 
 env: ## the knobs in force, secrets masked

@@ -38,11 +38,11 @@ setup() {
   assert_in_file 'There is no score yet' artifacts/trm_arc2_paper_repro/report.html
 }
 
-@test "make attestations writes the table that the README has" {
+@test "make attestations writes the table that the README of their folder has" {
   local before
-  cp -r "$REPO/README.md" "$REPO/attestations" .
-  before=$(sha256sum README.md)
+  cp -r "$REPO/attestations" .
+  before=$(sha256sum attestations/README.md)
   in_runbook make attestations
   assert_success
-  assert_equal "$(sha256sum README.md)" "$before"
+  assert_equal "$(sha256sum attestations/README.md)" "$before"
 }

@@ -34,8 +34,8 @@ RUN = {
     "export PATH=": "bats/rehearsal.bats: the first hour",
     "cp -r .repro/work/kaggle_dataset": "bats/rehearsal.bats: the first hour",
     "printf ' ' >>altered": "bats/rehearsal.bats: the first hour",
-    "make status RECIPE=": "bats/rehearsal.bats: the first hour",
-    "make report RECIPE=": "bats/rehearsal.bats: the first hour",
+    "make status": "bats/rehearsal.bats: the first hour",
+    "make report": "bats/rehearsal.bats: the first hour",
     "make plan": "bats/make.bats: make plan shows every command",
     "make env": "bats/make.bats: make env has every knob",
     "make step-1": "bats/make.bats: make step-N runs that step",
@@ -46,8 +46,7 @@ RUN = {
 }
 # … and those that no test here can run, with what they need.
 NEEDS = {
-    "uvx --from ./trm_repro": "uv; the wheel, installed by pip: unit/test_install.py",
-    "uvx --from git+": "this repository's address, the network and uv",
+    "uvx --from git+": "this repository's address, the network and uv; the wheel, installed by pip: unit/test_install.py",
     "torchrun --nproc-per-node": "GPUs; the same program on a CPU: unit/test_engine_runs.py",
     "torchrun --nnodes": "nodes; two processes: unit/test_engine_nodes.py",
     "sigstore verify identity": "a signature of the public sigstore",

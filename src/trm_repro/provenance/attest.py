@@ -148,14 +148,14 @@ def read_all(root: Path) -> list[Attestation]:
 
 
 def table(attestations: Iterable[Attestation]) -> str:
-    """All attestations as a Markdown table."""
+    """All attestations as a Markdown table, for a page in their folder."""
     lines = ["| run | recipe | faithful | result | machine | attested by | |", "|---|---|---|---|---|---|---|"]
     for found in attestations:
         manifest, record = found.manifest, found.record
         metric = manifest["recipe"]["resolved"]["expected"]["metric"]
         value = manifest["metrics"].get(metric)
         cells = [
-            f"[{manifest['run']['name']}](attestations/{found.folder.name}/)",
+            f"[{manifest['run']['name']}]({found.folder.name}/)",
             manifest["run"]["recipe"],
             "yes" if manifest["faithful"] else "no",
             f"{title(metric)} {100 * value:.2f} %" if value is not None else "no score",
