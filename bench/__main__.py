@@ -10,7 +10,6 @@ bench/README.md says how to read the table. Files lie in a folder of --work, som
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -24,6 +23,8 @@ from typing import Any
 
 from bench.rows import ROWS
 from bench.turns import ROOT, Bench, Row, Unavailable, machine, require, table
+
+from trm_repro.files import write_json, write_text
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -57,6 +58,16 @@ def main(words: Sequence[str] | None = None) -> int:
     }
     found: list[Row] = []
     missing: dict[str, str] = {}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+
+    def write() -> str:
+        facts["took"] = time.monotonic() - began
+        text = table(found, facts, missing)
+        write_text(arguments.output / f"{name}.md", text)
+        whole = {**facts, "rows": [row.as_json() for row in found], "missing": missing}
+        write_json(arguments.output / f"{name}.json", whole)
+        return text
+
     for row in arguments.rows:
         if time.monotonic() - began > 60 * arguments.minutes:
             missing[row] = f"the {arguments.minutes:g} minutes were over"
@@ -72,17 +83,12 @@ def main(words: Sequence[str] | None = None) -> int:
                 for measured in ROWS[row](bench):
                     measured.load = (before, before := os.getloadavg()[0])
                     found.append(measured)
+                    write()  # what was measured is kept, however this ends
                     print(f"{time.monotonic() - began:6.0f} s  {measured.what}", file=sys.stderr, flush=True)
             except (Unavailable, subprocess.SubprocessError, OSError) as error:
                 missing[row] = " ".join(str(error).split())
                 print(f"error: {row}: {missing[row]}", file=sys.stderr, flush=True)
-    facts["took"] = time.monotonic() - began
-    text = table(found, facts, missing)
-    print(text)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / f"{name}.md").write_text(text)
-    whole = {**facts, "rows": [row.as_json() for row in found], "missing": missing}
-    (arguments.output / f"{name}.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    print(write())
     return len(missing)
 
 

@@ -163,7 +163,7 @@ def scoring(bench: Bench) -> Iterator[Row]:
     yield Row(f"scoring {n:,} predictions, each", "µs", sided, bench.turns(sides))
 
     split = Split(folder, "test")
-    save_predictions(file, Predictions(np.arange(n), given[2], given[3]), split)
+    save_predictions(file, [Predictions(np.arange(n), given[2], given[3])], split)
     paths = [file, *files(folder / "test")]
     whole = [*TOOL, "evaluate", "--predictions", file, "--dataset", folder, "--output-dir", bench.work / "evaluated"]
     sides = {"ours": lambda: seconds(whole), "floor": lambda: timed(lambda: [path.read_bytes() for path in paths])}
