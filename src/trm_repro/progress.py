@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -42,15 +43,24 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is tracked, how many units of it were done before, and since when, on the monotonic clock, it goes on."""
+
+    title: str
+    total: int
+    before: int
+    unit: str
+    began: float
+
+
 class _Lines:
     """Progress as plain lines."""
 
-    def __init__(self, title: str, total: int, done: int, unit: str, file: TextIO) -> None:
-        self._file = file
-        self._title, self._total, self._unit = title, total, unit
-        self._before, self._done, self._note = done, done, ""
-        self._began = time.monotonic()
-        self._last = self._began
+    def __init__(self, work: _Work, done: int, file: TextIO) -> None:
+        self._file, self._work = file, work
+        self._done, self._note = done, ""
+        self._last = time.monotonic()
 
     def advance(self, amount: int = 1) -> None:
         self._done += amount
@@ -63,13 +73,13 @@ class _Lines:
         self._note = text
 
     def write(self) -> None:
-        gone = time.monotonic() - self._began
-        here = self._done - self._before
-        left = clock(gone / here * (self._total - self._done)) if here else "--:--:--"
-        share = 100 * self._done // max(1, self._total)
+        work, gone = self._work, time.monotonic() - self._work.began
+        here = self._done - work.before
+        left = clock(gone / here * (work.total - self._done)) if here else "--:--:--"
+        share = 100 * self._done // max(1, work.total)
         note = f", {self._note}" if self._note else ""
         print(
-            f"{self._title}: {self._done}/{self._total} {self._unit}, {share} %, {clock(gone)} gone, {left} left{note}",
+            f"{work.title}: {self._done}/{work.total} {work.unit}, {share} %, {clock(gone)} gone, {left} left{note}",
             file=self._file,
             flush=True,
         )
@@ -89,34 +99,35 @@ def track(
         quiet: show nothing (for ranks other than the first).
         after: show nothing either unless it lasts longer than so many seconds (:data:`SOON`, for what mostly does not).
     """
-    if after and not quiet:
-        with contextlib.ExitStack() as stack:
-            yield _Late(
-                lambda so_far: stack.enter_context(track(title, total=total, done=so_far, unit=unit)), done, after
-            )
-        return
+    work = _Work(title, total, done, unit, time.monotonic())
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            yield _Several([])
+        elif after:
+            yield _Late(lambda so_far: stack.enter_context(_shown(work, so_far)), done, after)
+        else:
+            yield stack.enter_context(_shown(work, done))
+
+
+@contextlib.contextmanager
+def _shown(work: _Work, done: int) -> Iterator[Tracker]:
+    """Shows it, with ``done`` units of it done: on the terminal, in the log, or on stderr."""
     with contextlib.ExitStack() as stack:
         parts: list[Tracker] = []
         terminal, log = os.environ.get("TRM_REPRO_TERMINAL"), os.environ.get("TRM_REPRO_LOG")
-        if quiet:
-            pass
-        elif sys.stderr.isatty():
-            parts.append(stack.enter_context(_bar(title, total, done, unit, sys.stderr)))
+        if sys.stderr.isatty():
+            parts.append(stack.enter_context(_bar(work, done, sys.stderr)))
         elif terminal and log:
-            parts.append(
-                stack.enter_context(_bar(title, total, done, unit, stack.enter_context(Path(terminal).open("w"))))
-            )
-            parts.append(
-                stack.enter_context(_lines(title, total, done, unit, stack.enter_context(Path(log).open("a"))))
-            )
+            parts.append(stack.enter_context(_bar(work, done, stack.enter_context(Path(terminal).open("w")))))
+            parts.append(stack.enter_context(_lines(work, done, stack.enter_context(Path(log).open("a")))))
         else:
-            parts.append(stack.enter_context(_lines(title, total, done, unit, sys.stderr)))
+            parts.append(stack.enter_context(_lines(work, done, sys.stderr)))
         yield _Several(parts)
 
 
 @contextlib.contextmanager
-def _lines(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator[Tracker]:
-    lines = _Lines(title, total, done, unit, file)
+def _lines(work: _Work, done: int, file: TextIO) -> Iterator[Tracker]:
+    lines = _Lines(work, done, file)
     lines.write()
     try:
         yield lines
@@ -125,7 +136,7 @@ def _lines(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterat
 
 
 @contextlib.contextmanager
-def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator[Tracker]:
+def _bar(work: _Work, done: int, file: TextIO) -> Iterator[Tracker]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -139,18 +150,19 @@ def _bar(title: str, total: int, done: int, unit: str, file: TextIO) -> Iterator
     console = Console(file=file, force_terminal=True)
     narrow = console.width < WIDE
     longest = console.width // 5 if narrow else console.width - BESIDE
-    title = title if len(title) <= longest else f"{title[: longest - 1]}…"
+    title = work.title if len(work.title) <= longest else f"{work.title[: longest - 1]}…"
     columns = (
         TextColumn("{task.description}"),
         BarColumn(console.width // 10 if narrow else 40),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(work.unit),
         *(() if narrow else (TimeElapsedColumn(),)),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total, completed=done, note="")
+        task = progress.add_task(title, total=work.total, completed=done, note="")
+        progress.tasks[0].start_time = progress.get_time() - (time.monotonic() - work.began)
 
         class Bar:
             def advance(self, amount: int = 1) -> None:
