@@ -1,6 +1,6 @@
 """What it costs a process of the engine to wait in OpenMP, on a machine with nothing else to do and on a busy one.
 
-    python -m bench.waiting [--repeat 3] [--work predict evaluate …] [--ways passive spinning …] [--busy 0 2]
+    python -m bench.waiting [--repeat 3] [--work predict evaluate …] [--ways ours passive spinning …] [--busy 0 2]
 
 Each work is a whole process as a user starts it, on made-up tasks: a task predicted from Python, ``trm-repro evaluate``, a
 training with the rehearsal's small network, one with the paper's, and the notebook's prediction. They run in turns, alone and
@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 
 WAYS = {
-    "passive": {},
+    "ours": {},
+    "passive": {"OMP_WAIT_POLICY": "passive"},
     "spinning": {"GOMP_SPINCOUNT": "300000"},
     **{f"spin-{count}": {"GOMP_SPINCOUNT": str(count)} for count in (0, 300, 1000, 3000, 10000, 30000)},
 }
@@ -121,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--work", nargs="+", default=list(WORK), choices=WORK)
-    parser.add_argument("--ways", nargs="+", default=["spinning", "passive"], choices=WAYS)
+    parser.add_argument("--ways", nargs="+", default=["spinning", "ours"], choices=WAYS)
     parser.add_argument("--busy", nargs="+", type=int, default=[0, 2], help="processes beside it")
     arguments = parser.parse_args()
     print("work         beside  way        seconds  of processor  others")

@@ -68,7 +68,9 @@ def test_what_is_done_soon_shows_nothing_and_what_lasts_shows_all_of_it(capsys, 
         now = 6.0
         bar.advance(1)
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("predicting: 4/8 steps, 50 %, 00:00:02 gone, 00:00:02 left")  # since it began, not was shown
+    assert first.startswith(
+        "predicting: 4/8 steps, 50 %, 00:00:02 gone, 00:00:02 left"
+    )  # since it began, not was shown
     assert last.startswith("predicting: 7/8 steps, 87 %, 00:00:04 gone, 00:00:00 left, task 5")
 
 

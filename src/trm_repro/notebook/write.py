@@ -25,7 +25,7 @@ import sys
 from glob import glob
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is loaded: its threads wait without computing
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded: its threads wait for each other shortly
 import torch
 
 # Kaggle sets it when it scores a submission. Save Version only tries out that everything works. True: all of it, here too.
