@@ -12,6 +12,7 @@ counted() {
   chmod +x .venv/bin/trm-repro
 }
 
+# bats test_tags=deep
 @test "no step starts Python more than three times, a fresh one once, and make all with nothing to do once" {
   local step
   make_runbook "$BATS_TEST_TMPDIR"

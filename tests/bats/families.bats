@@ -33,6 +33,7 @@ nvarc_pretrain() {
     kaggle datasets download cpmpml/arc-prize-trm-training-data --path arc-prize-trm-training-data --unzip
   run_all nvarc-pretrain '24 48' nvarc_pretrain "$1"
 }
+# bats test_tags=deep
 @test "NVARC's pretraining: no evaluation, no metrics, sources of a submodule, checkpoints under a name of its own" {
   nvarc_pretrain 6
 }

@@ -90,6 +90,7 @@ def bench(*words, timeout=1200):
     )
 
 
+@pytest.mark.deep
 def test_a_part_that_fails_or_takes_too_long_is_reported_and_the_rest_goes_on(turns, tmp_path, monkeypatch):
     """With parts that stand in for the real ones: one ends the process, one sleeps, one finds something."""
     script = tmp_path / "parts.py"

@@ -112,6 +112,7 @@ def both(path, monkeypatch):
     return found
 
 
+@pytest.mark.deep
 def test_what_the_compiled_code_reads_the_json_reader_finds_too(tmp_path, monkeypatch):
     from trm_repro.runs.scanning import scan
 

@@ -76,6 +76,7 @@ def test_evaluation_alone_repeats_the_one_during_training(data, trained, tmp_pat
     assert "the vote of all checkpoints together" in capsys.readouterr().out
 
 
+@pytest.mark.deep
 def test_the_votes_of_a_run_killed_between_an_evaluation_and_its_state_count_once(data, trained, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
@@ -249,6 +250,7 @@ sys.exit(code or [name for name in threads if "gloo" in name] or 0)
 """
 
 
+@pytest.mark.deep
 def test_two_processes_evaluate_what_one_does(data, trained, tmp_path):
     """With the same tables of where the number comes from; eight rows at a time in both, for products of one shape."""
     arguments = ["evaluate", "--checkpoint", steps(trained)[0], "--dataset", str(data), "--by-step", "--save-outputs"]
@@ -331,6 +333,7 @@ def test_a_name_that_is_neither_here_nor_on_the_hub(monkeypatch):
         scorecard.locate("hf://nobody/nothing/step_1")
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "beside", [("all_config.yaml", "identifiers.sha256"), ("all_config.yaml", "identifiers.json"), ()]
 )

@@ -117,6 +117,7 @@ def test_nodes_that_share_no_folder_are_told_so_before_they_train(data, homes):
     assert not [path for home in homes for path in home.rglob("step_*")]
 
 
+@pytest.mark.deep
 def test_without_training_states_they_need_share_none(data, homes):
     codes, said = Forked(homes[:2], arguments(data, "apart", keep_checkpoints=0, eval_save_outputs="[preds]")).end()
     assert codes == [0, 0], said

@@ -100,6 +100,7 @@ def die_while_writing(nth):
     torch.save = save
 
 
+@pytest.mark.deep
 def test_killed_while_it_writes_a_checkpoint(data, tmp_path):
     args = arguments(data, "killed", checkpoint_every_n_steps=1)
     whole = finish(data, tmp_path / "whole", checkpoint_every_n_steps=1)

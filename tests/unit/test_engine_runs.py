@@ -210,6 +210,7 @@ def test_batches_beyond_the_schedule_change_no_parameter(data, tmp_path):
 ACCUMULATED, CHECKPOINTED = {"gradient_accumulation": 3}, {"activation_checkpointing": True}
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("changes", [ACCUMULATED, CHECKPOINTED, ACCUMULATED | CHECKPOINTED])
 def test_memory_savers_change_rounding_only(changes):
     golden = Golden("attention_rope")

@@ -148,6 +148,7 @@ def test_arc1(work):
     check(folder)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["samsung-sudoku-mlp", "samsung-sudoku-att", "samsung-maze"])
 def test_puzzles_without_an_arc_evaluator(work, name):
     folder = train(work, name)
@@ -174,6 +175,7 @@ def test_lora_on_a_test_set_without_solutions_leaves_a_submission(work, pretrain
     assert sorted(submission) == ["test0", "test1"]
 
 
+@pytest.mark.deep
 def test_embedding_post_training_changes_nothing_but_the_puzzle_vectors(work, pretrained):
     folder = train(work, "trelis-embeddings")
     check(folder)
@@ -192,11 +194,13 @@ def nvarc(work):
         place.symlink_to(work / built.dataset.folder)
 
 
+@pytest.mark.deep
 def test_pretraining_without_evaluation(work, nvarc):
     train(work, "nvarc-pretrain", "++evaluate=False", "+run_name=unused", "++checkpoint_path=./checkpoint-own")
     check(work / "checkpoint-own", evaluated=0, submission=False)
 
 
+@pytest.mark.deep
 def test_fine_tuning_and_then_evaluation_with_ten_attempts(work, pretrained, nvarc):
     ten = "evaluators=[{name: arc@ARC, submission_K: 10}]"
     folder = train(work, "nvarc-eval-k-10", ten, "++puzzle_emb_reinit_strategy=mean")

@@ -161,6 +161,7 @@ def test_all_the_time_is_taken_only_where_kaggle_scores(
     assert capsys.readouterr().out.endswith(f"({hours:g} hours)\n")
 
 
+@pytest.mark.deep
 def test_its_code_is_the_wheels(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(kaggle)
     next(bundle_of(kaggle).glob("*.whl")).unlink()

@@ -159,6 +159,7 @@ def asked(small, trained, tmp_path_factory):
     return folder
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("steps", [STEPS, MORE])
 def test_a_row_by_step_is_the_evaluation_with_so_many_steps(small, trained, asked, tmp_path, steps, capsys):
     assert load_checkpoint(trained[-1]).config.halt_max_steps == STEPS

@@ -56,6 +56,7 @@ def test_the_setting_is_found_without_a_configuration(tmp_path: Path, cycles: in
     assert f"L_cycles: trained with {cycles}" in str(found)
 
 
+@pytest.mark.deep
 def test_a_wrong_configuration_is_contradicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = teacher(tmp_path / "run", tmp_path / "data", configured=True, L_cycles=4)
     assert ask(path, tmp_path) == 0

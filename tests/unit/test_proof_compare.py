@@ -287,7 +287,7 @@ def test_the_table_goes_between_its_marks(attested: Path, tmp_path: Path) -> Non
     put_table(readme, table(read_all(attested.parent)))
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n| run |") and text.endswith(f"{END}\nafter\n") and "old" not in text
-    assert f"(attestations/{attested.name}/)" in text and "pass@2 per task 50.00 %" in text and "a rehearsal" in text
+    assert f"({attested.name}/)" in text and "pass@2 per task 50.00 %" in text and "a rehearsal" in text
     put_table(readme, table(read_all(attested.parent)))
     assert readme.read_text() == text
     write_text(readme, "nothing\n")

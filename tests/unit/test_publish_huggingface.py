@@ -157,6 +157,7 @@ def test_what_the_hub_shows_is_compared_and_a_rerun_repairs(box: Box, name: str,
     assert box.publish().returncode == 0 and box.holds_the_bundle()
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("what", "status", "code", "message"),
     [

@@ -127,6 +127,7 @@ def test_the_cause_in_the_output_of_the_real_torchrun_and_hydra(tmp_path: Path, 
     assert done.stdout.splitlines()[-1] == f"ending: 1 None {failure}", done.stdout + done.stderr
 
 
+@pytest.mark.deep
 def test_what_was_printed_before_an_exception_is_no_sign_that_it_was_survived() -> None:
     program = """import os
 os.write(1, b"TRAIN\\nSAVE CHECKPOINT\\n" * 2000)
@@ -197,6 +198,7 @@ def test_the_second_interrupt_kills() -> None:
     assert gone(children)
 
 
+@pytest.mark.deep
 def test_who_does_not_end_when_asked_is_killed() -> None:
     process = start(STUBBORN)
     children = children_of(process)
