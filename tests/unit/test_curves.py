@@ -5,6 +5,7 @@ import random
 import re
 
 import numpy as np
+import pytest
 
 from trm_repro.runs import curves
 from trm_repro.runs.curves import read_curves
