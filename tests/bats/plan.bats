@@ -90,6 +90,7 @@ arch.H_cycles=3 arch.L_cycles=4 +run_name=measure_scratch ema=True"
   assert_output --partial 'CUDA out of memory'
 }
 
+# bats test_tags=deep
 @test "what computes with other cycles than its weights were trained with warns before anything is spent (D-28)" {
   local warning='warning: D-28: the published weights of alphaXiv'
   in_runbook RECIPE=alphaxiv-eval-maze lib/plan.sh

@@ -92,6 +92,7 @@ same_but_for_times() {
   assert_success
 }
 
+# bats test_tags=deep
 @test "make clean keeps the record of a finished training: make all takes it up again, and the manifest is the same" {
   local folder=$UPSTREAM/checkpoints/Arc2concept-aug-1000-ACT-torch/trm_arc2_paper_repro before step
   before=$(find "$folder" -name 'step_*' -printf '%p %i %T@\n' | sort)
@@ -135,6 +136,7 @@ same_but_for_times() {
   assert_output --partial 'G-UPSTREAM-UNMODIFIED was overridden' # and the changed file lies among the sources it left
 }
 
+# bats test_tags=deep
 @test "killed as its voucher is there and its stamp is not, each step completes, and the manifest is the same" {
   local step
   for step in 02-clone 03-venv 04-dataset 05-train; do

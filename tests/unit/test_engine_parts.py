@@ -100,7 +100,8 @@ def test_onednn_computes_what_pytorch_computes():
             assert torch.allclose(one.grad, other.grad, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [pytest.param("attention_rope", marks=pytest.mark.deep), "bfloat16"])
+@pytest.mark.deep
+@pytest.mark.parametrize("case", ["attention_rope", "bfloat16"])
 def test_the_step_compiles_whole(case):
     """As one graph, without a break, and to the same numbers."""
     golden = Golden(case)
