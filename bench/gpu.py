@@ -121,6 +121,7 @@ def resume(arguments: argparse.Namespace) -> Rows:
 def adam(arguments: argparse.Namespace) -> Rows:
     """The optimiser's step against adam-atan2's kernel, where that is installed: milliseconds, and how far apart after ten."""
     import torch
+    from bench.engine import timed
 
     from trm_repro.engine.optim import AdamATan2, FlatParameters
 
@@ -135,7 +136,7 @@ def adam(arguments: argparse.Namespace) -> Rows:
     def run(name: str, step: Callable[[torch.Tensor], None]) -> None:
         times = []
         for gradient in gradients:
-            times.append(elapsed(lambda gradient=gradient: step(gradient), device))
+            times.append(timed(lambda gradient=gradient: step(gradient), device))
         took[name] = statistics.median(times) * 1e3
 
     def our_step(gradient: Any) -> None:
@@ -164,19 +165,6 @@ def adam(arguments: argparse.Namespace) -> Rows:
         "apart": apart,
         "ok": apart < 1e-5,
     }
-
-
-def elapsed(work: Callable[[], Any], device: Any) -> float:
-    """Wall seconds of a call, the device's work included."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 class Paper:
@@ -217,10 +205,12 @@ class Paper:
 
     def measure(self, steps: int) -> tuple[float, list[float]]:
         """Seconds of a step, the median after two that do not count, and the losses of all."""
+        from bench.engine import timed
+
         from trm_repro.engine.loss import METRICS
 
         losses = [self.step() for _ in range(2)]
-        times = [elapsed(lambda: losses.append(self.step()), self.device) for _ in range(steps)]
+        times = [timed(lambda: losses.append(self.step()), self.device) for _ in range(steps)]
         if self.kept:
             losses[-1] = float(self.kept[-1][METRICS.index("lm_loss")]) / len(self.batch.inputs)
         return statistics.median(times), losses
@@ -259,7 +249,7 @@ def steps(arguments: argparse.Namespace) -> Rows:
         if not arguments.upstream:
             continue
         from bench import upstream
-        from bench.engine import Upstream
+        from bench.engine import Upstream, timed
 
         upstream.use(arguments.upstream)
         arch = Paper(arguments, 1, compiled=False)
@@ -267,7 +257,7 @@ def steps(arguments: argparse.Namespace) -> Rows:
         theirs = Upstream(config, batch, torch.device(arguments.device), compiled=cuda)
         for _ in range(2):
             theirs.train()
-        took = statistics.median(elapsed(theirs.train, torch.device(arguments.device)) for _ in range(5))
+        took = statistics.median(timed(theirs.train, torch.device(arguments.device)) for _ in range(5))
         note = "forward and backward, without its optimisers"
         yield {
             "case": f"{batch} examples, upstream's",

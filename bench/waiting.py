@@ -12,7 +12,6 @@ machine that all else took meanwhile, the processes beside it included.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -20,10 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from bench.turns import busy
 
 WAYS = {
     "ours": {},
@@ -106,18 +105,6 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
-@contextlib.contextmanager
-def beside(count: int) -> Iterator[None]:
-    """Within, so many processes compute."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3)
@@ -130,15 +117,15 @@ def main() -> None:
         folder = Path(name)
         prepare(folder)
         for work in arguments.work:
-            for busy in arguments.busy:
+            for others in arguments.busy:
                 taken: dict[str, list[tuple[float, float, float]]] = {way: [] for way in arguments.ways}
-                with beside(busy):
+                with busy(others):
                     for _ in range(arguments.repeat):
                         for way in arguments.ways:
                             taken[way].append(run(folder, WORK[work], WAYS[way]))
                 for way, rows in taken.items():
-                    wall, own, others = (statistics.median(column) for column in zip(*rows, strict=True))
-                    print(f"{work:12} {busy:6}  {way:10} {wall:7.1f} {own:13.1f} {others:7.0%}", flush=True)
+                    wall, own, share = (statistics.median(column) for column in zip(*rows, strict=True))
+                    print(f"{work:12} {others:6}  {way:10} {wall:7.1f} {own:13.1f} {share:7.0%}", flush=True)
 
 
 if __name__ == "__main__":
