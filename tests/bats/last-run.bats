@@ -46,6 +46,8 @@ looked_at() {
   assert_output --partial '"next": "02-clone"'
   in_runbook make verify
   assert_output --partial "$RUNBOOK/elsewhere/kaggle_dataset_arc2_arc2_rehearsal: no such file or folder"
+  in_runbook make evaluate
+  assert_output --partial "arc2_rehearsal/manifest.json is not there: the run has not finished step 6"
   # one of before: its recipe is that whose run has this name
   rm .repro/runs/*/knobs && touch .repro/runs/trm_arc2_paper_repro/lock
   looked_at

@@ -31,6 +31,7 @@ def test_without_a_step_it_is_step_0() -> None:
         "{'all': open('x')} 3",
         "{not python} 3",
         "{'all', 'ARC/pass@2'}",
+        "{'all': {'accuracy': 1.0}} " + "7" * 5000,  # no step has so many digits
     ],
 )
 def test_other_lines_are_none(line: str) -> None:

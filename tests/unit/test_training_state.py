@@ -218,6 +218,14 @@ def test_without_a_run_the_verb_says_how_to_call_it(
     assert "run it through make or a step" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["ARC/pass@x", "ARC/pass@" + "2" * 5000, "ARC/pass@"])
+def test_a_metric_within_no_number_of_answers_is_no_metric(place: Place, name: str) -> None:
+    place.folder.mkdir(parents=True, exist_ok=True)
+    path = place.folder / "metrics.jsonl"
+    path.write_text(f'{{"step": 1, "{name}": 0.5}}\n{{"step": 2, "ARC/pass@2": 0.5}}\n')
+    assert [entry["step"] for entry in read_evaluations(path)] == [2]
+
+
 def test_where_it_was_last_seen(place: Place) -> None:
     log(place, step(72500, 5))
     assert last_step(read_progress(place)) == "step 72,500 of 723,914; no checkpoint yet"
