@@ -150,19 +150,19 @@ def interrupt(process, log):
 
 @pytest.mark.deep
 def test_ctrl_c_while_pytorch_is_loaded(data, tmp_path):
-    process, log = start(
-        ["-m", "trm_repro.engine.pretrain", *arguments(data, "cut")], tmp_path, {"OMP_DISPLAY_ENV": "true"}
-    )
+    words = ["-m", "trm_repro.engine.pretrain", *arguments(data, "cut", **LONG)]
+    process, log = start(words, tmp_path, {"OMP_DISPLAY_ENV": "true"})
     heard(log, "OPENMP DISPLAY ENVIRONMENT END")
     code, said = interrupt(process, log)
-    assert code == 130 and said.endswith("error: interrupted before it began: the same command starts it again\n")
+    # the engine may be further than this test, where that waits for a processor; never without a word
+    assert code == 130 and re.search(r"^error: interrupted (before it began|before the first step|at step)", said, re.M)
     assert "Traceback" not in said
 
 
 @pytest.mark.deep
 def test_ctrl_c_in_an_evaluation(data, trained, tmp_path):
-    words = ["-m", "trm_repro", "evaluate", "--checkpoint", trained, "--dataset", data, "--batch-size", 1]
-    process, log = start(words, tmp_path)
+    words = ["-m", "trm_repro", "evaluate", "--checkpoint", trained, "--dataset", data]
+    process, log = start([*words, "--halt-max-steps", 10**6], tmp_path)  # it does not end by itself
     heard(log, "evaluating step_")
     code, said = interrupt(process, log)
     assert code == 130 and "error: interrupted\nhint: nothing was written" in said and "Traceback" not in said
