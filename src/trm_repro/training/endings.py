@@ -72,6 +72,7 @@ THREAD = _any(r"^Exception in thread ", r"^Process \S+:$")
 CERTAIN = re.compile(r"^Error executing job with overrides: ")
 INTRODUCED = re.compile(
     r"(?i)\b(?:warn(?:ing)?|retry(?:ing)?|ignor\w+|non-?fatal|skipp\w+|recover\w*|fall(?:ing)? ?back|continu\w+)\b"
+    r"|^ERROR:torch\._"
 )
 WENT_ON = re.compile(
     r"(?i)\b(?:retry(?:ing)?|retried|recovered|continu(?:e|ed|es|ing)|falling back|fallback|ignor(?:ed|ing)|skipp(?:ed|ing)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trm_repro.training.causes.kinds import AGAIN, COMPILER, DATASET, ELSEWHERE, Cause, cuda
+from trm_repro.training.causes.kinds import AGAIN, COMPILER, DATASET, DIVERGED, ELSEWHERE, FULL, Cause, cuda
 
 GPU = (
     Cause(
@@ -146,6 +146,11 @@ GPU = (
         ),
     ),
     Cause(
+        *DIVERGED,
+        raised=(*cuda("device-side assert triggered"),),
+        beside=r".* Assertion `(?:input_val >= zero|probability tensor contains)",
+    ),
+    Cause(
         "index out of range on the GPU",
         "a kernel met an index that its table does not have: the data do not belong to the model",
         "The dataset in the folder is not the recipe's, or damaged. " + DATASET,
@@ -181,7 +186,7 @@ GPU = (
         "GPUs with more of it (A100, H100 and H200 have 160 KB and more), and run the same command there: make all.",
         raised=(
             "OutOfResources: out of resource: ",
-            r"\w+: out of resource: (?:shared memory|registers|tensor memory), Required: ",
+            r"\w+: out of resource: (?:(?:shared memory|registers|tensor memory),|\w+) Required: ",
         ),
     ),
     Cause(
@@ -221,7 +226,10 @@ GPU = (
         "disk full while compiling",
         "the compiler could not write its temporary files",
         "Free the disk that holds /tmp (df -h /tmp), or point TMPDIR at one with room. " + AGAIN,
-        raised=(r"(?:CppCompileError|CUDACompileError): (?:[^\n]*\n)*?[^\n]*No space left on device",),
+        raised=(
+            r"(?:CppCompileError|CUDACompileError): (?:[^\n]*\n)*?[^\n]*No space left on device",
+            FULL + r"[^\n]*/torchinductor_",
+        ),
     ),
     Cause(
         "disk full while compiling",
