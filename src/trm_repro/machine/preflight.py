@@ -8,6 +8,8 @@ A finding's state is ``ok``, ``warning`` (the run can start, and may suffer), ``
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -46,6 +48,7 @@ NEEDED = {
     "the temporary folder": {"write", "read", "run programs", "sockets"},
     "Triton's cache": {"write", "read", "run programs", "rename"},
 }
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 ADVISED = {"TRM_DIR": {"tell names apart by case", "own new files"}}
 
 
@@ -116,7 +119,7 @@ def _inodes(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
 
 
 def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
-    good = []
+    good, tried = [], True
     for place in survey.places:
         kind = place.kind or "of unknown type"
         found = list(_of_folder(place))
@@ -124,8 +127,8 @@ def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
             yield from one("folders", state, case, name=place.name, path=place.path, kind=kind, said=said)
         if not found:
             good.append(f"{place.name} ({kind})")
+            tried = tried and bool(place.tried)
     if good:
-        tried = all(place.tried for place in survey.places)
         remote = "" if not any(REMOTE_KINDS.search(place.kind) for place in survey.places) else "remote"
         yield from one("folders", "ok" if tried else "unknown", remote if tried else "plan", names=", ".join(good))
 
@@ -134,7 +137,11 @@ def _of_folder(place: Place) -> Iterator[tuple[str, str, str]]:
     """What is wrong with a folder: (case, state, what it does not do)."""
     if place.silent:
         yield "silent", "problem", ""
+    if full := next((how for how in place.tried.values() if how in FULL), ""):
+        yield "full", "problem", full
     for name, how in place.tried.items():
+        if how in FULL:
+            continue
         if how and name in NEEDED[place.name]:
             case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "fault")
             yield case, "problem", how if name in ("git", "sockets") else f"cannot {name}: {how}"

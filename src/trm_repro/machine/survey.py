@@ -160,7 +160,7 @@ def _places(here: Here) -> list[Place]:
     if here.recipe.train.gpu:
         named |= {
             "VENV_DIR": Path(here.environ["VENV_DIR"]),
-            "the temporary folder": Path(tempfile.gettempdir()),
+            "the temporary folder": Path(here.environ.get("TMPDIR") or tempfile.gettempdir()),
             "Triton's cache": Path(here.environ.get("TRITON_CACHE_DIR") or home / ".triton"),
         }
     return [folders.look(name, path, trying=here.trying) for name, path in named.items()]
