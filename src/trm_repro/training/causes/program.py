@@ -29,7 +29,7 @@ PROGRAM = (
         "Use a newer system, or a container of one (machines/Dockerfile), and build the environment there: make "
         "step-3 FORCE=1, then make all.",
         raised=(r"(?:ImportError|OSError): [^\n]*version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
-        printed=(r"\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
+        printed=(r"(?!\w+Error: )\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
     ),
     Cause(
         "folder without execution",

@@ -96,6 +96,9 @@ SYSTEM = (
                 "(?:PermissionError|FileNotFoundError|FileExistsError|OSError|NotADirectoryError|"
                 r"IsADirectoryError): \[Errno \d+\] [^\n]*(?:/\.triton\b|/torchinductor_|/torch_extensions)"
             ),
+            # compiled on another machine, or for another Python
+            r"ImportError: [^\n]*\(required by [^\n ]*(?:/\.triton/|/torchinductor_)",
+            r"ImportError: [^\n ]*(?:/\.triton/|/torchinductor_)[^\n]*: undefined symbol: ",
         ),
     ),
     Cause(
