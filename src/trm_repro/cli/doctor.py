@@ -68,7 +68,8 @@ def _page() -> Iterator[str]:
         ask(["git", "log", "-1", "--format=%h %cs"]).said.strip(),
         ask(["git", "status", "--porcelain"]).said,
     )
-    yield f"trm-repro   {__version__}, commit {head or 'unknown'}, {len(changed.splitlines())} files changed"
+    commit = f"{head}, {len(changed.splitlines())} files changed" if head else "unknown"
+    yield f"trm-repro   {__version__}, commit {commit}"
     release = next((line for line in _read("/etc/os-release").splitlines() if line.startswith("PRETTY_NAME=")), "=?")
     inside = (
         any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")) or "SINGULARITY_NAME" in os.environ
