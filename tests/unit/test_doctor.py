@@ -99,7 +99,8 @@ def test_the_page_tells_what_is_there_and_nothing_that_was_planted(machine, tmp_
     assert done.returncode == 0, done.stderr
     page = done.stdout
     assert [word for word in (*PLANTED, os.uname().nodename) if word in page] == []
-    for word in ("trm-repro   0.1.0, commit unknown\n", "recipe arc2-paper", "variable    CUDA_VISIBLE_DEVICES=0", "HTTPS_PROXY is set",
+    for word in ("trm-repro   0.1.0, commit unknown\n", "recipe arc2-paper", "HTTPS_PROXY is set",
+                 "variable    CUDA_VISIBLE_DEVICES=0",
                  "knob        TRM_REMOTE=https://HOST/", "05-train.log", "cannot reach", "GPUs: "):  # fmt: skip
         assert word in page, page
     assert len(page.splitlines()) < 70

@@ -46,7 +46,7 @@ NEEDED = {
     "TRM_DIR": {"write", "read", "rename", "link", "map", "long names", "git"},
     "VENV_DIR": {"write", "read", "run programs", "link"},
     "the temporary folder": {"write", "read", "run programs", "sockets"},
-    "Triton's cache": {"write", "read", "run programs", "rename"},
+    ".repro": {"write", "read", "run programs", "rename"},
 }
 FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 ADVISED = {"TRM_DIR": {"tell names apart by case", "own new files"}}

@@ -155,13 +155,12 @@ def _locks(here: Here) -> Sequence[Path]:
 
 
 def _places(here: Here) -> list[Place]:
-    home = Path(here.environ.get("HOME") or "~").expanduser()
     named = {"the repository": Path.cwd(), "TRM_DIR": Path(here.environ["TRM_DIR"])}
     if here.recipe.train.gpu:
         named |= {
             "VENV_DIR": Path(here.environ["VENV_DIR"]),
             "the temporary folder": Path(here.environ.get("TMPDIR") or tempfile.gettempdir()),
-            "Triton's cache": Path(here.environ.get("TRITON_CACHE_DIR") or home / ".triton"),
+            ".repro": Path.cwd() / ".repro",  # the training compiles its kernels there
         }
     return [folders.look(name, path, trying=here.trying) for name, path in named.items()]
 

@@ -56,9 +56,8 @@ GPU = (
     ),
     Cause(
         "kernel refused by the driver",
-        "the driver cannot load a compiled kernel: it is older than the compiler, or a cached kernel is damaged",
-        "Remove the caches: rm -rf ~/.triton/cache /tmp/torchinductor_$USER. Then run the same command again: make "
-        "all. If it comes again, install a newer driver.",
+        "the driver cannot load a compiled kernel: it is older than the compiler, or the kernel is damaged",
+        "Run the same command once more: make all, which compiles them anew. If it comes again, install a newer driver.",
         raised=(*cuda("device kernel image is invalid"),),
     ),
     Cause(
@@ -193,7 +192,7 @@ GPU = (
         "assembler too old for the GPU",
         "triton's ptxas does not know this GPU",
         "Take the newer lock: export CUDA_LOCK=cu130, make step-3 FORCE=1, make all. If it is installed already, "
-        "give triton the assembler of a newer CUDA: TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas make all.",
+        "this kind of GPU is newer than it: use another.",
         raised=(
             (
                 "(?:PTXASError|RuntimeError|NoTritonConfigsError|"
@@ -264,15 +263,15 @@ GPU = (
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
-        "in a container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in LIBRARY_PATH and "
+        "LD_LIBRARY_PATH, or in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(r"AssertionError: libcuda\.so cannot found",),
     ),
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
-        "in a container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in LIBRARY_PATH and "
+        "LD_LIBRARY_PATH, or in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(COMPILER,),
         beside=r"\S*ld(?:\.\w+)?: cannot find -lcuda\b",
     ),

@@ -34,8 +34,7 @@ PROGRAM = (
     Cause(
         "folder without execution",
         "a compiled file lies in a folder that is mounted noexec",
-        "Point TRITON_CACHE_DIR, TORCHINDUCTOR_CACHE_DIR and TMPDIR at a folder on a disk without noexec (findmnt -T "
-        "FOLDER shows it). " + AGAIN,
+        "Keep this repository, VENV_DIR and TMPDIR on disks without noexec (findmnt -T FOLDER shows it). " + AGAIN,
         raised=(r"(?:ImportError|OSError): [^\n]*failed to map segment from shared object(?!: Cannot allocate)",),
     ),
     Cause(

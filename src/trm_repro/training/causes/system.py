@@ -89,12 +89,13 @@ SYSTEM = (
     Cause(
         "cache of compiled kernels",
         "a folder for compiled kernels cannot be written, or not be shared as it is",
-        "Point both at folders of your own on a local disk: TRITON_CACHE_DIR=FOLDER/triton "
-        "TORCHINDUCTOR_CACHE_DIR=FOLDER/inductor make all.",
+        "The training compiles into .repro/runs/RUN_NAME/caches: keep this repository on a local disk where the user "
+        "who runs it may write. Folders elsewhere follow HOME and TMPDIR: point those at folders of your own. " + AGAIN,
         raised=(
             (
                 "(?:PermissionError|FileNotFoundError|FileExistsError|OSError|NotADirectoryError|"
-                r"IsADirectoryError): \[Errno \d+\] [^\n]*(?:/\.triton\b|/torchinductor_|/torch_extensions)"
+                r"IsADirectoryError): \[Errno \d+\] [^\n]*"
+                r"(?:/\.triton\b|/torchinductor_|/torch_extensions|/\.repro/runs/[^/\n]+/caches/)"
             ),
             # compiled on another machine, or for another Python
             r"ImportError: [^\n]*\(required by [^\n ]*(?:/\.triton/|/torchinductor_)",
