@@ -42,7 +42,8 @@ GOOD = Survey(
     links=[["X", "NV18", "NV18", "NV18"]] * 4, manager=True, compilers=[], cores=Limit(64, "the machine's"),
     memory=Limit(200 * GB, "the machine's"), free_memory=190 * GB, address_space=None, file_size=None, cpu_seconds=None,
     processes=None, files=65536, files_most=65536, shm=Space(64 * GB, 1 << 20), shm_kind="tmpfs", shm_tried="",
-    disk=Space(500 * GB, 10**7), places=PLACES, clock=2.0, newest=1.0, skew=None, wandb=None, servers=None, port="", host="",
+    disk=Space(500 * GB, 10**7), venv_disk=None, places=PLACES, clock=2.0, newest=1.0, skew=None, wandb=None, servers=None,
+    port="", host="",
     cxx="/usr/bin/c++", headers=True, built=False, installed=False, rehearsed="2026-01-31T12:00:00Z",
 )  # fmt: skip
 
@@ -174,6 +175,14 @@ def test_a_good_machine_has_no_finding_and_every_line_says_why() -> None:
 def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: dict[str, Any]) -> None:
     found = line(what, **changes)
     assert (found.state, bool(found.remedy)) == (state, True)
+
+
+def test_an_environment_on_a_disk_of_its_own_is_no_burden_on_the_other() -> None:
+    apart = changed(venv_disk=Space(7 * GB, 60_000), disk=Space(40 * GB, 2000))
+    assert {each.state for each in lines(PAPER, apart) if "disk" in each.what} == {"ok"}
+    small = [each for each in lines(PAPER, changed(venv_disk=Space(5 * GB, 40_000))) if "disk" in each.what]
+    assert [each.state for each in small] == ["ok", "problem", "ok", "problem"]
+    assert "VENV_DIR" in small[1].why
 
 
 def test_a_full_disk_is_said_once_and_not_called_a_fault_of_its_file_system() -> None:

@@ -63,6 +63,14 @@ def existing(folder: Path) -> Path:
     return folder
 
 
+def device(folder: Path) -> int | None:
+    """Which file system a folder lies on, or will; None where nobody says."""
+    try:
+        return within(PATIENCE, lambda: existing(folder).stat().st_dev)
+    except TimeoutError:
+        return None
+
+
 def space(folder: Path) -> Space:
     """What is free where a folder lies, or will lie once it is made; what a quota leaves counts."""
     try:
