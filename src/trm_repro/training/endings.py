@@ -350,7 +350,7 @@ class _Reader:
         assert match
         kind, said = match["type"].rpartition(".")[2], match["said"] or ""
         if not stream.header and stream.above is None:
-            stream.frames, stream.doubt = [], 0
+            stream.frames, stream.doubt, stream.dropped = [], 0, bool(NOTICE.match(stream.before))
         failure = Failure(
             line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain > 0
         )
