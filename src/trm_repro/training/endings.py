@@ -409,7 +409,7 @@ class _Reader:
     def _weigh(self, line: Line, stream: _Stream) -> None:
         """What a line says of the exceptions before it in its stream."""
         last = stream.last
-        if last is None or last.certain or line.level:
+        if last is None or last.certain or line.level or NOTICE.match(line.text):
             return
         if STEP.search(line.text) or (WENT_ON.search(line.text) and not line.text.startswith("wandb: Find")):
             for failure in self.failures:
