@@ -97,7 +97,12 @@ def test_a_folder_of_one_file_a_task_is_a_set_and_one_of_several_folders_is_seve
     write(tmp_path / "corpus/AboveBelow/AboveBelow1.json", TOLD)
     write(tmp_path / "corpus/Center/Center1.json", [PAIR])
     write(tmp_path / "corpus/.hidden.json", 3)
+    write(tmp_path / "corpus/Center/.ipynb_checkpoints/Center1-checkpoint.json", [PAIR])
     assert list(read(tmp_path / "corpus").puzzles) == ["AboveBelow1", "Center1"]
+    write(tmp_path / "corpus/metadata.json", {"Center1": {"runtime": 1.5}})  # re-arc's, beside its tasks
+    with pytest.raises(InvariantBroken, match="metadata.json: not a task") as refused:
+        read(tmp_path / "corpus")
+    assert "name the folder that has tasks alone" in refused.value.hint
     for name in ("training", "evaluation"):
         write(tmp_path / f"arc/data/{name}/{name}1.json", TOLD)
     assert {name: list(found.puzzles) for name, found in read_sets(tmp_path / "arc").items()} == {
@@ -186,6 +191,8 @@ def test_grids_that_are_none_are_told_all_and_refused_where_tasks_are_used(tmp_p
         (json.dumps({"a": {**TOLD, "train": [{"input": [[1]]}]}}), "task a: train example 0: no output"),
         ('{"a": [[[1]]], "b": null}', "solutions of 2 tasks without their inputs"),
         ('{"a": [{"attempt_1": [[0]], "attempt_2": [[0]]}]}', "a submission"),
+        (json.dumps({"tasks": [{"id": "a", **TOLD}]}), "x.json: not ARC tasks"),
+        ('{"a": [3], "b": null}', "x.json: not ARC tasks"),
         (json.dumps([TOLD]), "task 0 has no name"),
     ],
 )

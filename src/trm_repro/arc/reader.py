@@ -194,7 +194,8 @@ class _Raw:
             where = str(self.where.get(name, f"{self.source}: task {name}"))
             task = {"train": value} if _is_pairs(value) else value
             if not _is_task(task):
-                raise InvariantBroken(f"{where}: not a task", hint='a task has lists of pairs "train" and "test"')
+                also = "; name the folder that has tasks alone" if self.where else ""
+                raise InvariantBroken(f"{where}: not a task", hint=f'a task has lists of pairs "train" and "test"{also}')
             extra.update(f"a task's {key}" for key in task if key not in ("train", "test", *_NAMES))
             roles = sorted(("train", "test"), key=[*task, "train", "test"].index)
             puzzles[name] = {role: _pairs(task.get(role) or [], role, where, extra, problems) for role in roles}
@@ -373,10 +374,11 @@ def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """The JSON files in and below a folder, hidden ones left out, sorted."""
+    """The JSON files in and below a folder, hidden files and folders left out, sorted."""
     found: list[Path] = []
     seen = 0
-    for here, _, names in os.walk(folder):
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]  # .ipynb_checkpoints has copies
         seen += 1 + len(names)
         if seen > _LARGEST:
             raise InvariantBroken(f"{folder}: more than {_LARGEST:,} files; name the folder of the tasks")
@@ -429,9 +431,10 @@ def _is_tasks(value: Mapping[str, Any]) -> bool:
 
 def _otherwise(value: Mapping[str, Any]) -> str:
     """What an object is that is not of tasks."""
-    lists = [part for part in value.values() if isinstance(part, list)]
-    if len(lists) == len(value) and any(isinstance(part, dict) for entry in lists for part in entry):
+    lists = [part for part in value.values() if part is not None]
+    parts = [part for entry in lists if isinstance(entry, list) for part in entry]
+    if any(isinstance(part, dict) and "attempt_1" in part for part in parts):
         return "a submission, not tasks"
-    if lists and all(part is None or isinstance(part, list) for part in value.values()):
+    if lists and all(isinstance(part, list) for part in [*lists, *parts]):
         return f"solutions of {len(value)} tasks without their inputs; name the file of challenges"
     return "not ARC tasks"
