@@ -161,7 +161,7 @@ def read_answers(path: Path) -> dict[str, Any]:
         MissingPrerequisite: there is no such file.
         InvariantBroken: it is something else.
     """
-    value = _json(path).value
+    value = load(path).value
     if not isinstance(value, dict):
         raise InvariantBroken(f"{path}: not a JSON object of solutions")
     for task, answers in value.items():
@@ -264,13 +264,15 @@ def _all_dummies(puzzles: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Json:
+class Loaded:
+    """What a JSON file holds, and what to say of it."""
+
     value: Any
     notes: list[str]
 
 
-def _json(path: Path) -> _Json:
-    """What a JSON file holds, compressed or not, and what to say of it.
+def load(path: Path) -> Loaded:
+    """What a JSON file holds, compressed or not.
 
     Raises:
         MissingPrerequisite: it cannot be opened.
@@ -295,12 +297,12 @@ def _json(path: Path) -> _Json:
         raise MissingPrerequisite(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise InvariantBroken(f"{path}: not valid JSON: {error}") from None
-    return _Json(value, [f"{path.name} has {key!r} more than once; the last counts" for key in dict.fromkeys(repeated)])
+    return Loaded(value, [f"{path.name} has {key!r} more than once; the last counts" for key in dict.fromkeys(repeated)])
 
 
 def _file(path: Path) -> Iterator[tuple[str, _Raw]]:
     """The sets of a file."""
-    read = _json(path)
+    read = load(path)
     value, source = read.value, str(path)
     stem = path.name.removesuffix(".gz").removesuffix(".json")
     if _is_task(value) or _is_pairs(value):
@@ -367,7 +369,7 @@ def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
         tasks[name] = file
     for subset, paths in sets.items():
         source = f"{path}:{subset}" if len(sets) > 1 else str(path)
-        read = {name: _json(file) for name, file in paths.items()}
+        read = {name: load(file) for name, file in paths.items()}
         notes = [note for part in read.values() for note in part.notes]
         layout = "a folder of one file a task"
         yield subset, _Raw(source, layout, {name: part.value for name, part in read.items()}, notes, where=paths)
