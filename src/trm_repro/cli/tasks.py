@@ -115,7 +115,7 @@ def _info(arguments: argparse.Namespace) -> None:
             print(f"{label:<22}{value}")
     problems = sum(len(found.problems) for found in sets)
     if problems:
-        raise ReproError(f"grids that are none: {problems}", hint="upstream's builder takes none of these files")
+        raise ReproError(f"grids that are none: {problems}", hint="no dataset can be built of such files")
 
 
 def _as_json(found: TaskSet) -> dict[str, Any]:
