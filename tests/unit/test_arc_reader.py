@@ -87,6 +87,12 @@ def test_layouts_of_one_file(tmp_path, value, expected):
     assert read(write(tmp_path / "x.json", value)).puzzles == expected
 
 
+@pytest.mark.parametrize("value", [{"a": TOLD}, TOLD, [PAIR]])
+def test_a_set_is_called_as_upstream_calls_it_or_as_its_file(tmp_path, value):
+    for file, name in (("p_s_challenges", "s"), ("s_challenges", "s"), ("my_task", "my_task"), ("_challenges", "_challenges")):
+        assert list(read_sets(write(tmp_path / f"{file}.json", value))) == [name]
+
+
 def test_the_order_is_the_sources(tmp_path):
     turned = {"test": TOLD["test"], "train": TOLD["train"]}
     found = read(write(tmp_path / "x.json", {"b": turned, "a": TOLD})).puzzles

@@ -308,7 +308,7 @@ def _file(path: Path) -> Iterator[tuple[str, _Raw]]:
     if _is_task(value) or _is_pairs(value):
         own = [value[key] for key in _NAMES if isinstance(value, dict) and isinstance(value.get(key), str)]
         layout = "one task" if _is_task(value) else "one task of re-arc, a list of pairs"
-        yield stem, _Raw(source, layout, {(own or [stem])[0] or stem: value}, read.notes)
+        yield _set_name(stem), _Raw(source, layout, {(own or [stem])[0] or stem: value}, read.notes)
     elif isinstance(value, list) and value and all(map(_is_task, value)):
         yield stem, _Raw(source, "a list of tasks", _by_name(value, source), read.notes)
     elif not isinstance(value, dict):
@@ -323,7 +323,6 @@ def _file(path: Path) -> Iterator[tuple[str, _Raw]]:
 
 
 def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str]) -> tuple[str, _Raw]:
-    subset = stem.removesuffix("_challenges").rpartition("_")[2] if stem.endswith("_challenges") else stem
     raw = _Raw(str(path), "challenges without solutions", value, notes)
     if stem.endswith("_challenges"):
         beside = path.with_name(stem.removesuffix("_challenges") + "_solutions.json")
@@ -343,7 +342,12 @@ def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str
         for pair in task["test"]
     ):
         raw.layout = "tasks with their answers inside"
-    return subset or stem, raw
+    return _set_name(stem), raw
+
+
+def _set_name(stem: str) -> str:
+    """What the set of a file is called: by upstream's names of files ``PREFIX_SUBSET_challenges``, else by the file's."""
+    return (stem.endswith("_challenges") and stem.removesuffix("_challenges").rpartition("_")[2]) or stem
 
 
 def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
