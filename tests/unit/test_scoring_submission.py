@@ -65,7 +65,10 @@ def test_an_empty_grid_is_a_legal_prediction():
         ),
         (lambda s: s["b"][0].update(attempt_2=[[10]]), "task b: test input 0: attempt_2: colour 10, outside 0..9"),
         (lambda s: s["b"][0].update(attempt_2=[[5.5]]), "task b: test input 0: attempt_2: a cell that is not a whole"),
-        (lambda s: s["b"][0].update(attempt_2=[[5.0]]), "task b: test input 0: attempt_2: whole numbers that are not wr"),
+        (
+            lambda s: s["b"][0].update(attempt_2=[[5.0]]),
+            "task b: test input 0: attempt_2: whole numbers that are not wr",
+        ),
         (lambda s: s["b"][0].update(attempt_2=[[0] * 31]), "task b: test input 0: attempt_2: a grid of 1 × 31"),
         (lambda s: s["b"][0].update(attempt_2=None), "task b: test input 0: attempt_2: a grid must be"),
     ],

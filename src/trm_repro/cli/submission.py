@@ -41,12 +41,12 @@ def register(verbs: Verbs) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc import reader, score, versions
+    from trm_repro.arc import score, sources, versions
     from trm_repro.arc.submission import answers, findings, problems, score_submission
 
     path: Path = arguments.file
     try:
-        loaded = reader.load(path)
+        loaded = sources.load(path)
     except InvariantBroken as error:
         raise InvariantBroken(str(error), hint=SHAPE) from None
     held = loaded.value
