@@ -92,7 +92,11 @@ def test_a_long_file_is_read_no_further_than_needed(tmp_path: Path) -> None:
     assert early([SCORE], path)[0].inside
 
 
-@pytest.mark.parametrize("wrong", [{"steps": (4, 2)}, {"steps": (-1,)}, {"within": -1}, {"steps": ()}])
+NAN, INF = float("nan"), float("inf")
+WRONG = [{"steps": (4, 2)}, {"steps": (-1,)}, {"within": -1}, {"steps": ()}, {"value": NAN}, {"within": INF}, {"metric": ""}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_band_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Band(**{**ONE.model_dump(), **wrong})
