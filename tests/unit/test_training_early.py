@@ -93,7 +93,15 @@ def test_a_long_file_is_read_no_further_than_needed(tmp_path: Path) -> None:
 
 
 NAN, INF = float("nan"), float("inf")
-WRONG = [{"steps": (4, 2)}, {"steps": (-1,)}, {"within": -1}, {"steps": ()}, {"value": NAN}, {"within": INF}, {"metric": ""}]
+WRONG = [
+    {"steps": (4, 2)},
+    {"steps": (-1,)},
+    {"within": -1},
+    {"steps": ()},
+    {"value": NAN},
+    {"within": INF},
+    {"metric": ""},
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
