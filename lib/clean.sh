@@ -36,12 +36,12 @@ main() {
 # A run at work holds its lock, and that of its dataset, which may be another repository's run. Without its lock, the
 # next step would take it for a killed one's leftovers.
 nothing_at_work() {
-  local lock held=''
+  local lock busy=''
   for lock in .repro/runs/*/lock "$TRM_DIR"/data/*.lock .repro/work/data/*.lock; do
-    [[ ! -f $lock ]] || flock --nonblock "$lock" true || (($? != 1)) || held+=" $(short "$lock")"
+    [[ ! -f $lock ]] || flock --nonblock "$lock" true || (($? != 1)) || busy+=" $(short "$lock")"
   done
-  [[ -z $held ]] ||
-    die "$EXIT_INVARIANT" "a run is at work (it holds$held): nothing was deleted" \
+  [[ -z $busy ]] ||
+    die "$EXIT_INVARIANT" "a run is at work (it holds$busy): nothing was deleted" \
       "make status says which; let it end, or stop it with Ctrl-C"
 }
 
