@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.audit.page import Page
-from trm_repro.audit.schedule import SIZES, UNSEEN, dataset_of, epochs_done
+from trm_repro.audit.schedule import SIZES, dataset_of, epochs_done
 from trm_repro.audit.subject import Subject
 from trm_repro.digests import Digest, digest_file
 from trm_repro.errors import ReproError
@@ -19,7 +19,7 @@ from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.checkpoints import by_digest, by_place
 from trm_repro.recipes.published import RESULTS
 from trm_repro.weights import identifiers
-from trm_repro.weights.state import TABLE, State, read_state
+from trm_repro.weights.state import TABLE, UNSEEN, State, read_state
 from trm_repro.weights.values import Table, count_not_finite, look_at_table
 
 # What a file is that is not whole, as weights/stored.py says it; all else that it refuses may be weights, in another form.

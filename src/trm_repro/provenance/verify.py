@@ -23,7 +23,7 @@ from typing import Any
 
 from trm_repro.archives import unpack
 from trm_repro.digests import digest_files
-from trm_repro.errors import MissingPrerequisite, ReproError
+from trm_repro.errors import MissingPrerequisite, ReproError, printable
 from trm_repro.provenance import checks
 from trm_repro.provenance.bundle import ENTRIES, FURNITURE, SUMS, file_problems, listed, strangers
 from trm_repro.provenance.checks import Context, Finding
@@ -78,12 +78,12 @@ class Answer:
                 shown = (*shown, f"and {more} more")
             first, *rest = shown or ("",)
             lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
-        return "\n".join(map(_printable, lines))
+        return "\n".join(map(printable, lines))
 
     def as_json(self) -> dict[str, Any]:
         """The answer for programs: its word, who vouches, and each check."""
-        findings = [{**asdict(finding), "lines": list(map(_printable, finding.lines))} for finding in self.findings]
-        head = {"answer": self.word, "said": _printable(self.headline), "vouched_for_by": list(self.vouchers)}
+        findings = [{**asdict(finding), "lines": list(map(printable, finding.lines))} for finding in self.findings]
+        head = {"answer": self.word, "said": printable(self.headline), "vouched_for_by": list(self.vouchers)}
         return {**head, "unproven": list(self.unproven), "checks": findings}
 
     @property
@@ -107,11 +107,6 @@ class Answer:
         if self.unproven:
             said += f"; not checked, since no bundle can prove it: {', '.join(self.unproven)}"
         return f"{self.word}, {self.vouched}: {said}"
-
-
-def _printable(line: str) -> str:
-    """A line in which no file name and no text of a bundle can end the line, steer a terminal or break its encoding."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 def verify(
