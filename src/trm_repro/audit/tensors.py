@@ -164,7 +164,11 @@ def _shape_problems(arch: dict[str, Any], state: State) -> list[str]:
         }
         found = {name: found[name] for name in expected}
         expected = {name: (dtype, (found[name][0], *shape[1:])) for name, (dtype, shape) in expected.items()}
-    return [
+    words, answers = (state.tensors[name].shape[0] for name in ("embed_tokens.embedding_weight", "lm_head.weight"))
+    odd = [f"it reads {words} kinds of token, and answers with {answers}"] if words != answers else []
+    if not 0 < arch["num_heads"] <= arch["hidden_size"] or arch["hidden_size"] % arch["num_heads"]:
+        odd.append(f"width {arch['hidden_size']} does not divide into {arch['num_heads']} heads")
+    return odd + [
         f"{name}: {list(expected[name][1]) if name in expected else 'no such tensor'} by the configuration, "
         f"{list(found[name]) if name in found else 'missing'} in the file"
         for name in sorted(expected.keys() | found.keys())

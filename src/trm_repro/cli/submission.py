@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trm_repro.cli.parse import add_json, print_json
-from trm_repro.errors import InvariantBroken, ReproError, UsageError
+from trm_repro.errors import InvariantBroken, ReproError, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def _check(arguments: argparse.Namespace) -> None:
         print_json({"file": path, **answered, **scored, "problems": lines, "notes": notes})
     else:
         for line in lines:
-            print(line)
+            print(printable(line))
     if not whole:
         raise ReproError(f"{path}: {lines[0]}", hint=SHAPE)
     if not arguments.json:
@@ -80,7 +80,7 @@ def _check(arguments: argparse.Namespace) -> None:
         for line in score.lines(found.shares, found.unknown):
             print(line)
         for line in notes:
-            print(f"note: {line}")
+            print(f"note: {printable(line)}")
     if lines:
         raise ReproError(f"{path}: {len(lines)} findings; what is missing or no grid counts as wrong", hint=SHAPE)
 

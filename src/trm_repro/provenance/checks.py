@@ -41,6 +41,11 @@ COMMAND_GUARDS = {BUILD: "G-BUILDER-COMMAND", TRAIN: "G-TRAIN-COMMAND"}
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
 CARD = 1e-4  # a card's percentages have two digits
 SHARE = re.compile(r"ARC/pass@([0-9]{1,9})|(?:.*[./])?(?:exact_)?accuracy")  # metrics that are shares of something
+# A row of a card's table whose second cell begins with a number, however it is set; what names a metric.
+ROW = re.compile(
+    r"^[ \t]*\|[ \t*_`]*([^|\n]{1,200}?)[ \t*_`]*\|[ \t*_`]*([0-9]{1,9}(?:[.,][0-9]{0,20})?)[ \t*_`]*(%?)", re.MULTILINE
+)
+METRIC = re.compile(r"pass@|accuracy", re.IGNORECASE)
 # What a statement speaks of, and a signature with it; of the rest only SHA256SUMS does, which anybody can write again.
 COVERED = {*FROM_ROLE.values(), "manifest.json", STATEMENT, "dataset.sha256", "model.safetensors"}
 UNREAD = {
@@ -418,8 +423,10 @@ def _titled(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _card_numbers(whole: str, text: str) -> Iterator[tuple[str, float]]:
     """The metrics that a card names: those of its table, and those of its front matter, which the hub shows."""
-    for name, value in re.findall(r"^\| *([^|\n]{1,200}?) *\| *([0-9.]{1,20}) % *\|", text, re.MULTILINE):
-        yield name, float(value) / 100
+    for name, value, percent in ROW.findall(text):
+        if percent or METRIC.search(name):
+            share = float(value.replace(",", "."))
+            yield name, share / 100 if percent or share > 1 else share
     front = whole.removesuffix(text) if text else whole
     if not front.startswith("---\n"):
         return
