@@ -128,7 +128,7 @@ def _evaluate(arguments: argparse.Namespace) -> int | None:
 
 
 def _warn_of_cycles(names: list[str], config: Path | None) -> None:
-    """Says, before a checkpoint is loaded, that its configuration has other cycles than it is known to be trained with."""
+    """Says, before a checkpoint is loaded, that its configuration has no cycles, or others than it was trained with."""
     import os
 
     from trm_repro.errors import ReproError
@@ -145,17 +145,17 @@ def _warn_of_cycles(names: list[str], config: Path | None) -> None:
             arch, base = dict(found["arch"]), str(found.get("load_checkpoint") or "")
         except (ReproError, OSError, KeyError, TypeError, ValueError, AttributeError):
             continue  # what is wrong with it is said by whoever loads it
-        if silent := [key for key in UNSEEN if key not in arch]:
-            said = (
-                f"{path} does not say {', '.join(silent)}, which the weights do not show: upstream's defaults are taken"
-            )
-            print(f"warning: {said}. `trm-repro evaluate --probe-cycles` tells cycles and slots", file=sys.stderr)
         L_cycles = arch.get("L_cycles", DEFAULT)
         own = by_place(name)
         known = own or base_of(base)
         if known and known.L_cycles not in (0, L_cycles):
             computes = f"{path} computes" if own else f"{name} was trained on from them, and computes"
             print(f"warning: {warning(known, computes, L_cycles)}", file=sys.stderr)
+        if silent := [key for key in UNSEEN if key not in arch]:
+            said = (
+                f"{path} does not say {', '.join(silent)}, which the weights do not show: upstream's defaults are taken"
+            )
+            print(f"warning: {said}. `trm-repro evaluate --probe-cycles` tells cycles and slots", file=sys.stderr)
 
 
 def _of_the_run(arguments: argparse.Namespace) -> None:
