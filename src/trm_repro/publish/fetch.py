@@ -151,6 +151,23 @@ def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, st
     return (lambda folder: _from_path(path, folder)), path.resolve().name, path.name if path.is_file() else "", part
 
 
+def inside(names: Iterable[str]) -> list[str]:
+    """The names that somebody gave his files, checked: each a plain place in a folder. Another's git is none of his weights.
+
+    Raises:
+        InvariantBroken: one leads out of the folder, or is no name that people give.
+    """
+    names = list(names)
+    for name in names:
+        parts = name.split("/")
+        if not name.isprintable() or "\\" in name or {"", ".", ".."} & set(parts) or len(name) > 1000:
+            raise InvariantBroken(
+                f"a file that is called {name[:100]!r}, which is no place in a folder: nothing was fetched",
+                hint="whoever published it means harm, or used a broken tool; name another place in it, if there is one",
+            )
+    return [name for name in names if ".git" not in name.split("/")]
+
+
 def _wanted(names: Iterable[str], place: str) -> list[str]:
     """Those of a publication's files that belong to one run: all, or those in a folder, or a file and what tells of it.
 
@@ -201,7 +218,7 @@ def _from_kaggle(dataset: str, place: str, folder: Path, wanted: Choice) -> str:
         folder.mkdir()
         begun.write_text(str(remote.version))
     sizes = kaggle.files(dataset)
-    files = {name: sizes[name] for name in wanted(sizes, place)}
+    files = {name: sizes[name] for name in wanted(inside(sizes), place)}
     with track(f"fetching {dataset}", total=len(files), unit="files") as bar:
         for name, size in files.items():
             target = folder / name
@@ -221,7 +238,7 @@ def _from_hub(repository: str, place: str, revision: str, folder: Path, wanted: 
     api = HfApi()
     try:
         info = api.model_info(repository, revision=revision)
-        names = wanted([file.rfilename for file in info.siblings or ()], place)
+        names = wanted(inside(file.rfilename for file in info.siblings or ()), place)
         commit = str(info.sha)
         api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(map(escape, names)))
     except ReproError:
