@@ -383,6 +383,11 @@ def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "CANNOT TELL" in capsys.readouterr().out
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert verify(tmp_path / "pipe").word == "CANNOT TELL"
+
+
 def test_something_else(tmp_path: Path) -> None:
     write_text(tmp_path / "x.txt", "")
     assert verify(tmp_path).word == CANNOT_TELL

@@ -188,7 +188,7 @@ def opened(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    if not path.exists():
+    if not path.is_file():  # nor a pipe, whose end nobody knows
         raise MissingPrerequisite(f"{path}: no such file or folder")
     with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary:
         folder = Path(temporary)

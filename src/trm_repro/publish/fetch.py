@@ -146,7 +146,7 @@ def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, st
             hint="kaggle:owner/slug[/place], hf:owner/name[/place][@revision] or a path; place: a folder or file in it",
         )
     path, part = split_part(source)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise MissingPrerequisite(f"{source}: no such file or folder", hint="for a download write kaggle:… or hf:…")
     return (lambda folder: _from_path(path, folder)), path.resolve().name, path.name if path.is_file() else "", part
 
