@@ -14,11 +14,9 @@ from trm_repro.provenance.checks.context import Context, Outcome, answer
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
 CARD = 1e-4  # a card's percentages have two digits
 SHARE = re.compile(r"ARC/pass@([0-9]{1,9})|(?:.*[./])?(?:exact_)?accuracy")  # metrics that are shares of something
-# A row of a card's table whose second cell begins with a number, however it is set; what names a metric.
-ROW = re.compile(
-    r"^[ \t]*\|[ \t*_`]*([^|\n]{1,200}?)[ \t*_`]*\|[ \t*_`]*([0-9]{1,9}(?:[.,][0-9]{0,20})?)[ \t*_`]*(%?)", re.MULTILINE
-)
-METRIC = re.compile(r"pass@|accuracy", re.IGNORECASE)
+SET = " \t*_`"  # what a cell of a table may be set in
+NUMBER = re.compile(r"([0-9]{1,9}(?:[.,][0-9]{0,20})?)[ \t*_`]{0,9}(%?)")  # that a cell begins with
+METRIC = re.compile(r"pass@|accuracy", re.IGNORECASE)  # what names a metric
 
 
 def _claimed(context: Context, *names: str) -> list[str]:
@@ -142,10 +140,12 @@ def _titled(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _card_numbers(whole: str, text: str) -> Iterator[tuple[str, float]]:
     """The metrics that a card names: those of its table, and those of its front matter, which the hub shows."""
-    for name, value, percent in ROW.findall(text):
-        if percent or METRIC.search(name):
-            share = float(value.replace(",", "."))
-            yield name, share / 100 if percent or share > 1 else share
+    for line in text.splitlines():
+        name, _, rest = (part.strip(SET) for part in line.strip(SET + "|").partition("|"))
+        number = NUMBER.match(rest)
+        if number and (number[2] or METRIC.search(name)):
+            share = float(number[1].replace(",", "."))
+            yield name, share / 100 if number[2] or share > 1 else share
     front = whole.removesuffix(text) if text else whole
     if not front.startswith("---\n"):
         return
