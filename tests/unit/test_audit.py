@@ -329,6 +329,13 @@ def test_there_is_nothing_or_nothing_claims_anything(tmp_path: Path) -> None:
     assert found.exit_code == 3 and "nothing here claims anything" in found.headline
 
 
+def test_a_bundle_in_a_folder_of_a_repository_is_verified_too(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLE, tmp_path / "a/arc2"))
+    assert verdicts(page(tmp_path), "bundle") == [AGREES]
+    text_change("all_config.yaml", "L_cycles: 4", "L_cycles: 6")(folder)
+    assert verdicts(page(tmp_path), "bundle") == [CONTRADICTS]
+
+
 def test_two_vocabularies_are_no_models(tmp_path: Path) -> None:
     held = torch.load(BUNDLE / "model.ckpt", weights_only=True)
     held["model.inner.lm_head.weight"] = torch.zeros(13, held["model.inner.lm_head.weight"].shape[1])

@@ -67,7 +67,10 @@ def register(verbs: Verbs) -> None:
     parser.add_argument("--sample", type=int, default=64, metavar="N", help="pairs of the probe (default: %(default)s)")
     parser.set_defaults(handler=_evaluate, extra="engine")
     parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
-    parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
+    parser.add_argument(
+        "source",
+        help="kaggle:owner/slug[/place], hf:owner/name[/place][@revision], or a path; :PART behind a file of several sets",
+    )
     parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")
     parser.set_defaults(handler=_fetch)
 

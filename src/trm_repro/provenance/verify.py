@@ -14,6 +14,7 @@ manifest is held against the files (:data:`CHECKS`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ VERIFIED, CONSISTENT, ALTERED, CANNOT_TELL = "VERIFIED", "CONSISTENT", "ALTERED"
 EXIT = {VERIFIED: 0, CONSISTENT: 0, ALTERED: 1, CANNOT_TELL: 3}
 CLAIMS = ("tensors", "submission", "metrics")  # checks of what a run claims; of some runs a bundle cannot prove it
 SHOWN = 100  # lines of one check
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # what another place to unpack in may cure
 NOBODY_VOUCHES = "vouched for by nobody"
 
 
@@ -194,7 +196,8 @@ def opened(path: Path) -> Iterator[Path]:
         try:
             unpack(path, folder)
         except Exception as error:  # every decompressor has errors of its own
-            room = "TMPDIR can name a place with more room" if isinstance(error, OSError) and error.errno else None
+            full = isinstance(error, OSError) and error.errno in FULL
+            room = "TMPDIR can name a place with more room" if full else None
             raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}", hint=room) from None
         inside = list(itertools.islice(folder.iterdir(), 2))
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
