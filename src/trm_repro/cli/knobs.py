@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trm_repro.errors import UsageError
+from trm_repro.errors import UsageError, printable
 from trm_repro.provenance.names import LICENSES
 from trm_repro.recipes.bases import list_recipes, offered
 from trm_repro.runs.records import is_secret, masked
@@ -263,4 +263,4 @@ def _told(name: str, value: str) -> str:
 def _shown(value: str) -> str:
     text = masked(value)
     text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return printable(text)

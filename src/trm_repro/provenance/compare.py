@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.arc.score import title, wilson
-from trm_repro.errors import MissingPrerequisite, UsageError
+from trm_repro.errors import MissingPrerequisite, UsageError, printable
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.runs.records import RECORDED
@@ -76,7 +76,7 @@ class Comparison:
                 for letter, value in zip(letters(len(values)), values, strict=True):
                     holders.setdefault(value, []).append(letter)
                 lines += [f"    {', '.join(who)}: {value}" for value, who in holders.items()]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def letters(count: int) -> list[str]:
