@@ -2,49 +2,32 @@
 
 Three formats are known. PyTorch's since 1.6 is a zip of stored (not compressed) members: ``…/data.pkl`` describes the
 content, ``…/data/<key>`` are the raw bytes. PyTorch's before that is five pickles and then the bytes. A safetensors file
-is a JSON header and the bytes. A pickle is not unpickled: its instructions are followed one by one by :func:`_described`,
-which knows those that a state dict is made of and refuses every other, so that looking at a stranger's checkpoint runs none
-of his code and costs no more than its length.
+is a JSON header and the bytes. A pickle is not unpickled, but read (weights/pickled.py).
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickletools
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from trm_repro.archives import check_zip
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
 from trm_repro.files import parse_json
+from trm_repro.weights.pickled import ASK, STORAGES, Storage, Strided, describe, sizes, storages_of, walked
 
 DESCRIPTION = 1 << 20  # bytes of what describes the tensors, at most; TRM's has 4 kB
-DIMENSIONS, ELEMENTS = 16, 1 << 48  # of a tensor, at most
 OVERLAP = 4  # how many times its bytes a file's tensors may be, at most: some share theirs, such as an EMA that is the weights
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of PyTorch's format before 1.6
 
-# PyTorch's storage classes: safetensors' name of the dtype, bytes an element.
-STORAGES = {
-    "FloatStorage": ("F32", 4),
-    "DoubleStorage": ("F64", 8),
-    "HalfStorage": ("F16", 2),
-    "BFloat16Storage": ("BF16", 2),
-    "LongStorage": ("I64", 8),
-    "IntStorage": ("I32", 4),
-    "ShortStorage": ("I16", 2),
-    "CharStorage": ("I8", 1),
-    "BoolStorage": ("BOOL", 1),
-    "ByteStorage": ("U8", 1),
-}
 WIDTHS = dict(STORAGES.values())
 AGAIN = "download the file itself again, with the hub's or Kaggle's own client"
-ASK = "ask its author for a torch.save of the state dict alone, or for safetensors"
 
 
 @dataclass(frozen=True)
@@ -159,9 +142,9 @@ def _zip(file: BinaryIO) -> Any:
         order = members.get(f"{folder}byteorder")
         if order and (order.file_size > 6 or archive.read(order) != b"little"):
             raise InvariantBroken("written by a machine that stores numbers the other way round (big-endian)", hint=ASK)
-        content = _described(io.BytesIO(archive.read(described[0])))
+        content = describe(io.BytesIO(archive.read(described[0])))
 
-        def place(storage: _Storage) -> tuple[int, int]:
+        def place(storage: Storage) -> tuple[int, int]:
             member = members.get(f"{folder}data/{storage.key}")
             if not member:
                 raise InvariantBroken("lacks the values of a tensor that it describes", hint=AGAIN)
@@ -180,7 +163,7 @@ def _legacy(file: BinaryIO) -> Any:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     try:
-        magic, _protocol, system, content, keys = (_described(file) for _ in range(5))
+        magic, _protocol, system, content, keys = (describe(file) for _ in range(5))
     except ValueError:  # pickletools' word for an instruction that does not end
         if file.tell() < size:
             raise
@@ -193,7 +176,7 @@ def _legacy(file: BinaryIO) -> Any:
     if end > DESCRIPTION:
         raise InvariantBroken(f"its description has {end:,} bytes, {DESCRIPTION:,} at most")
     places: dict[str, tuple[int, int]] = {}
-    storages = {storage.key: storage for storage in _storages(content)}
+    storages = {storage.key: storage for storage in storages_of(content)}
     for key in map(str, keys):  # each: the number of elements, then the elements
         file.seek(end)
         elements = int.from_bytes(file.read(8), "little", signed=True)
@@ -216,7 +199,7 @@ def _safetensors(file: BinaryIO) -> dict[str, Tensor]:
     header.pop("__metadata__", None)
     found = {}
     for name, entry in header.items():
-        (begin, end), shape, dtype = _sizes(entry["data_offsets"]), _sizes(entry["shape"]), entry["dtype"]
+        (begin, end), shape, dtype = sizes(entry["data_offsets"]), sizes(entry["shape"]), entry["dtype"]
         if dtype in WIDTHS and end - begin != math.prod(shape) * WIDTHS[dtype]:
             raise InvariantBroken(f"{name}: {end - begin} bytes for {dtype} {list(shape)}")
         found[name] = Tensor(str(dtype), shape, 8 + length + begin, end - begin)
@@ -232,162 +215,12 @@ def _safetensors(file: BinaryIO) -> dict[str, Tensor]:
     return found
 
 
-@dataclass(frozen=True)
-class _Storage:
-    dtype: str
-    width: int
-    key: str
-
-
-@dataclass(frozen=True)
-class _Strided:
-    """A tensor as a pickle describes it; offset and stride in elements."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Global:
-    """A name that a pickle would import."""
-
-    name: str
-
-
-ORDERED, SIZE, TENSOR, PARAMETER = (
-    "collections OrderedDict",
-    "torch Size",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-)
-GLOBALS = {ORDERED, SIZE, TENSOR, PARAMETER, *(f"torch {name}" for name in STORAGES)}
-_MARK = object()
-_CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT"}
-
-
-def _described(data: BinaryIO) -> Any:
-    """What one pickle describes, its instructions followed one by one.
-
-    Keys are texts and whole numbers only, and nothing is hashed, called, compared or printed but what is checked to be plain:
-    each instruction takes the time of its own length.
-
-    Raises:
-        InvariantBroken: it is more than data.
-    """
-    stack: list[Any] = []
-    memo: dict[Any, Any] = {}
-
-    def marked() -> list[Any]:
-        place = next(i for i in range(len(stack) - 1, -1, -1) if stack[i] is _MARK)
-        items = stack[place + 1 :]
-        del stack[place:]
-        return items
-
-    for code, argument, _ in pickletools.genops(data):
-        name, given = code.name, cast(Any, argument)
-        if name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name in _PLAIN:
-            stack.append(given)
-        elif name == "MARK":
-            stack.append(_MARK)
-        elif name in ("EMPTY_DICT", "EMPTY_LIST"):
-            stack.append({} if name == "EMPTY_DICT" else [])
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            memo[given] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[given])
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            stack[-count:] = [tuple(stack[-count:])]
-        elif name == "TUPLE":
-            stack.append(tuple(marked()))
-        elif name in ("APPEND", "APPENDS"):
-            items = marked() if name == "APPENDS" else [stack.pop()]
-            stack[-1].extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                if not isinstance(key, str | int):
-                    raise InvariantBroken("has a key that is neither a text nor a whole number")
-                stack[-1][key] = value
-        elif name == "GLOBAL":
-            if given not in GLOBALS:
-                raise InvariantBroken(
-                    f"asks for {given.replace(' ', '.')}, which is no part of a state dict; nothing of it was run",
-                    hint=ASK,
-                )
-            stack.append(_Global(given))
-        elif name == "BINPERSID":
-            stack.append(_storage(stack.pop()))
-        elif name == "REDUCE":
-            words = stack.pop()
-            stack.append(_made(stack.pop(), words))
-        elif name == "BUILD":
-            stack.pop()  # a state dict's own attributes: the versions of its modules
-        elif name == "STOP":
-            break
-        elif name not in ("PROTO", "FRAME"):
-            raise InvariantBroken(f"holds the instruction {name}, which is no part of a state dict", hint=ASK)
-    if len(stack) != 1:
-        raise InvariantBroken("does not describe one value")
-    return stack[0]
-
-
-def _storage(pid: Any) -> _Storage:
-    """A storage, from what a state dict refers to it by."""
-    kind, storage, key, _, _, *view = pid
-    if kind != "storage" or not isinstance(storage, _Global) or not isinstance(key, str) or any(view):
-        raise InvariantBroken("refers to something that is no part of a state dict")
-    dtype, width = STORAGES[storage.name.removeprefix("torch ")]
-    return _Storage(dtype, width, key)
-
-
-def _made(maker: Any, words: Any) -> Any:
-    """What a state dict's functions would make of their arguments."""
-    name = maker.name if isinstance(maker, _Global) else ""
-    if name == ORDERED:
-        return {}
-    if name == SIZE:
-        return list(_sizes(words[0]))
-    if name == PARAMETER and isinstance(words[0], _Strided):
-        return words[0]
-    if name == TENSOR:
-        storage, offset, size, stride, *_ = words
-        (start,) = _sizes((offset,))
-        if not isinstance(storage, _Storage):
-            raise InvariantBroken("holds a tensor without a storage")
-        return _Strided(storage, start, _sizes(size), _sizes(stride))
-    raise InvariantBroken("calls what is no part of a state dict")
-
-
-def _sizes(values: Any) -> tuple[int, ...]:
-    """Numbers of elements or bytes, such as a shape: checked to be such, and few."""
-    if not isinstance(values, list | tuple) or len(values) > DIMENSIONS:
-        raise InvariantBroken("holds a shape, or a place, that is none")
-    if not all(type(value) is int and 0 <= value < ELEMENTS for value in values):
-        raise InvariantBroken("holds a shape, or a place, that is not made of numbers")
-    return tuple(values)
-
-
-def _storages(content: Any) -> list[_Storage]:
-    """The storages of all tensors in a content, each once or more."""
-    found: list[_Storage] = []
-    _walk(content, lambda tensor: found.append(tensor.storage))
-    return found
-
-
-def _placed(content: Any, place: Callable[[_Storage], tuple[int, int]], size: int) -> Any:
+def _placed(content: Any, place: Callable[[Storage], tuple[int, int]], size: int) -> Any:
     """The content of a file of so many bytes, with its tensors at their places: first byte, bytes of a storage."""
     places: dict[str, tuple[int, int]] = {}
     room = OVERLAP * size
 
-    def placed(tensor: _Strided) -> Tensor:
+    def placed(tensor: Strided) -> Tensor:
         nonlocal room
         storage = tensor.storage
         if storage.key not in places:
@@ -408,31 +241,4 @@ def _placed(content: Any, place: Callable[[_Storage], tuple[int, int]], size: in
             raise InvariantBroken(f"its tensors are more than {OVERLAP} times its bytes: they lie over one another")
         return Tensor(storage.dtype, tensor.shape, begin + start, bytes)
 
-    return _walk(content, placed)
-
-
-MOST_VALUES, MOST_DEPTH = 1_000_000, 16  # of a description: an optimizer's state has some thousand values in 5 levels
-
-
-def _walk(content: Any, see: Callable[[_Strided], Any]) -> Any:
-    """The content with ``see`` of each tensor in its place.
-
-    Raises:
-        InvariantBroken: it is nested more deeply than weights are, or endlessly.
-    """
-    left = MOST_VALUES
-
-    def walk(value: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > MOST_DEPTH:
-            raise InvariantBroken(f"holds more than {MOST_VALUES:,} values, or nested more than {MOST_DEPTH} deep")
-        if isinstance(value, _Strided):
-            return see(value)
-        if isinstance(value, Mapping):
-            return {key: walk(inner, depth + 1) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [walk(inner, depth + 1) for inner in value]
-        return value
-
-    return walk(content, 0)
+    return walked(content, placed)
