@@ -178,7 +178,7 @@ def test_the_words_for_a_symmetry_are_what_it_does():
 def test_a_whole_number_is_one_however_json_writes_it_where_that_is_asked_for(value):
     assert parse_grid(value, "", whole=True).tolist() == [[int(cell) for cell in row] for row in value]
     if value != [[1]]:
-        with pytest.raises(InvariantBroken, match="not a whole number"):
+        with pytest.raises(InvariantBroken, match="whole numbers that are not written as such"):
             parse_grid(value, "")
 
 
