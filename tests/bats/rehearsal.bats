@@ -76,7 +76,7 @@ offline() {
 # bats test_tags=deep
 @test "the first hour, typed word for word, says what its page says" {
   local text
-  rm -rf altered
+  rm -rf .repro/altered
   sed -n '/^```sh$/,/^```$/{/^```/d;p}' "$REPO/docs/first-hour.md" >"$BATS_TEST_TMPDIR/page"
   # a rehearsal is done already, and another with upstream is rehearsal-upstream.bats'
   grep -vE '^make (rehearse|crosscheck)' "$BATS_TEST_TMPDIR/page" >"$BATS_TEST_TMPDIR/typed"

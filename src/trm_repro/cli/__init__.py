@@ -54,7 +54,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     from textwrap import fill
 
     from trm_repro.cli import arc, audit, demo, engine, proof, publish, recipes, run, step, submission, tasks
-    from trm_repro.cli.parse import Grouped, Parser
+    from trm_repro.cli.parse import Grouped, Parser, describe
 
     root: argparse.ArgumentParser = Parser(
         prog="trm-repro",
@@ -66,6 +66,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     for room in (run, recipes, tasks, arc, submission, engine, demo, audit, proof, publish, step):
         room.register(verbs)
     _register(verbs)
+    describe(root)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
     groups = {**GROUPS, **PLUMBING} if plumbing else GROUPS
     blank = " " * 17
