@@ -247,10 +247,10 @@ def growing(path: Path, size: int, bar: Tracker) -> Iterator[None]:
 
     Args:
         path: the file; it need not be there yet.
-        size: bytes that it will have; when it is over, so much is done.
+        size: bytes that it will have, counted up to whole MB; when it is over, so much is done.
         bar: what follows.
     """
-    over, seen, total = threading.Event(), 0, size // MB
+    over, seen, total = threading.Event(), 0, -(-size // MB)
 
     def look() -> None:
         nonlocal seen

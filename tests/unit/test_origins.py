@@ -107,7 +107,7 @@ def test_by_step_a_row_is_the_vote_of_its_answers_and_of_all_so_far(saved):
 
 
 def test_what_takes_long_to_pack_and_to_read_shows_progress(saved, tmp_path, monkeypatch, capsys):
-    folder, split, steps = saved
+    _, split, steps = saved
     monkeypatch.setattr("trm_repro.engine.evaluate.SOON", 0)
     save_predictions(tmp_path / "predictions.npz", steps, split)
     read_predictions(tmp_path / "predictions.npz", split)

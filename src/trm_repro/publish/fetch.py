@@ -195,7 +195,7 @@ def _from_kaggle(dataset: str, place: str, folder: Path, wanted: Choice) -> str:
         begun.write_text(str(remote.version))
     sizes = kaggle.files(dataset)
     files = {name: sizes[name] for name in wanted(sizes, place)}
-    with track(f"fetching {dataset}", total=sum(files.values()) // MB, unit="MB") as bar:
+    with track(f"fetching {dataset}", total=sum(-(-size // MB) for size in files.values()), unit="MB") as bar:
         for name, size in files.items():
             target = folder / name
             bar.note(name)

@@ -89,7 +89,9 @@ def _differences(kaggle: Kaggle, bundle: Bundle, names: list[str]) -> list[str]:
     found: dict[str, Digest] = {}
     with (
         tempfile.TemporaryDirectory(dir=bundle.folder.parent, prefix=".compare.") as folder,
-        track("downloading to compare", total=sum(there[name] for name in names) // MB, unit="MB", after=SOON) as bar,
+        track(
+            "downloading to compare", total=sum(-(-there[name] // MB) for name in names), unit="MB", after=SOON
+        ) as bar,
     ):
         for name in names:
             target = Path(folder) / name
