@@ -142,6 +142,18 @@ something_of_everything() {
   done
 }
 
+@test "make clean YES=1 deletes nothing while a step is at work" {
+  mkdir -p .repro/runs/mine logs
+  : >.repro/runs/mine/lock
+  flock --no-fork .repro/runs/mine/lock sleep 300 3>&- &
+  wait_until sh -c '! flock --nonblock .repro/runs/mine/lock true'
+  in_runbook make clean YES=1
+  assert_output --partial 'error: a step works on the run mine: nothing was deleted'
+  assert_output --partial 'Error 4'
+  assert_file logs
+  kill %1
+}
+
 @test "make clean DATA=1 alone deletes nothing; with YES=1 it deletes data and checkpoints as well" {
   local path
   something_of_everything
