@@ -376,7 +376,7 @@ def board_lines() -> list[bytes]:
 
 
 def metrics(data: bytes, folder: Path) -> None:
-    from trm_repro.report.facts import CURVES, thin
+    from trm_repro.report.series import CURVES, thin
     from trm_repro.runs.curves import read_curves
     from trm_repro.runs.metrics import read_evaluations, read_tail, series
     from trm_repro.training.state import speed

@@ -59,7 +59,7 @@ sys.exit(fuzz.main())
 
 
 def test_a_line_that_is_no_entry_is_left_out(tmp_path: Path) -> None:
-    from trm_repro.report.facts import CURVES
+    from trm_repro.report.series import CURVES
     from trm_repro.runs.curves import read_curves
     from trm_repro.runs.metrics import read_evaluations, read_tail, series
     from trm_repro.runs.records import read

@@ -17,8 +17,8 @@ import pytest
 
 from trm_repro.digests import Cache
 from trm_repro.errors import MissingPrerequisite
+from trm_repro.provenance.environment import Environment
 from trm_repro.provenance.inventory import (
-    Environment,
     changed_since,
     differences,
     look,

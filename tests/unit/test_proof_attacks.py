@@ -27,11 +27,11 @@ from proof_support import make_bundle, make_run
 from trm_repro import archives
 from trm_repro.errors import InvariantBroken
 from trm_repro.files import parse_json, parse_yaml, read_json, write_bytes, write_json, write_text
-from trm_repro.provenance import checks
 from trm_repro.provenance.bundle import write_sums
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, CONSISTENT, Answer, verify
+from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.read import read_recipe
 from trm_repro.weights.state import read_state
 from trm_repro.weights.stored import read_content
@@ -164,7 +164,7 @@ def test_a_recipe_that_the_tool_does_not_have_is_nobodys_faithful_one(bundle: Pa
 
 def test_a_recipe_of_the_tools_own_is_taken(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other way round: a faithful run of a recipe that is word for word the tool's own has that check."""
-    own = read_recipe(checks.SHIPPED, "arc2-paper").model_dump(exclude={"name"})
+    own = read_recipe(SHIPPED, "arc2-paper").model_dump(exclude={"name"})
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["recipe"] |= {"name": "arc2-paper", "resolved": own}

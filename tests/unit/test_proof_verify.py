@@ -21,7 +21,7 @@ from proof_support import HERE, make_bundle, make_run, the_manifest
 from trm_repro.cli import main
 from trm_repro.files import read_json, write_bytes, write_json, write_text
 from trm_repro.provenance.bundle import write_sums
-from trm_repro.provenance.checks import truth
+from trm_repro.provenance.checks.claims import truth
 from trm_repro.provenance.faithful import reasons
 from trm_repro.provenance.statement import make_statement
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, CONSISTENT, VERIFIED, Answer, verify

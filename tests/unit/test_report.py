@@ -28,9 +28,10 @@ from trm_repro.provenance.attest import BEGIN, END, read_all, table
 from trm_repro.provenance.faithful import guard_outcomes, reasons
 from trm_repro.recipes.published import POINTS, PUBLIC, RESULTS, comparable, published, retrained
 from trm_repro.report.charts import grid, intervals
-from trm_repro.report.facts import Facts, _charts, gather, thin
+from trm_repro.report.facts import Facts, gather
 from trm_repro.report.origin import read_origin
 from trm_repro.report.page import page
+from trm_repro.report.series import charts, thin
 from trm_repro.report.style import STYLE
 from trm_repro.report.text import markdown
 from trm_repro.runs.evaluations import FILE, FOLDER
@@ -217,7 +218,7 @@ def test_whether_it_knows_when_it_is_right_is_held_against_a_guess_that_knows_no
     facts: Facts, guess: float, exact: float, said: str
 ) -> None:
     evaluations = [{"step": 4, "all.q_halt_accuracy": guess, "all.exact_accuracy": exact}]
-    (drawn,) = [chart for chart in _charts({}, evaluations, "arc2") if chart.title.startswith("Halting: is its")]
+    (drawn,) = [chart for chart in charts({}, evaluations, "arc2") if chart.title.startswith("Halting: is its")]
     assert drawn.note.startswith(said)
     assert drawn.curves[-1].points == ((4, max(exact, 1 - exact)),)
     told = dataclasses.replace(facts, charts=(drawn,))
@@ -430,16 +431,16 @@ def test_the_chart_says_what_each_published_number_is_of(facts: Facts) -> None:
 
 def test_known_points_of_published_runs_stand_beside_a_curve_that_reaches_them() -> None:
     evaluations = [{"step": step, "ARC/pass@2": 0.05} for step in (72_391, 144_783)]
-    (drawn,) = [chart for chart in _charts({}, evaluations, "arc2") if chart.title.startswith("pass@K")]
+    (drawn,) = [chart for chart in charts({}, evaluations, "arc2") if chart.title.startswith("pass@K")]
     theirs = {curve.name: curve.points for curve in drawn.curves[1:]}
     assert theirs == {
         "domus-magna: pass@2 per task; official, 167 test inputs; alone or voted: not said": ((72_385, 0.0292),),
         "domus-magna: pass@2 per task; upstream's, 172 test inputs; alone or voted: not said": ((72_385, 0.025),),
     }, "pass@1 is not in this run's log, ARC Prize's checkpoint lies beyond its end"
-    assert "domus" not in str(_charts({}, evaluations, "arc1"))
-    assert "domus" not in str(_charts({}, [{"step": 64, "ARC/pass@2": 0.05}], "arc2")), "it would squeeze a short curve"
+    assert "domus" not in str(charts({}, evaluations, "arc1"))
+    assert "domus" not in str(charts({}, [{"step": 64, "ARC/pass@2": 0.05}], "arc2")), "it would squeeze a short curve"
     longer = [{"step": 723_914, "ARC/pass@1": 0.03, "ARC/pass@2": 0.05}]
-    assert "one checkpoint alone" in str(_charts({}, longer, "arc2"))
+    assert "one checkpoint alone" in str(charts({}, longer, "arc2"))
     for step, name in POINTS["arc2"]:
         stands = RESULTS[name]
         assert f"{step:,}" in stands.source or (step, stands.who) == (723_914, "Felix561"), "of ARC Prize's step_723914"

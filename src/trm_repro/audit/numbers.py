@@ -14,7 +14,7 @@ from trm_repro.audit.claims import Number
 from trm_repro.audit.page import Page
 from trm_repro.audit.subject import Subject
 from trm_repro.errors import ReproError
-from trm_repro.provenance.checks import truth
+from trm_repro.provenance.checks.claims import truth
 from trm_repro.recipes.published import retrained
 from trm_repro.runs.checkpoints import step_of
 

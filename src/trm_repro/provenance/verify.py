@@ -24,9 +24,8 @@ from typing import Any
 from trm_repro.archives import unpack
 from trm_repro.digests import digest_files
 from trm_repro.errors import MissingPrerequisite, ReproError
-from trm_repro.provenance import checks
 from trm_repro.provenance.bundle import ENTRIES, FURNITURE, SUMS, file_problems, listed, strangers
-from trm_repro.provenance.checks import Context, Finding
+from trm_repro.provenance.checks import CHECKS, Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Signatory
 from trm_repro.provenance.schema import FILE as MANIFEST
 
@@ -169,7 +168,7 @@ def _cannot_tell(why: str) -> Answer:
 
 def _checks(context: Context) -> Iterator[Finding]:
     """Makes every check in turn; after a manifest that cannot be read there is nothing to hold anything against."""
-    for name, check in checks.CHECKS.items():
+    for name, check in CHECKS.items():
         try:
             outcome, lines = check(context)
         except MissingPrerequisite as error:

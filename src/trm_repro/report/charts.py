@@ -9,7 +9,8 @@ from html import escape
 from trm_repro.arc.picture import PALETTE
 from trm_repro.arc.score import wilson
 from trm_repro.recipes.published import TASKS, Result
-from trm_repro.report.facts import Chart, Curve, Grid, Number
+from trm_repro.report.facts import Grid, Number
+from trm_repro.report.series import Chart, Curve
 
 WIDTH, HEIGHT = 460, 230  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38

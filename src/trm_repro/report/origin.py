@@ -13,7 +13,7 @@ from typing import Any
 
 from trm_repro.arc.score import name
 from trm_repro.errors import ReproError
-from trm_repro.report.facts import Chart, Curve
+from trm_repro.report.series import Chart, Curve
 from trm_repro.runs.checkpoints import step_of
 from trm_repro.runs.evaluations import FILE, FOLDER, Evaluation, Result, Table, augmentations, read_evaluation, tables
 

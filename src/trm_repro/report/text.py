@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from trm_repro.arc.score import title
 from trm_repro.report import words
-from trm_repro.report.facts import Chart, Curve, Facts, thin
+from trm_repro.report.facts import Facts
 from trm_repro.report.origin import Origin
+from trm_repro.report.series import Chart, Curve, thin
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LENGTH = 40  # characters of a curve
