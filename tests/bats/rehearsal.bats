@@ -83,6 +83,7 @@ offline() {
   [[ $(wc -l <"$BATS_TEST_TMPDIR/typed") == 7 ]] || fail "$(cat "$BATS_TEST_TMPDIR/typed")"
   run rehearsal bash "$BATS_TEST_TMPDIR/typed"
   assert_failure 1 # the last one's: ALTERED
+  [[ $(git status --porcelain) != *altered* ]] || fail 'the clone is changed, and every run after it would say so'
   for text in 08-handoff 'artifacts/arc2_rehearsal/report.html' 'CONSISTENT, vouched for by nobody' \
     'ALTERED' 'submission.json: SHA256SUMS expects'; do
     assert_output --partial "$text"
