@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -190,3 +191,10 @@ def test_a_verb_about_a_run_says_where_it_is_to_be_called(verb, tmp_path, monkey
         said = capsys.readouterr().err
         assert said.startswith(f"error: trm-repro {verb} is about a run")
         assert f"hint: cd {where}, and give" in said
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another():
+    words = [sys.executable, "-m", "trm_repro", "recipe", "list"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "8 ? A100-80GB" in done.stdout, done.stderr

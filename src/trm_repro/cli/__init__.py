@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -164,7 +165,12 @@ def _handled(arguments: argparse.Namespace) -> int:
 
 
 def _open_streams() -> None:
-    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file."""
+    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file.
+
+    A terminal that lacks a sign (×, …) shows a question mark in its place.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
