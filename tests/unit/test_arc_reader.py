@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trm_repro.arc.reader import read, read_answers, read_sets
+from trm_repro.arc.reader import read, read_sets
+from trm_repro.arc.sources import read_answers
 from trm_repro.arc.tasks import arc_agi_2
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 
@@ -87,6 +88,17 @@ def test_layouts_of_one_file(tmp_path, value, expected):
     assert read(write(tmp_path / "x.json", value)).puzzles == expected
 
 
+@pytest.mark.parametrize("value", [{"a": TOLD}, TOLD, [PAIR]])
+def test_a_set_is_called_as_upstream_calls_it_or_as_its_file(tmp_path, value):
+    for file, name in (
+        ("p_s_challenges", "s"),
+        ("s_challenges", "s"),
+        ("my_task", "my_task"),
+        ("_challenges", "_challenges"),
+    ):
+        assert list(read_sets(write(tmp_path / f"{file}.json", value))) == [name]
+
+
 def test_the_order_is_the_sources(tmp_path):
     turned = {"test": TOLD["test"], "train": TOLD["train"]}
     found = read(write(tmp_path / "x.json", {"b": turned, "a": TOLD})).puzzles
@@ -97,7 +109,12 @@ def test_a_folder_of_one_file_a_task_is_a_set_and_one_of_several_folders_is_seve
     write(tmp_path / "corpus/AboveBelow/AboveBelow1.json", TOLD)
     write(tmp_path / "corpus/Center/Center1.json", [PAIR])
     write(tmp_path / "corpus/.hidden.json", 3)
+    write(tmp_path / "corpus/Center/.ipynb_checkpoints/Center1-checkpoint.json", [PAIR])
     assert list(read(tmp_path / "corpus").puzzles) == ["AboveBelow1", "Center1"]
+    write(tmp_path / "corpus/metadata.json", {"Center1": {"runtime": 1.5}})  # re-arc's, beside its tasks
+    with pytest.raises(InvariantBroken, match=r"metadata\.json: not a task") as refused:
+        read(tmp_path / "corpus")
+    assert "name the folder that has tasks alone" in refused.value.hint
     for name in ("training", "evaluation"):
         write(tmp_path / f"arc/data/{name}/{name}1.json", TOLD)
     assert {name: list(found.puzzles) for name, found in read_sets(tmp_path / "arc").items()} == {
@@ -186,6 +203,8 @@ def test_grids_that_are_none_are_told_all_and_refused_where_tasks_are_used(tmp_p
         (json.dumps({"a": {**TOLD, "train": [{"input": [[1]]}]}}), "task a: train example 0: no output"),
         ('{"a": [[[1]]], "b": null}', "solutions of 2 tasks without their inputs"),
         ('{"a": [{"attempt_1": [[0]], "attempt_2": [[0]]}]}', "a submission"),
+        (json.dumps({"tasks": [{"id": "a", **TOLD}]}), "x.json: not ARC tasks"),
+        ('{"a": [3], "b": null}', "x.json: not ARC tasks"),
         (json.dumps([TOLD]), "task 0 has no name"),
     ],
 )
@@ -201,7 +220,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvariantBroken, match="no JSON files"):
         read(tmp_path / "empty")
-    monkeypatch.setattr("trm_repro.arc.reader._LARGEST", 3)
+    monkeypatch.setattr("trm_repro.arc.sources._LARGEST", 3)
     for i in range(4):
         (tmp_path / "empty" / str(i)).touch()
     with pytest.raises(InvariantBroken, match="more than 3 files"):

@@ -1,5 +1,6 @@
 """Task files: what is read, what is written, what is refused."""
 
+import gzip
 import json
 
 import pytest
@@ -14,8 +15,8 @@ GOOD = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]]},
 def write(folder, challenges, solutions=None):
     for name, value in (("challenges", challenges), ("solutions", solutions)):
         if value is not None:
-            text = value if isinstance(value, str) else json.dumps(value)
-            (folder / f"p_s_{name}.json").write_text(text)
+            text = value if isinstance(value, str | bytes) else json.dumps(value)
+            (folder / f"p_s_{name}.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     return str(folder / "p")
 
 
@@ -57,6 +58,8 @@ def test_the_files_order_is_kept(tmp_path):
         ("[]", None, "p_s_challenges.json: not a JSON object"),
         ("\ufeff{}", None, "p_s_challenges.json: begins with a byte order mark"),
         ({"a": GOOD}, "\ufeff{}", "p_s_solutions.json: begins with a byte order mark"),
+        ("{}".encode("utf-16-le"), None, "p_s_challenges.json: begins with a byte order mark, is UTF-16 or compressed"),
+        (gzip.compress(b"{}"), None, "p_s_challenges.json: begins with a byte order mark, is UTF-16 or compressed"),
         ({"a": GOOD, "b": {"train": [], "test": []}}, None, "p_s_challenges.json: task b: no examples"),
         ({"a": {"train": GOOD["train"]}}, None, "task a: must have the keys"),
         ({"a": {**GOOD, "more": []}}, None, "task a: must have the keys"),
@@ -74,14 +77,17 @@ def test_the_files_order_is_kept(tmp_path):
         ({"a": GOOD}, {"a": None}, "p_s_solutions.json: task a: no solutions for 2 test inputs"),
         ({"a": GOOD}, {"a": [[[1]]]}, "p_s_solutions.json: task a: 1 solutions for 2 test inputs"),
         ({"a": GOOD}, {"a": [[[1]]] * 3}, "p_s_solutions.json: task a: 3 solutions for 2 test inputs"),
-        ({"a": GOOD}, {"a": [[[1]], None]}, "p_s_solutions.json: task a: test example 1: output: a grid must be"),
+        ({"a": GOOD}, {"a": [[[1]], None]}, "p_s_solutions.json: task a: test example 1: null"),
+        ({"a": GOOD}, {"a": [None, None]}, "p_s_solutions.json: task a: test example 0: null"),
         ({"a": GOOD}, {"a": [[[1]], [[1, 2], [3]]]}, "p_s_solutions.json: task a: test example 1: output: ragged"),
         ({"a": GOOD}, "{", "p_s_solutions.json: not valid JSON"),
     ],
 )
 def test_bad_files_are_refused_naming_file_and_task(tmp_path, challenges, solutions, complaint):
-    with pytest.raises(InvariantBroken, match=complaint.replace("|", r"\|")):
+    with pytest.raises(InvariantBroken, match=complaint.replace("|", r"\|")) as refused:
         read_tasks(write(tmp_path, challenges, solutions), "s")
+    if any(reason in complaint for reason in ("null", "no solutions", "byte order mark")):
+        assert "trm-repro tasks write" in refused.value.hint
 
 
 def test_a_task_of_a_test_set_needs_examples_of_both_kinds(tmp_path):

@@ -178,6 +178,10 @@ def test_the_verb_says_what_it_found(dataset, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == "missing: identifiers.json"
     assert main(["dataset", "verify", str(tmp_path / "none")]) == 3
+    for other in ("null", "3", "[]", '{"a": null}', '{"a": {"train": []}}', '{"a": {"sha256": 3, "bytes": 1}}'):
+        (tmp_path / "digests.json").write_text(other)
+        assert main(command) == 4
+        assert "digests.json: not digests of a dataset" in capsys.readouterr().err
 
 
 def test_info_tells_what_training_comes_to(dataset, capsys):

@@ -110,7 +110,7 @@ def test_what_a_machine_says_may_be_anything(monkeypatch: pytest.MonkeyPatch, tm
     assert not hardware.health() and not hardware.topology()
 
 
-@pytest.mark.parametrize("cell", [[1], [[1]], 10**30, None, "1", 1.0, {}])
+@pytest.mark.parametrize("cell", [[1], [[1]], 10**30, None, "1", 1.5, {}])
 def test_a_cell_that_is_no_colour_is_named(cell: object) -> None:
     from trm_repro.arc.grids import parse_grid
     from trm_repro.errors import InvariantBroken

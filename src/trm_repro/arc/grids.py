@@ -80,8 +80,10 @@ def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
     if any(isinstance(cell, list) for row in value for cell in row):  # of unequal lengths NumPy makes no array at all
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
     cells = np.array(value)
-    if cells.shape != (height, width) or not (cells.dtype.kind == "i" or (whole and _is_whole(cells))):
+    if cells.shape != (height, width) or not (cells.dtype.kind == "i" or _is_whole(cells)):
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
+    if cells.dtype.kind != "i" and not whole:
+        raise InvariantBroken(f"{where}: whole numbers that are not written as such, like 1.0")
     if cells.min() < 0 or cells.max() >= COLOURS:
         bad = cells[(cells < 0) | (cells >= COLOURS)][0]
         raise InvariantBroken(f"{where}: colour {bad}, outside 0..{COLOURS - 1}")

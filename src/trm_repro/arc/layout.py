@@ -124,6 +124,20 @@ def digests(folder: Path, cache: Cache | None = None) -> dict[str, dict[str, Any
     return found
 
 
+def read_digests(path: Path) -> dict[str, dict[str, Any]]:
+    """What :func:`digests` gave, from a file.
+
+    Raises:
+        MissingPrerequisite: there is no such file.
+        InvariantBroken: it holds something else.
+    """
+    value: dict[str, dict[str, Any]] = read_json(path)
+    files = value.values() if isinstance(value, dict) else [None]
+    if not all(isinstance(file, dict) and isinstance(file.get("sha256"), str) and "bytes" in file for file in files):
+        raise InvariantBroken(f"{path}: not digests of a dataset", hint="trm-repro dataset digests DIR prints them")
+    return value
+
+
 def _rows(path: Path) -> int | None:
     """The number of rows that an array's header announces; None if it cannot be read."""
     try:

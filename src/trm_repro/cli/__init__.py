@@ -32,6 +32,7 @@ MACHINE = {
     errno.ENOTDIR: "a file stands where a folder must be, or a link leads to none: move it away",
     errno.EISDIR: "a folder stands where a file must be: move it away",
     errno.ELOOP: "a link leads to itself: remove it",
+    errno.ENAMETOOLONG: "no file can be called so: a path is asked for, not what the file holds",
 }
 # The verbs as a person looks for them.
 GROUPS = {

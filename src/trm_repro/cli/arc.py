@@ -99,7 +99,7 @@ def _register_readers(kinds: Verbs) -> None:
         help="the task's name; of Sudoku and Maze the board's number, from 0 (test:0: of the test split)",
     )
     show.add_argument("--output", type=Path, metavar="PNG", help="(default: TASK.png)")
-    show.add_argument("--augmentations", type=int, default=3, help="how many (default: %(default)s)")
+    show.add_argument("--augmentations", type=int, default=3, help="how many, at most (default: %(default)s)")
     show.set_defaults(handler=_show)
 
 
@@ -166,10 +166,10 @@ def verify_dataset(
     Raises:
         ReproError: there are findings.
     """
+    from trm_repro.arc.layout import read_digests
     from trm_repro.arc.soundness import verify
-    from trm_repro.files import read_json
 
-    expected = read_json(digests) if digests else None
+    expected = read_digests(digests) if digests else None
     lines = verify(folder, expected, cache)
     if cache:
         cache.save()
@@ -306,6 +306,8 @@ def _show(arguments: argparse.Namespace) -> None:
     name = next((name for name in ("train", "test") if (arguments.folder / name).is_dir()), "train")
     kind = _puzzles(read_split(arguments.folder, name))
     shown = arguments.task
+    if arguments.augmentations < 0:
+        raise UsageError(f"{arguments.augmentations} augmentations: the number must not be negative")
     if kind:
         found = boards.variants(arguments.folder, shown, arguments.augmentations)
         drawn: Any = boards.draw_sudoku if kind.name == "sudoku" else boards.draw_maze

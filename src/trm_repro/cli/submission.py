@@ -10,7 +10,7 @@ from trm_repro.cli.parse import add_json, print_json
 from trm_repro.errors import InvariantBroken, ReproError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trm_repro.arc.versions import Found
     from trm_repro.cli.common import Verbs
@@ -41,18 +41,20 @@ def register(verbs: Verbs) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from trm_repro.arc import score, versions
+    from trm_repro.arc import score, sources, versions
     from trm_repro.arc.submission import answers, findings, problems, score_submission
-    from trm_repro.files import read_json
 
     path: Path = arguments.file
     try:
-        held = read_json(path)
+        loaded = sources.load(path)
     except InvariantBroken as error:
         raise InvariantBroken(str(error), hint=SHAPE) from None
-    counts = {task: len(answers(held, task, 1)) for task in (held if isinstance(held, dict) else ())}
+    held = loaded.value
+    if not isinstance(held, dict):
+        raise ReproError(f"{path}: not a JSON object of tasks", hint=SHAPE)
+    counts = {task: len(answers(held, task, 1)) for task in held}
     made = versions.which_answered(counts)
-    puzzles, asked = _tasks(arguments, made)
+    puzzles, asked, read = _tasks(arguments, made)
     if _another(made, asked) or (counts and not counts.keys() & puzzles.keys()):
         raise ReproError(f"{path}: answers none of these tasks: it answers {made}; they are {asked}")
     lines = problems(held, puzzles)
@@ -60,23 +62,19 @@ def _check(arguments: argparse.Namespace) -> None:
     if explained:
         counted = [f"task {task}: {counts[task]} entries for " for task in explained]
         lines = [line for line in lines if not line.startswith(tuple(counted))]
-    whole = isinstance(held, dict)
-    found = score_submission(held, puzzles) if whole else score.Score({}, {})
-    notes = findings(held, puzzles) if whole else []
+    found = score_submission(held, puzzles)
+    notes = [*loaded.notes, *read, *findings(held, puzzles)]
+    others = _others(made, asked)
     if arguments.json:
         answered = {"tasks": len(counts), "answers": sum(counts.values()), "made_for": str(made), "differ": explained}
         scored = {"scored_on": str(asked), "scores": found.as_json(), "unknown": found.unknown}
-        print_json({"file": path, **answered, **scored, "problems": lines, "notes": notes})
+        print_json({"file": path, **answered, **scored, "others": others, "problems": lines, "notes": notes})
     else:
         for line in lines:
             print(line)
-    if not whole:
-        raise ReproError(f"{path}: {lines[0]}", hint=SHAPE)
-    if not arguments.json:
         _print(path, counts, made, asked, explained)
-        if not arguments.tasks and made.whole[1:]:
-            others = ", ".join(version.names[0] for version in made.whole[1:])
-            print(f"the same tasks in other versions: {others} (--tasks)")
+        for name, differing in others.items():
+            print(f"another version of the same tasks: {name} (--tasks); different there: {', '.join(differing)}")
         for line in score.lines(found.shares, found.unknown):
             print(line)
         for line in notes:
@@ -97,8 +95,8 @@ def _print(path: Path, counts: Mapping[str, int], made: Found, asked: Found, exp
     print(f"scored on: {asked}")
 
 
-def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any], Found]:
-    """The tasks that a submission is held against, and what they are."""
+def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any], Found, Sequence[str]]:
+    """The tasks that a submission is held against, what they are, and what is to be said of reading them."""
     from trm_repro.arc import versions
     from trm_repro.arc.reader import read
 
@@ -108,9 +106,9 @@ def _tasks(arguments: argparse.Namespace, made: Found) -> tuple[Mapping[str, Any
         if arguments.solutions:
             raise UsageError("--solutions goes with a file of tasks", hint="a version has its own answers")
         version = versions.named(arguments.tasks, made) if arguments.tasks else made.versions[0]
-        return versions.tasks_of(version), versions.Found((version,), len(version.fingerprints))
-    puzzles = read(arguments.tasks, arguments.solutions).puzzles
-    return puzzles, versions.which(puzzles)
+        return versions.tasks_of(version), versions.Found((version,), len(version.fingerprints)), ()
+    tasks = read(arguments.tasks, arguments.solutions)
+    return tasks.puzzles, versions.which(tasks.puzzles), tasks.notes
 
 
 def _another(made: Found, asked: Found) -> bool:
@@ -128,3 +126,13 @@ def _other_version(made: Found, asked: Found) -> list[str]:
     if not one or not other or set(made.versions) & set(other) or one[0].what != other[0].what:
         return []
     return versions.differing(one[0], other[0])
+
+
+def _others(made: Found, asked: Found) -> dict[str, list[str]]:
+    """The other versions that a submission may have been made for, which has names and counts only, and where they differ."""
+    from trm_repro.arc import versions
+
+    one = asked.version
+    if one is None or one not in made.whole:
+        return {}
+    return {other.names[0]: versions.differing(one, other) for other in made.whole if other != one}

@@ -115,7 +115,7 @@ def _info(arguments: argparse.Namespace) -> None:
             print(f"{label:<22}{value}")
     problems = sum(len(found.problems) for found in sets)
     if problems:
-        raise ReproError(f"grids that are none: {problems}", hint="upstream's builder takes none of these files")
+        raise ReproError(f"grids that are none: {problems}", hint="no dataset can be built of such files")
 
 
 def _as_json(found: TaskSet) -> dict[str, Any]:
@@ -191,10 +191,16 @@ def _duplicates(puzzles: Mapping[str, Any]) -> Iterator[str]:
 def _leaks(arguments: argparse.Namespace) -> None:
     from trm_repro.arc.leaks import find_leaks
     from trm_repro.arc.reader import read, read_sets
+    from trm_repro.arc.sources import HELD_OUT
 
     trained = []
     for source in arguments.train:
         for found in read_sets(source).values():
+            if found.layout == HELD_OUT:
+                raise UsageError(
+                    f"{source}: of a dataset, only the tasks that it holds out can be read: nothing that is trained on",
+                    hint="name the task files that it was built from",
+                )
             found.require_grids()
             trained.append(found)
     leaks = find_leaks(trained, read(arguments.test))

@@ -20,9 +20,10 @@ from typing import Any, Literal
 
 from trm_repro.arc import versions
 from trm_repro.arc.augment import SEPARATOR
-from trm_repro.arc.reader import read_answers, read_test_puzzles
+from trm_repro.arc.reader import read_test_puzzles
 from trm_repro.arc.score import LOGGED as PASS
 from trm_repro.arc.score import NOTHING, Score, Share, left_out, lines, title
+from trm_repro.arc.sources import read_answers
 from trm_repro.arc.submission import findings, flat, score_submission, with_solutions
 from trm_repro.files import read_json
 from trm_repro.recipes.published import METRICS as METRIC_OF
