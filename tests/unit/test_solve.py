@@ -1,6 +1,8 @@
 """``trm-repro solve``: tasks of one's own, with real weights; what it says where it cannot."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +177,12 @@ def test_apples_gpu_learns_and_answers(bundle, tmp_path):
     words = ["--augmentations", "1", "--batch", "2", "--minutes", "0.5", "--out", str(tmp_path / "out")]
     assert main(["solve", task, "--weights", str(bundle), "--device", "mps", *words]) == 0
     assert not problems(read_json(tmp_path / "out" / "submission.json"), {"task": TASK})
+
+
+def test_an_empty_answer_is_shown_as_that():
+    vote = {"votes": 3.0, "confidence": 0.5}
+    whole = {"mine": [{"attempt_1": [[]], "attempt_2": [[4]]}]}
+    shown = io.StringIO()
+    tasks = {"mine": TASK}
+    own.print_solution(own.Solution(tasks, whole, {"mine": [[vote, vote]]}, {"mine": 0}, {"mine": 1}, 0, 6, 6), shown)
+    assert re.search(r"attempt 1.*\n.*\n?.*empty", shown.getvalue()), shown.getvalue()

@@ -287,6 +287,8 @@ def _text(grid: Any, coloured: bool) -> Any:
 
     if grid == solve.NOT_ANSWERED:
         return Text()
+    if not any(grid):
+        return Text("empty")
     text = Text(no_wrap=True)
     for i, row in enumerate(grid):
         text.append("\n" * (i > 0))
