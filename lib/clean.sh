@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: lib/clean.sh [--yes] [--data]      (make clean YES=1 DATA=1)
 # Summary: Say what could be deleted; delete it with --yes; data and checkpoints only with --data as well.
-# Exit: 0 done · 2 usage · 4 a step is at work: nothing is deleted
+# Guarantees: nothing is deleted while a run is at work.
+# Exit: 0 done · 2 usage · 4 a run is at work
 
 source "$(dirname "${BASH_SOURCE[0]}")/prelude.bash"
 
@@ -16,7 +17,7 @@ main() {
     esac
   done
   [[ -f recipes/$RECIPE.yaml ]] || die "$EXIT_USAGE" "no recipe '$RECIPE'" "make recipes lists them"
-  ((! yes)) || nothing_works
+  ((! yes)) || nothing_at_work
   local targets=(logs .repro/runs .repro/digests.json .repro/environments)
   targets+=(.mypy_cache .ruff_cache .pytest_cache .hypothesis build)
   local precious=(.repro/work artifacts "$TRM_DIR/data" "$TRM_DIR/checkpoints" "$KAGGLE_DS_DIR")
@@ -32,14 +33,16 @@ main() {
   ((yes)) || echo "nothing was deleted; YES=1 does it"
 }
 
-# A step at work holds its run's lock, and would end with nothing to stamp.
-nothing_works() {
-  local lock
-  for lock in .repro/runs/*/lock; do
-    [[ ! -f $lock ]] || flock --nonblock --shared "$lock" true ||
-      die "$EXIT_INVARIANT" "a step works on the run $(basename "${lock%/lock}"): nothing was deleted" \
-        "let it end, or end it with Ctrl-C where it was started"
+# A run at work holds its lock, and that of its dataset, which may be another repository's run. Without its lock, the
+# next step would take it for a killed one's leftovers.
+nothing_at_work() {
+  local lock busy=''
+  for lock in .repro/runs/*/lock "$TRM_DIR"/data/*.lock .repro/work/data/*.lock; do
+    [[ ! -f $lock ]] || flock --nonblock "$lock" true || (($? != 1)) || busy+=" $(short "$lock")"
   done
+  [[ -z $busy ]] ||
+    die "$EXIT_INVARIANT" "a run is at work (it holds$busy): nothing was deleted" \
+      "make status says which; let it end, or stop it with Ctrl-C"
 }
 
 main "$@"

@@ -4,7 +4,8 @@
 #   what each computed, side by side. Beside that, upstream's checkpoints evaluated by ours, and the dataset built by
 #   ours. One table.
 # Reads: what `make rehearse ENGINE=upstream` on a CPU left; it is run first where it is not finished.
-# Writes: artifacts/RUN_NAME/crosscheck.json; what both train is removed again, unless --keep is given.
+# Writes: artifacts/RUN_NAME/crosscheck.json; what both train is removed again, unless --keep is given or one of them
+#   failed: its log is there then.
 # Exit: 0 they agree · 1 they differ: the first step and the first quantity are named · 5 one of them failed
 
 set -euo pipefail
@@ -33,7 +34,7 @@ main() {
   start=$(realpath --relative-to="$TRM_DIR/$WORK" "$rehearsed/$start")
   forget
   mkdir -p "$SCRATCH"
-  [[ ${1-} == --keep ]] || trap forget EXIT
+  [[ ${1-} == --keep ]] || trap '(($? > 1 && $? < 128)) || forget' EXIT # a signal's: nothing to look at
   note "upstream goes on from $start"
   for step in "${STEPS[@]:1:3}"; do RUN_NAME=$name "$step" >/dev/null; done # taken as they are: nothing is made anew
   RUN_NAME=$name EXTRA_TRAIN_ARGS=++load_checkpoint=$start OVERRIDE=G-TRAIN-COMMAND steps/05-train.sh >/dev/null
@@ -68,7 +69,7 @@ aside() {
 forget() {
   local folder=${TRM_DIR:?}/${CHECKPOINT_FOLDER:?}
   rm -rf -- "$SCRATCH" "$folder" "$folder.voucher.json" "$folder.lock"
-  rm -rf -- ".repro/runs/$name" "logs/$name" "artifacts/$name"
+  rm -rf -- ".repro/runs/$name" "logs/$name" "artifacts/$name" .repro/env_"${TARGET_DATASET}_$name".{txt,json}
 }
 
 main "$@"

@@ -296,10 +296,13 @@ g_environment() {
   [[ -z $found ]] || broken "variables that could change what is computed are set: ${found% }" "unset them"
 }
 
-# A faithful training stands on nothing but what its document names: no support is put under it.
+# A faithful training stands on nothing but what its document names: no support is put under it, by the recipe's key or
+# by the words of its command (env PYTHONPATH=…).
 g_support() {
-  [[ $RECIPE_FAITHFUL == 0 || -z $SUPPORT ]] ||
-    broken "the recipe $RECIPE calls itself faithful and puts $(short "$SUPPORT") under the training" \
+  local word found=$SUPPORT
+  for word in "${TRAIN[@]}"; do [[ $word != *trm_repro/support/* ]] || found=$word; done
+  [[ $RECIPE_FAITHFUL == 0 || -z $found ]] ||
+    broken "the recipe $RECIPE calls itself faithful and puts $(short "$found") under the training" \
       "say faithful: false in it, or take train.support away"
 }
 

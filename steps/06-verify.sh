@@ -33,7 +33,7 @@ main() {
   # COMMANDS.txt beside the checkpoints; manifest.json, statement.json and verdict.json among the artifacts
   verdict=$(knob_defaults | repro step prove --run-dir "$run_dir" ${SIGNING_KEY:+--key "$SIGNING_KEY"}) ||
     die "$EXIT_INVARIANT" "what the training left is not what it must be" \
-      "each finding is marked BROKEN above and stands in $ARTIFACTS/verdict.json"
+      "what is wrong stands above: an error, or lines marked BROKEN, which are in $ARTIFACTS/verdict.json, too"
   step_done "$FINAL_CHECKPOINT${FINAL_CHECKPOINT:+, }verdict: $verdict; manifest in $ARTIFACTS/manifest.json" \
     "$run_dir/TRM_COMMIT.txt" "$run_dir/COMMANDS.txt" "$summary" "$ARTIFACTS/MANIFEST.txt" \
     "$ARTIFACTS/manifest.json" "$ARTIFACTS/statement.json" "$ARTIFACTS/verdict.json"

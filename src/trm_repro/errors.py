@@ -53,3 +53,8 @@ class CommandFailed(ReproError):
     """A wrapped program or service failed (exit code 5)."""
 
     exit_code = 5
+
+
+def printable(line: str) -> str:
+    """A line in which nothing that a stranger wrote can end the line, steer a terminal or break its encoding."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)

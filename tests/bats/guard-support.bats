@@ -36,6 +36,14 @@ smuggled() { printf '\ntrain:\n  support: cpu\n' >>recipes/arc2-paper.yaml; }
   assert_broken G-ENVIRONMENT
 }
 
+@test "G-SUPPORT is broken by a faithful recipe whose command brings the support in by its own words" {
+  printf '\ntrain:\n  launcher: [env, "PYTHONPATH=%s", torchrun]\n' "$REPO/src/trm_repro/support/cpu" \
+    >>recipes/arc2-paper.yaml
+  try_guard G-SUPPORT
+  assert_broken G-SUPPORT
+  assert_output --partial 'support/cpu under the training'
+}
+
 @test "the support is first on the training's path, the tap behind it, and both are on record (D-43)" {
   in_runbook RECIPE=arc2-rehearsal-upstream-cpu WANDB_TAP=1 bash -c 'source lib/prelude.bash
     source <(repro step begin 05-train --force)

@@ -56,3 +56,25 @@ global_batch_size=64 epochs=200 eval_interval=100"
   cp "$BATS_TEST_TMPDIR/cu130.txt" locks
   assert_output --partial 'dress rehearsal: none has succeeded here'
 }
+
+@test "make crosscheck that fails keeps the log that it names; one that does not leaves nothing of what it trained" {
+  local name=arc2_upstream_cpu_crosscheck folder step code
+  make_runbook "$BATS_TEST_TMPDIR"
+  folder=upstream/TinyRecursiveModels/checkpoints/Arc2-rehearsal-aug-8-ACT-torch
+  mkdir -p "$folder/arc2_upstream_cpu" && touch "$folder/arc2_upstream_cpu/step_23"
+  # each step does nothing but leave a log; what comes after both trainings is another test's
+  for step in steps/0[1-6]-*.sh; do
+    printf '#!/usr/bin/env bash\nmkdir -p logs/$RUN_NAME .repro/runs/$RUN_NAME\ntouch logs/$RUN_NAME/log\n' >"$step"
+    printf 'touch ".repro/env_arc2_$RUN_NAME.txt"\n' >>"$step"
+  done
+  for code in 5 130; do
+    printf '[[ $RUN_NAME != *_crosscheck ]] || exit %s\n' "$code" >>steps/05-train.sh
+    in_runbook make crosscheck
+    assert_failure 2 # make's
+    assert_output --partial "goes on from checkpoints/Arc2-rehearsal-aug-8-ACT-torch/arc2_upstream_cpu/step_23"
+    assert_output --partial "Error $code"
+    if ((code == 5)); then assert_file "logs/$name/log"; else assert_equal "$(compgen -G "*/*$name*")" ''; fi
+    sed -i '$d' steps/05-train.sh
+  done
+  assert_equal "$(find . -name "*$name*" -not -path './.git/*')" ''
+}

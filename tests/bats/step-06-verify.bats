@@ -76,6 +76,19 @@ p = sys.argv[1]; s = json.load(open(p)); s.popitem(); json.dump(s, open(p, "w"))
   refute_file .repro/runs/trm_arc2_paper_repro/06-verify.stamp
 }
 
+@test "a file of the training that cannot be read: exit 4, it is named, and no manifest of an earlier attempt is left" {
+  [[ -f artifacts/trm_arc2_paper_repro/manifest.json ]] || in_runbook steps/06-verify.sh --force
+  assert_file artifacts/trm_arc2_paper_repro/manifest.json
+  cp "$FOLDER/all_config.yaml" "$BATS_TEST_TMPDIR"
+  echo '{' >>"$FOLDER/all_config.yaml"
+  in_runbook steps/06-verify.sh --force
+  mv "$BATS_TEST_TMPDIR/all_config.yaml" "$FOLDER"
+  assert_failure 4
+  assert_output --partial 'trm_arc2_paper_repro/all_config.yaml: '
+  refute_file artifacts/trm_arc2_paper_repro/manifest.json
+  refute_file artifacts/trm_arc2_paper_repro/statement.json
+}
+
 @test "without a checkpoint there is nothing to verify" {
   mkdir "$BATS_TEST_TMPDIR/kept"
   mv "$FOLDER"/step_* "$BATS_TEST_TMPDIR/kept"

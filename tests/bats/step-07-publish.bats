@@ -39,6 +39,15 @@ in_run() { in_runbook REPO_OF_TEST="$REPO" "$@"; }
   assert_failure 1
 }
 
+@test "step 7 publishes nothing that step 6 has not checked, whatever manifest an earlier attempt left" {
+  mv .repro/runs/trm_arc2_paper_repro/06-verify.stamp "$BATS_TEST_TMPDIR"
+  in_run steps/07-publish.sh
+  mv "$BATS_TEST_TMPDIR/06-verify.stamp" .repro/runs/trm_arc2_paper_repro
+  assert_failure 3
+  assert_output --partial 'step 6 of this run has not succeeded'
+  assert_output --partial 'make step-6'
+}
+
 @test "step 7 says when the upload fails, and is not done" {
   plan 'echo "error: told so" >&2; exit 4' trm-repro publish kaggle --bundle "$RUNBOOK/$FOLDER" --receipt "$RECEIPT"
   in_run PUBLISH_TO_KAGGLE=1 KAGGLE_USERNAME=somebody steps/07-publish.sh

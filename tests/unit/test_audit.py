@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from trm_repro.arc.versions import VERSIONS, tasks_of
 from trm_repro.audit import sources
@@ -96,6 +97,11 @@ TAMPERED: dict[str, tuple[Change, str, str]] = {  # name: what is changed, the r
         text_change("all_config.yaml", "hidden_size: 16", "hidden_size: 32"),
         "configuration",
         "by the configuration",
+    ),
+    "heads": (
+        text_change("all_config.yaml", "num_heads: 2", "num_heads: 3"),
+        "configuration",
+        "does not divide into 3",
     ),
     "card": (text_change("README.md", "value: 0.5\n", "value: 0.9\n"), "number", "pass@2 per task is 50.000 %"),
     "names": (fewer_names, "puzzle table", "144 names for 145 rows"),
@@ -251,6 +257,7 @@ def test_evaluate_warns_of_cycles_that_the_weights_were_not_trained_with(
     name = "hf://alphaXiv/trm-model-maze/maze_hard_step_32550"
     assert "were trained with L_cycles 4" in warned(capsys, name, tmp_path / "other.yaml")
     assert not warned(capsys, name)
+    assert "other.yaml does not say H_cycles, halt_max_steps, num_heads" in warned(capsys, "x", tmp_path / "other.yaml")
     (tmp_path / "other.yaml").write_text("arch: [6]\n")
     assert not warned(capsys, name, tmp_path / "other.yaml")
 
@@ -320,6 +327,27 @@ def test_there_is_nothing_or_nothing_claims_anything(tmp_path: Path) -> None:
     assert main(["audit", str(tmp_path / "none")]) == 3
     found = page(tmp_path)
     assert found.exit_code == 3 and "nothing here claims anything" in found.headline
+
+
+def test_a_bundle_in_a_folder_of_a_repository_is_verified_too(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLE, tmp_path / "a/arc2"))
+    assert verdicts(page(tmp_path), "bundle") == [AGREES]
+    text_change("all_config.yaml", "L_cycles: 4", "L_cycles: 6")(folder)
+    assert verdicts(page(tmp_path), "bundle") == [CONTRADICTS]
+
+
+def test_two_vocabularies_are_no_models(tmp_path: Path) -> None:
+    held = torch.load(BUNDLE / "model.ckpt", weights_only=True)
+    held["model.inner.lm_head.weight"] = torch.zeros(13, held["model.inner.lm_head.weight"].shape[1])
+    torch.save(held, tmp_path / "step_1")
+    (tmp_path / "all_config.yaml").write_text(CONFIG)
+    assert "reads 12 kinds of token, and answers with 13" in contradicted(page(tmp_path))[0][1]
+
+
+def test_a_checkpoint_called_as_a_tar_is_no_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copyfile(BUNDLE / "model.ckpt", tmp_path / "checkpoint.pth.tar")
+    main(["audit", str(tmp_path / "checkpoint.pth.tar")])
+    assert "AGREES       weights: checkpoint.pth.tar holds weights of a TRM" in capsys.readouterr().out
 
 
 def test_hostile_names_and_texts_stay_in_their_cells(tmp_path: Path) -> None:

@@ -58,10 +58,22 @@ def machine(tmp_path, monkeypatch):
         ("GPU-BOX-17.corp.example at 10.1.2.3, 127.0.0.1", "HOST at ADDRESS, 127.0.0.1"),
         ("driver 580.95.05, CUDA 13.0, malice", "driver 580.95.05, CUDA 13.0, malice"),
         ("run alice-run of kagglename", "run USER-run of USER"),
+        ("/mnt/c/Users/Alice/x", "/mnt/c/Users/USER/x"),
+        ("could not resolve host: git.corp.example, or proxy.corp.example", "could not resolve host: HOST, or HOST"),
+        ("fe80::1ff:fe23:4567:890a, 2001:db8:0:1:2:3:4:5 on 0a:1b:2c:3d:4e:5f", "ADDRESS, ADDRESS on ADDRESS"),
+        (
+            "23:57:28 on 00000000:1B:00.0 in c10::Error and at::add",
+            "23:57:28 on 00000000:1B:00.0 in c10::Error and at::add",
+        ),
+        ("somebody's hf_AbCdEfGhIjKlMnOpQrStUv, Bearer eyJ9.x", "somebody's ********, Bearer ********"),
     ],
 )
 def test_a_line_is_cleaned(machine, text, kept):
     assert doctor.clean(text.replace("HOME", machine["HOME"]), machine) == kept
+
+
+def test_a_system_s_own_user_is_nobody(machine):
+    assert doctor.clean("Ubuntu 24.04 of alice", {**machine, "USER": "ubuntu"}) == "Ubuntu 24.04 of USER"
 
 
 def test_the_page_tells_what_is_there_and_nothing_that_was_planted(machine, tmp_path):
@@ -87,7 +99,8 @@ def test_the_page_tells_what_is_there_and_nothing_that_was_planted(machine, tmp_
     assert done.returncode == 0, done.stderr
     page = done.stdout
     assert [word for word in (*PLANTED, os.uname().nodename) if word in page] == []
-    for word in ("trm-repro   0.1.0", "recipe arc2-paper", "variable    CUDA_VISIBLE_DEVICES=0", "HTTPS_PROXY is set",
+    for word in ("trm-repro   0.1.0, commit unknown\n", "recipe arc2-paper", "HTTPS_PROXY is set",
+                 "variable    CUDA_VISIBLE_DEVICES=0",
                  "knob        TRM_REMOTE=https://HOST/", "05-train.log", "cannot reach", "GPUs: "):  # fmt: skip
         assert word in page, page
     assert len(page.splitlines()) < 70

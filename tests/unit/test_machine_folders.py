@@ -63,6 +63,29 @@ def test_a_full_disk_full_inodes_and_a_read_only_disk_are_noticed():
     assert free == 64 << 20 and files == 499
 
 
+def test_a_folder_that_this_user_may_not_enter_is_no_lost_file_system(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    words = [sys.executable, "-c", LOOK.replace("/mnt/will", str(closed / "in")), "."]
+    if os.geteuid() == 0:
+        os.chown(closed, 12345, 12345)
+        without = "-dac_override,-dac_read_search,-fowner"
+        words = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}", *words]
+    closed.chmod(0o700 if os.geteuid() == 0 else 0)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    closed.chmod(0o700)
+    kind, faults, free, _ = json.loads(done.stdout)
+    assert kind and faults == {"write": "Permission denied"} and free > 0, done.stderr
+
+
+def test_a_link_that_leads_nowhere_is_no_room(tmp_path):
+    link, ring = tmp_path / "link", tmp_path / "ring"
+    link.symlink_to("nowhere")
+    ring.symlink_to(ring)
+    assert folders.look("X", link, trying=True).tried == {"write": "No such file or directory"}
+    assert "symbolic links" in folders.look("X", ring / "below", trying=True).tried["write"]
+
+
 def test_a_file_system_that_does_not_tell_names_apart_by_case_is_noticed():
     assert mounted("casefold,size=10m", f"import os; os.mkdir('/mnt/will'); os.system('chattr +F /mnt/will')\n{LOOK}")[
         1

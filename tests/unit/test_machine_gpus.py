@@ -264,6 +264,19 @@ def test_of_mig_one_slice_is_seen_and_its_memory_counts(smi, variable, name, mem
     assert gpu.memory == pytest.approx(memory * 10**9, rel=0.001)
 
 
+def test_a_gpu_that_does_not_tell_its_memory_for_an_error_is_told_of(smi):
+    smi.plan(("--query-gpu*", rows(2).replace("81559", "[Unknown Error]", 1), 0))
+    found = seen()
+    assert len(found.visible) == 2
+    assert found.complaint.startswith("GPU 0: NVIDIA H100 80GB HBM3 [Unknown Error]")
+
+
+def test_without_a_list_nobody_knows_the_slices(smi):
+    smi.plan(("--query-gpu*", rows(1, mig=(0,)), 0), ("-L", "Insufficient Permissions", 4))
+    found = say(no_gpus(seen(), (), {}))
+    assert "0 usable; nvidia-smi says: Insufficient Permissions" in found.found
+
+
 def test_mig_without_a_slice_is_no_gpu(smi):
     smi.plan(("--query-gpu*", rows(1, mig=(0,)), 0), ("-L", LIST.format(n=0) + "\n", 0))
     assert "without a slice" in say(no_gpus(seen(), [], {})).found

@@ -124,6 +124,15 @@ def test_where_a_container_shows_a_part_of_the_tree_the_mount_says_so(kernel, mo
     assert limits.memory().amount == 7 * GB
 
 
+def test_in_a_mount_that_begins_above_its_namespace_a_process_is_looked_for(kernel, monkeypatch):
+    proc, groups = kernel
+    monkeypatch.delenv("CGROUP_ROOT")
+    (proc / "self/cgroup").write_text("4:memory:/\n")
+    (proc / "self/mountinfo").write_text(f"1 2 0:3 /../.. {groups} rw - cgroup cgroup rw,memory\n")
+    written(groups, {"a/memory.limit_in_bytes": 7 * GB, "a/b/cgroup.procs": f"1\n{os.getpid()}", "c/cgroup.procs": "1"})
+    assert limits.memory() == limits.Limit(7 * GB, "the limit of the control group /a")
+
+
 @pytest.mark.parametrize("which", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
 def test_ulimit_counts(which):
     script = f"import resource; resource.setrlimit({which}, (9 * 10**8, 9 * 10**8))\n"

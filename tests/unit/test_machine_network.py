@@ -178,5 +178,17 @@ def test_the_registry_is_that_of_pip(tmp_path):
     assert network.registry({"HOME": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "own.conf")}) == "https://b/"
 
 
+@pytest.mark.parametrize(
+    "proxy", ["me:pw12345@", "http://me:p@w12345@", "http://me:pw12345/x@", "http://me:pw12345#x@"]
+)
+def test_no_form_of_a_proxy_s_password_is_shown(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", f"{proxy}127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for found in (by_http("X", "https://nowhere.invalid/"), network._by_git("https://nowhere.invalid/x.git")):
+        assert found.proxy.endswith("…@127.0.0.1:9")
+        assert found.problem and "12345" not in repr(found)
+
+
 def test_addresses_are_shown_without_credentials():
+    assert masked("git@host:me/x.git") == "git@host:me/x.git"
     assert masked("https://me:pw@host/x?token=1#y") == "https://…@host/x"

@@ -42,7 +42,8 @@ GOOD = Survey(
     links=[["X", "NV18", "NV18", "NV18"]] * 4, manager=True, compilers=[], cores=Limit(64, "the machine's"),
     memory=Limit(200 * GB, "the machine's"), free_memory=190 * GB, address_space=None, file_size=None, cpu_seconds=None,
     processes=None, files=65536, files_most=65536, shm=Space(64 * GB, 1 << 20), shm_kind="tmpfs", shm_tried="",
-    disk=Space(500 * GB, 10**7), places=PLACES, clock=2.0, newest=1.0, skew=None, wandb=None, servers=None, port="", host="",
+    disk=Space(500 * GB, 10**7), venv_disk=None, places=PLACES, clock=2.0, newest=1.0, skew=None, wandb=None, servers=None,
+    port="", host="",
     cxx="/usr/bin/c++", headers=True, built=False, installed=False, rehearsed="2026-01-31T12:00:00Z",
 )  # fmt: skip
 
@@ -176,6 +177,25 @@ def test_what_falls_short_is_said_with_a_remedy(what: str, state: str, changes: 
     assert (found.state, bool(found.remedy)) == (state, True)
 
 
+def test_an_environment_on_a_disk_of_its_own_is_no_burden_on_the_other() -> None:
+    apart = changed(venv_disk=Space(7 * GB, 60_000), disk=Space(40 * GB, 2000))
+    assert {each.state for each in lines(PAPER, apart) if "disk" in each.what} == {"ok"}
+    small = [each for each in lines(PAPER, changed(venv_disk=Space(5 * GB, 40_000))) if "disk" in each.what]
+    assert [each.state for each in small] == ["ok", "problem", "ok", "problem"]
+    assert "VENV_DIR" in small[1].why
+
+
+def test_a_full_disk_is_said_once_and_not_called_a_fault_of_its_file_system() -> None:
+    faults = dict.fromkeys(("read", "rename", "map"), "No space left on device")
+    found = [each for each in lines(PAPER, changed(place=("TRM_DIR", "ext4", faults))) if each.what == "folders"]
+    assert [(each.state, "free some" in each.remedy) for each in found] == [("problem", True), ("ok", False)]
+
+
+def test_a_folder_that_does_not_answer_does_not_undo_what_was_tried_in_others() -> None:
+    places = [*PLACES[1:], dataclasses.replace(PLACES[0], tried={}, silent=True)]
+    assert [each.state for each in lines(PAPER, changed(places=places)) if each.what == "folders"] == ["problem", "ok"]
+
+
 def test_no_lock_is_a_problem_where_the_seeds_commands_would_not_make_the_environment() -> None:
     found = line("CUDA", read_recipe(Path("recipes"), "nvarc-pretrain"), environ=with_environ(ENV_LOCK="none"))
     assert (found.state, bool(found.remedy)) == ("problem", True)
@@ -231,6 +251,7 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
         PY=sys.executable,
         TARGET_DATASET="nothing",  # whose rehearsals did not succeed here
         WANDB_API_KEY="",
+        TMPDIR=str(tmp_path / "full"),  # which Python would pass over
     )
     facts = module.survey(PAPER, environ)
     assert (
@@ -238,6 +259,7 @@ def test_this_machine_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path:
     )
     assert [(place.name, how) for place in facts.places for how in place.tried.values() if how] == []
     assert {place.name for place in facts.places} == set(NEEDED)
+    assert tmp_path / "full" in {place.path for place in facts.places}
     assert not list(tmp_path.iterdir()), "what was tried out is removed again"
     assert facts.clock > facts.newest > 0
     assert (facts.port, facts.skew, facts.wandb, facts.built, facts.rehearsed) == ("", None, None, False, "")

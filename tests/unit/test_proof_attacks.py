@@ -217,6 +217,9 @@ def test_a_card_that_claims_more(bundle: Path) -> None:
     text = (bundle / "README.md").read_text()
     for old, new in (
         ("| pass@2 per task | 50.000 % |", "| pass@2 per task | 99.000 % |"),
+        ("| pass@2 per task | 50.000 % |", "|pass@2 per task|99.0%|"),
+        ("| pass@2 per task | 50.000 % |", "  | `pass@2 per task` | **99,00 %** (right) |"),
+        ("| pass@2 per task | 50.000 % |", "pass@2 per task | 0.99"),
         ("value: 0.5\n", "value: 0.99\n"),
     ):
         assert old in text

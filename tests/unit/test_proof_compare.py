@@ -163,6 +163,14 @@ def test_the_verdict_comes_first(manifest: dict[str, Any]) -> None:
     assert str(compare(manifest, manifest)).startswith(IDENTICAL)
 
 
+def test_what_a_manifest_says_steers_no_terminal(manifest: dict[str, Any]) -> None:
+    other = copy.deepcopy(manifest)
+    other["run"]["name"] = "x\x1b]0;y\x07\nBIT-IDENTICAL"
+    other["host"]["cpu"] = "\x1b[31m"
+    text = str(compare(manifest, other))
+    assert "\x1b" not in text and "\nBIT" not in text and r"x\x1b]0;y\x07\nBIT-IDENTICAL" in text
+
+
 def test_many_runs_have_a_mean_with_its_interval_and_a_spread(manifest: dict[str, Any]) -> None:
     found = compare(*runs(manifest, 0.06, 0.08, 0.10))
     # by hand: mean 8, s = 2, t(2) = 4.303, half = 4.303 · 2 / √3 = 4.97

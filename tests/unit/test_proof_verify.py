@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -387,6 +388,11 @@ def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "CANNOT TELL" in capsys.readouterr().out
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert verify(tmp_path / "pipe").word == "CANNOT TELL"
+
+
 def test_something_else(tmp_path: Path) -> None:
     write_text(tmp_path / "x.txt", "")
     assert verify(tmp_path).word == CANNOT_TELL
@@ -427,6 +433,14 @@ def test_no_room_to_unpack(pristine: Path, tmp_path: Path) -> None:
     words = ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", sys.executable, "-m", "trm_repro", "verify", archive]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and "TMPDIR can name a place with more room" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_archive_of_impossible_names_is_not_for_want_of_room(tmp_path: Path) -> None:
+    for number, names in enumerate((("a", "a/b"), ("a" * 300,))):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"x")
+        assert (said := str(verify(tmp_path / f"{number}.zip"))).startswith("CANNOT TELL") and "TMPDIR" not in said
 
 
 def test_a_manifest_of_the_future(bundle: Path) -> None:

@@ -18,8 +18,10 @@ from kaggle_server import Dataset, KaggleServer
 from notebook_support import lay_out
 from publish_support import make_bundle
 
+from trm_repro.errors import InvariantBroken
 from trm_repro.files import read_json
 from trm_repro.provenance.bundle import SETTINGS
+from trm_repro.publish.fetch import inside
 
 KAGGLE, HUB = "kaggle:ada/trm-weights", "hf:ada/trm-weights"
 
@@ -228,6 +230,23 @@ def test_sources_that_are_not_there(box: Box, source: str, code: int) -> None:
     done = box.fetch(source)
     assert done.returncode == code and "hint: " in done.stderr, done.stderr
     assert not any((box.place / ".repro").rglob(".*"))
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(box: Box) -> None:
+    out = box.place / "out"
+    box.publish({"step_1": box.published["model.ckpt"], str(out): b"x"})
+    done = box.fetch(KAGGLE)
+    assert done.returncode == 4 and "which is no place in a folder: nothing was fetched" in done.stderr
+    assert not out.exists() and not list(box.place.rglob("step_1"))
+
+
+@pytest.mark.parametrize(
+    "name", ["/a", "../a", "a/../../b", "a//b", "./a", "a\\b", "a\nb", "a\x1b[2Jb", "a" * 1001, ""]
+)
+def test_what_is_no_place_in_a_folder(name: str) -> None:
+    with pytest.raises(InvariantBroken, match="no place in a folder"):
+        inside(["step_1", name])
+    assert inside(["a/b c/[x]*ü.pt", ".gitattributes", ".git/config"]) == ["a/b c/[x]*ü.pt", ".gitattributes"]
 
 
 def test_nothing_of_a_token_is_written(box: Box) -> None:

@@ -22,8 +22,10 @@ import pytest
 from kaggle_server import KEY, OWNER, TOKEN, Dataset, KaggleServer
 from publish_support import make_bundle
 
+from trm_repro.errors import InvariantBroken
 from trm_repro.files import read_json, write_json
 from trm_repro.provenance.bundle import METADATA, write_sums
+from trm_repro.publish.credentials import find_credentials
 
 ID = "ada/trm-arc2-weights-tiny-run"
 BASIC = base64.b64encode(f"{OWNER}:{KEY}".encode()).decode()  # as the key stands in a request
@@ -430,6 +432,15 @@ def test_a_secret_file_that_others_can_read_is_refused(box: Box, kind: str, mode
 def test_no_credentials(box: Box) -> None:
     done = box.run("publish", "credentials", KAGGLE_API_TOKEN="")
     assert done.returncode == 3 and "KAGGLE_API_TOKEN" in done.stderr and "kaggle.json" in done.stderr
+
+
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(box: Box) -> None:
+    for token in ("KGAT_hidden\nx", "KGAT hidden", "KGAT_hiddenü"):
+        with pytest.raises(InvariantBroken, match="the secret holds a space") as error:
+            find_credentials({"KAGGLE_API_TOKEN": token}, Path("/nowhere"))
+        assert "hidden" not in str(error.value)
+    done = box.run("publish", "credentials", "--remote", KAGGLE_API_TOKEN="KGAT_hidden\nx")
+    assert done.returncode == 4 and "hidden" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", ["", "<your_kaggle_username>"])

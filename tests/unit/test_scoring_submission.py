@@ -3,6 +3,7 @@
 import copy
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -325,3 +326,10 @@ def test_another_benchmark_is_refused_in_a_sentence(right, files, capsys):
     assert "they are ARC-AGI-1 evaluation" in capsys.readouterr().err
     assert check(right["official"], "--tasks", "kaggle2019") == 2
     assert check(right["official"], "--tasks", "official", "--solutions", files["solutions"]) == 2
+
+
+def test_a_tasks_name_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = [{"attempt_1": [[1]], "attempt_2": [[2]]}]
+    (tmp_path / "submission.json").write_text(json.dumps({"e8686506": entry, "\x1b]0;x\x07\nfine": entry}))
+    assert main(["submission", "check", str(tmp_path / "submission.json")]) == 1
+    assert r"task \x1b]0;x\x07\nfine: unknown" in (said := capsys.readouterr().out) and "\x1b" not in said

@@ -154,22 +154,25 @@ def test_the_shell_is_told_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "path", "found"),
+    ("asked", "path", "launcher", "found"),
     [
-        ("", "", set()),
-        ("", "src/trm_repro/tap", set()),
-        ("cpu", "", {"cpu"}),
-        ("", "src/trm_repro/support/cpu:src/trm_repro/tap", {"cpu"}),
-        ("", "/elsewhere/trm_repro/support/other", {"other"}),
+        ("", "", [], set()),
+        ("", "src/trm_repro/tap", [], set()),
+        ("cpu", "", [], {"cpu"}),
+        ("", "src/trm_repro/support/cpu:src/trm_repro/tap", [], {"cpu"}),
+        ("", "/elsewhere/trm_repro/support/other", [], {"other"}),
+        ("", "", ["env", "PYTHONPATH=x:/a/trm_repro/support/cpu"], {"cpu"}),
     ],
 )
-def test_no_run_that_stood_on_a_support_is_faithful(asked: str, path: str, found: set[str]) -> None:
-    """Whether the recipe says so, or only what its training found on its path."""
-    train = {"support": asked, "launcher": [], "program": ["x"], "arguments": [], "scale": []}
+def test_no_run_that_stood_on_a_support_is_faithful(
+    asked: str, path: str, launcher: list[str], found: set[str]
+) -> None:
+    """Whether the recipe says so, the words of its command, or only what its training found on its path."""
+    train = {"support": asked, "launcher": launcher, "program": ["x"], "arguments": [], "scale": []}
     resolved = {"faithful": True, "title": "t", "upstream": None, "train": train}
     resolved["dataset"] = {"program": ["y"], "arguments": [], "digests": ""}
     commands = [
-        {"step": "05-train", "argv": ["x"], "env": {"PYTHONPATH": path}, "exit_code": 0},
+        {"step": "05-train", "argv": [*launcher, "x"], "env": {"PYTHONPATH": path}, "exit_code": 0},
         {"step": "04-dataset", "argv": ["y"], "env": {}, "exit_code": 0},
     ]
     manifest = {

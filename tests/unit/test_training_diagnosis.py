@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trm_repro.runs.records import PASSING
 from trm_repro.training.causes import ALARMS, CAUSES, ENDED, SYMPTOM, as_markdown
 from trm_repro.training.diagnosis import Diagnosis, alarmed, diagnose
 
@@ -254,6 +255,13 @@ def test_no_remedy_changes_what_is_trained_and_each_is_a_sentence_with_a_command
     memory = next(cause for cause in CAUSES if cause.name == "out of GPU memory")
     assert "fewer GPUs need more memory each" in memory.remedy
     assert "flags are never changed" in memory.remedy
+
+
+def test_a_remedy_names_no_variable_that_would_not_reach_the_training() -> None:
+    knobs = (ROOT / "env.sh").read_text()
+    for cause in CAUSES:
+        for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", cause.remedy):
+            assert re.search(PASSING, name) or name in knobs, f"{cause.name}: {name}"
 
 
 def test_the_page_has_the_table() -> None:

@@ -42,6 +42,34 @@ def test_a_training_on_its_way_is_judged_by_what_it_has_reached(tmp_path: Path) 
     assert said(found) == "as expected, 1 of 3 values seen"
 
 
+def test_a_mean_is_of_what_there_is_once_its_steps_are_over(tmp_path: Path) -> None:
+    """An evaluation comes at few steps; a line may have been cut off."""
+    score = SCORE.model_copy(update={"steps": (2, 5), "value": 0.5, "within": 0.15})
+    lines = [{**line} for line in LINES if line["step"] != 5] + [{"step": 3, "ARC/pass@2": 0.5}]
+    lines.sort(key=lambda line: int(str(line["step"])))
+    path = tmp_path / "metrics.jsonl"
+    assert early([score], write(path, lines[:-1]))[0].found is None
+    [found] = early([score], write(path, lines))
+    assert found.found == 0.5 and "expected 0.5 ± 15 %, found 0.5" in str(found)
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b'{"a": 1}', b'{"step": "x"}', b"[" * 100_000, b"\xff", b'{"step": 3, "train/lm', b"null"]
+)
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_line_that_is_none_is_passed_over(tmp_path: Path, line: bytes, at: int) -> None:
+    path = write(tmp_path / "metrics.jsonl", LINES)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:at], line, *lines[at:]]))
+    assert said(early([ONE, MEAN, SCORE], path)) == "as expected, 3 of 3 values seen"
+
+
+@pytest.mark.parametrize("value", [None, "many", [3.0], 10**400])
+def test_a_value_that_is_no_number_is_not_on_record(tmp_path: Path, value: object) -> None:
+    lines = [{**line, "train/lm_loss": value} if line["step"] == 2 else line for line in LINES]
+    assert early([ONE], write(tmp_path / "metrics.jsonl", lines))[0].found is None
+
+
 @pytest.mark.parametrize("value", [3.00001, 2.9, "nan", "inf"])
 def test_what_is_off_is_named(tmp_path: Path, value: object) -> None:
     lines = [{**line, "train/lm_loss": value} if line["step"] == 2 else line for line in LINES]
@@ -64,7 +92,19 @@ def test_a_long_file_is_read_no_further_than_needed(tmp_path: Path) -> None:
     assert early([SCORE], path)[0].inside
 
 
-@pytest.mark.parametrize("wrong", [{"steps": (4, 2)}, {"steps": (-1,)}, {"within": -1}, {"steps": ()}])
+NAN, INF = float("nan"), float("inf")
+WRONG = [
+    {"steps": (4, 2)},
+    {"steps": (-1,)},
+    {"within": -1},
+    {"steps": ()},
+    {"value": NAN},
+    {"within": INF},
+    {"metric": ""},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_band_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Band(**{**ONE.model_dump(), **wrong})

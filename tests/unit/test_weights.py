@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import re
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from trm_repro.engine.checkpoint import load_weights, read_adapters, read_weights
+from trm_repro.cli import main
+from trm_repro.engine.checkpoint import know_same_puzzles, load_weights, read_adapters, read_weights
 from trm_repro.engine.config import ArchConfig
+from trm_repro.engine.predict import load_checkpoint
+from trm_repro.engine.scorecard import locate
 from trm_repro.errors import InvariantBroken, ReproError
+from trm_repro.files import write_json
 from trm_repro.publish.fetch import fetch
 from trm_repro.weights.find import find_weights
 from trm_repro.weights.state import read_state
@@ -23,10 +30,12 @@ from trm_repro.weights.stored import read_content
 State = dict[str, torch.Tensor]
 
 
+ARCH = ArchConfig(hidden_size=16, num_heads=2, puzzle_emb_ndim=16, puzzle_emb_len=1, forward_dtype="float32")
+
+
 def model() -> torch.nn.Module:
     torch.manual_seed(0)
-    arch = ArchConfig(hidden_size=16, num_heads=2, puzzle_emb_ndim=16, puzzle_emb_len=1, forward_dtype="float32")
-    return arch.build(12, 9, 3)
+    return ARCH.build(12, 9, 3)
 
 
 INNER = {name: value.contiguous().clone() for name, value in model().state_dict().items()}
@@ -60,6 +69,11 @@ READ: dict[str, tuple[bytes, str]] = {  # name: the file, a word of what is said
     "DDP, compiled": (saved(prefixed("module._orig_mod.model.inner.")), "begin with module."),
     "compiled, DDP": (saved(prefixed("_orig_mod.module.model.inner.")), "begin with _orig_mod.module."),
     "inner": (saved(prefixed("inner.")), "begin with inner."),
+    "in a class of its own": (
+        saved(prefixed("net._fsdp_wrapped_module.inner.")),
+        "begin with net._fsdp_wrapped_module.",
+    ),
+    "averaged by torch": (saved({"n_averaged": torch.tensor(5), **prefixed("module.")}), "not looked at: n_averaged"),
     "bare": (saved(INNER), "no prefix"),
     "before 1.6": (saved(OURS, _use_new_zipfile_serialization=False), ""),
     "safetensors": (safetensors(OURS), ""),
@@ -114,8 +128,36 @@ LUCIDRAINS = {
     "network.0.weight": torch.ones(4, 4),
     "to_halt_pred.0.weight": torch.ones(4),
 }
+
+
+def rezipped(edit: Callable[[str, bytes], bytes | None]) -> bytes:
+    """What torch.save wrote, its members edited."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(OURS))) as old, zipfile.ZipFile(buffer, "w") as new:
+        for entry in old.infolist():
+            if (data := edit(entry.filename, old.read(entry))) is not None:
+                new.writestr(entry.filename, data)
+    return buffer.getvalue()
+
+
+LEGACY = saved(OURS, _use_new_zipfile_serialization=False)
 REFUSED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "an empty file"),
+    "a page that was saved": (b"\xef\xbb\xbf<!-- saved from url --><html>", "a web page"),
+    "before 1.6, cut off early": (LEGACY[:300], "cut off"),
+    "before 1.6, cut off in its first words": (LEGACY[:14], "cut off"),
+    "safetensors, cut off early": (safetensors(OURS)[:400], "cut off"),
+    "big-endian": (rezipped(lambda name, data: b"big" if name.endswith("byteorder") else data), "big-endian"),
+    "before 1.6, big-endian": (re.sub(b"(?<=little_endianq.)\x88", b"\x89", LEGACY, flags=re.DOTALL), "big-endian"),
+    "values missing": (rezipped(lambda name, data: None if name.endswith("/data/3") else data), "lacks the values"),
+    "whole numbers": (saved(cast(torch.int8)), "it is one whose H_init is I8"),
+    "floats of 8 bits": (safetensors(cast(torch.float8_e4m3fn)), "it is one whose"),
+    "a scalar for a matrix": (
+        saved({**OURS, "model.inner.lm_head.weight": torch.ones(())}),
+        "lm_head.weight is F32 []",
+    ),
+    "averaged beside raw, flat": (saved({**OURS, **{f"ema.{k}": v for k, v in OURS.items()}}), "not all alike"),
+    "another pickle protocol": (saved(OURS, pickle_protocol=4), "the instruction STACK_GLOBAL"),
     "Git LFS": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2467981320\n",
         "2,467,981,320 bytes",
@@ -125,7 +167,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "text": (b"404: not found", "not a checkpoint"),
     "pickle": (pickle.dumps(OURS, 4), "a Python pickle that torch.save did not write"),
     "cut off": (saved(OURS)[:9000], "cut off"),
-    "before 1.6, cut off": (saved(OURS, _use_new_zipfile_serialization=False)[:-900], "cut off"),
+    "before 1.6, cut off": (LEGACY[:-900], "cut off"),
     "safetensors, cut off": (safetensors(OURS)[:-900], "cut off"),
     "safetensors, absurd": (struct.pack("<Q", 1 << 60) + b"{", "no safetensors file"),
     "runs code": (saved({**OURS, "x": Evil()}), "no part of a state dict; nothing of it was run"),
@@ -202,6 +244,7 @@ CHOSEN: dict[tuple[str, ...], tuple[str, str | None]] = {
     ("maze_hard_step_46", "step_46_all_preds.0", "step_46_adapters"): ("maze_hard_step_46", None),
     ("arc2/step_3", "arc2/all_config.yaml"): ("arc2/step_3", "arc2/all_config.yaml"),
     ("weights/step_3", "all_config.yaml"): ("weights/step_3", "all_config.yaml"),
+    ("step_9_ema.pt", "step_10.pt", "step_10.safetensors"): ("step_10.pt", None),
 }
 
 
@@ -218,6 +261,8 @@ def test_which_file_holds_the_weights(names: tuple[str, ...]) -> None:
         ([], "no weights among: no files"),
         (["v1/step_9", "v2/step_3"], "2 runs lie side by side: v1 (step_9), v2 (step_3)"),
         (["a.pt", "b.pt"], "several files may hold the weights: a.pt, b.pt"),
+        (["step_9", "step_9_ema.pt", "step_8"], "several files may hold the weights: step_9, step_9_ema.pt"),
+        ([".metadata", "__0_0.distcp"], "the weights are in pieces: __0_0.distcp"),
         (["model-00001-of-00002.safetensors", "model.safetensors.index.json"], "the weights are in pieces"),
     ],
 )
@@ -234,3 +279,70 @@ def test_of_runs_side_by_side_the_named_one_comes(tmp_path: Path) -> None:
     with pytest.raises(InvariantBroken, match="2 runs lie side by side"):
         fetch(str(tmp_path / "both"), tmp_path / "here")
     assert fetch(str(tmp_path / "both/arc_v2"), tmp_path / "here").checkpoint == tmp_path / "here/step_3"
+
+
+def placed(folder: Path, **arch: Any) -> Path:
+    """A run's folder with weights, and a configuration that is theirs but for what is given."""
+    folder.mkdir(exist_ok=True)
+    (folder / "step_1").write_bytes(saved(OURS))
+    write_json(folder / "all_config.yaml", {"arch": ARCH.model_dump() | arch})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arch", "said"),
+    [
+        ({"hidden_size": 10**6}, "does not fit the model"),
+        ({"puzzle_emb_ndim": 10**6, "hidden_size": 10**6}, "does not fit the model"),
+        ({"expansion": 999.0}, "does not fit the model"),
+        *(({key: 10**9}, f"arch.{key} is {10**9}") for key in ("H_cycles", "L_cycles", "L_layers", "halt_max_steps")),
+        *(({key: 10**9}, f"arch.{key} is {10**9}") for key in ("num_heads", "puzzle_emb_len", "hidden_size")),
+        ({"expansion": 1e9}, "arch.expansion is"),
+        ({"expansion": -4.0}, "arch.expansion is"),
+        ({"num_heads": 0}, "arch.num_heads is 0"),
+        ({"num_heads": -2}, "arch.num_heads is -2"),
+    ],
+)
+def test_a_configuration_of_another_model_costs_nothing(arch: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ReproError, match=said) as error:
+        load_checkpoint(placed(tmp_path / "run", **arch), seq_len=9)
+    assert len(str(error.value)) < 3000
+
+
+def test_a_configuration_above_the_weights_is_theirs_where_the_folder_is_named(tmp_path: Path) -> None:
+    (placed(tmp_path) / "weights").mkdir()
+    (tmp_path / "step_1").rename(tmp_path / "weights" / "step_1")
+    assert locate(str(tmp_path)) == (tmp_path / "weights" / "step_1", tmp_path / "all_config.yaml")
+    assert load_checkpoint(tmp_path, seq_len=9).config.hidden_size == 16
+    fetched = fetch(str(tmp_path), tmp_path / "here")
+    assert any("lies above it, as all_config.yaml" in note for note in fetched.notes)
+
+
+@pytest.mark.parametrize("name", ["weights", "final.pkl", "model-00001-of-00001.safetensors"])
+def test_a_file_of_any_name_can_be_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(saved(OURS))
+    assert fetch(str(tmp_path / name), tmp_path / "here").checkpoint.name == name
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"<html>", b"", None])
+def test_a_digest_of_identifiers_that_is_none_is_not_believed(content: bytes | None, tmp_path: Path) -> None:
+    write_json(tmp_path / "identifiers.json", ["<blank>", "a", "b"])
+    (folder := tmp_path / "run").mkdir()
+    if content is None:
+        os.mkfifo(folder / "identifiers.sha256")  # nobody writes into it
+    else:
+        (folder / "identifiers.sha256").write_bytes(content)
+    assert know_same_puzzles(folder, tmp_path) is (None if content is None else False)
+
+
+@pytest.mark.parametrize("value", [5, {"a": 1}, [1], None])
+def test_identifiers_that_are_none_are_refused(value: Any, tmp_path: Path) -> None:
+    write_json(placed(tmp_path / "run") / "identifiers.json", value)
+    with pytest.raises(InvariantBroken, match=r"identifiers\.json: not a JSON list of texts"):
+        fetch(str(tmp_path / "run"), tmp_path / "here")
+
+
+def test_what_a_stranger_wrote_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"\x1b]0;x\x07\x1b[31mred\nhint: run this": torch.ones(1)}, tmp_path / "step_1")
+    assert main(["fetch-weights", str(tmp_path), "--output", str(tmp_path / "here")]) == 4
+    assert r"it has \x1b]0;x\x07\x1b[31mred" in (said := capsys.readouterr().err) and "\x1b" not in said

@@ -20,7 +20,6 @@ from trm_repro.audit.subject import Subject, subjects
 from trm_repro.audit.tensors import identifiers_of, kind, look_at_weights
 from trm_repro.errors import ReproError
 from trm_repro.files import read_bytes
-from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.verify import verify
 from trm_repro.weights import identifiers
 from trm_repro.weights.state import TABLE
@@ -85,8 +84,8 @@ def _page(
             page.cannot_tell(about, "it can be read", f"{type(error).__name__}: {error}")
         return otherwise
 
-    if MANIFEST in subject.names:
-        look("bundle", lambda: _verified(page, subject), None)
+    if folder := subject.bundle:
+        look("bundle", lambda: _verified(page, folder), None)
     state = look("weights", lambda: look_at_weights(page, subject, dataset), None)
     puzzles = kind(state) if state else "arc"
     rows = state.tensors[TABLE].shape[0] if state and TABLE in state.tensors else 0
@@ -109,9 +108,9 @@ def _page(
     return page
 
 
-def _verified(page: Page, subject: Subject) -> None:
+def _verified(page: Page, bundle: Path) -> None:
     """A bundle of ours: what ``verify`` says of it."""
-    answer = verify(subject.root)
+    answer = verify(bundle)
     wrong = [f"{f.check}: {line}" for f in answer.findings if f.outcome == "wrong" for line in f.lines]
     claim = "a bundle of trm-repro's, as its run left it (trm-repro verify)"
     if wrong or answer.exit_code == 0:

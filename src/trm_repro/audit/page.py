@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trm_repro.errors import printable
+
 AGREES, CONTRADICTS, CANNOT_TELL = "AGREES", "CONTRADICTS", "CANNOT TELL"
 EXIT = {AGREES: 0, CONTRADICTS: 1, CANNOT_TELL: 3}
 FORMAT = "trm-repro/audit/v1"
@@ -142,11 +144,6 @@ def worst(pages: Sequence[Page]) -> int:
 def _wrapped(start: str, text: str) -> list[str]:
     options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     return textwrap.wrap(_clean(text), WIDTH, initial_indent=start, subsequent_indent=" " * len(start), **options)
-
-
-def printable(line: str) -> str:
-    """A line that can neither end nor steer a terminal, whatever stood in a stranger's file."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 def _clean(text: str) -> str:

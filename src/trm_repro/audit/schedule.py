@@ -17,6 +17,7 @@ from trm_repro.provenance import promises
 from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.checkpoints import base_of, by_place
 from trm_repro.runs.schedule import Settings
+from trm_repro.weights.state import UNSEEN
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ PAPERS = {
     "maze": ("samsung-maze",),
 }
 NOT_COMPARED = {"data_paths", "data_paths_test", "evaluators", "project_name", "run_name", "checkpoint_path"}
-UNSEEN = ("H_cycles", "L_cycles", "halt_max_steps", "num_heads", "puzzle_emb_len")
 EPOCHS = 100_000_000  # of a training, at most
 DRAWS = 300_000_000  # of puzzles that are replayed, at most; the paper's ARC-AGI-2 recipe has 128 million
 

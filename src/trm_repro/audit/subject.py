@@ -12,7 +12,7 @@ from typing import Any
 
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import parse_json, parse_yaml, read_bytes
-from trm_repro.provenance.bundle import EVALUATIONS, TEXT
+from trm_repro.provenance.bundle import EVALUATIONS, SUMS, TEXT
 from trm_repro.provenance.schema import FILE as MANIFEST
 from trm_repro.provenance.schema import parse_manifest
 from trm_repro.runs.checkpoints import CONFIG, step_of
@@ -51,13 +51,22 @@ class Subject:
         assert self.weights is not None
         return self.root / self.weights
 
+    @property
+    def bundle(self) -> Path | None:
+        """The folder of a bundle of ours: all of it, or a folder in it that has the weights; None where it is none."""
+        folder = PurePosixPath(self.weights or ".").parent
+        if MANIFEST in self.names:
+            return self.root
+        inside = {f"{folder}/{MANIFEST}", f"{folder}/{SUMS}"} <= set(self.names)
+        return self.root / folder if inside else None
+
     @cached_property
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of a bundle of ours; None where it is none."""
-        if MANIFEST not in self.names:
+        if not self.bundle:
             return None
         try:
-            return parse_manifest(read_bytes(self.root / MANIFEST, TEXT))
+            return parse_manifest(read_bytes(self.bundle / MANIFEST, TEXT))
         except ReproError:
             return None  # `verify` says what is wrong with it
 

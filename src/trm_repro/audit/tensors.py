@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.audit.page import Page
-from trm_repro.audit.schedule import SIZES, UNSEEN, dataset_of, epochs_done
+from trm_repro.audit.schedule import SIZES, dataset_of, epochs_done
 from trm_repro.audit.subject import Subject
 from trm_repro.digests import Digest, digest_file
 from trm_repro.errors import ReproError
@@ -19,7 +19,7 @@ from trm_repro.recipes.bases import SHIPPED
 from trm_repro.recipes.checkpoints import by_digest, by_place
 from trm_repro.recipes.published import RESULTS
 from trm_repro.weights import identifiers
-from trm_repro.weights.state import TABLE, State, read_state
+from trm_repro.weights.state import TABLE, UNSEEN, State, read_state
 from trm_repro.weights.values import Table, count_not_finite, look_at_table
 
 # What a file is that is not whole, as weights/stored.py says it; all else that it refuses may be weights, in another form.
@@ -164,7 +164,11 @@ def _shape_problems(arch: dict[str, Any], state: State) -> list[str]:
         }
         found = {name: found[name] for name in expected}
         expected = {name: (dtype, (found[name][0], *shape[1:])) for name, (dtype, shape) in expected.items()}
-    return [
+    words, answers = (state.tensors[name].shape[0] for name in ("embed_tokens.embedding_weight", "lm_head.weight"))
+    odd = [f"it reads {words} kinds of token, and answers with {answers}"] if words != answers else []
+    if not 0 < arch["num_heads"] <= arch["hidden_size"] or arch["hidden_size"] % arch["num_heads"]:
+        odd.append(f"width {arch['hidden_size']} does not divide into {arch['num_heads']} heads")
+    return odd + [
         f"{name}: {list(expected[name][1]) if name in expected else 'no such tensor'} by the configuration, "
         f"{list(found[name]) if name in found else 'missing'} in the file"
         for name in sorted(expected.keys() | found.keys())

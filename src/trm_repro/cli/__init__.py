@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trm_repro import __version__
-from trm_repro.errors import ReproError
+from trm_repro.errors import ReproError, printable
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -129,9 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReproError as error:
         from trm_repro.runs.records import masked
 
-        print(masked(f"error: {error}"), file=sys.stderr)
-        if error.hint:
-            print(masked(f"hint: {error.hint}"), file=sys.stderr)
+        said = f"error: {error}\nhint: {error.hint}" if error.hint else f"error: {error}"
+        print("\n".join(printable(line.expandtabs()) for line in masked(said).split("\n")), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # whoever read what this says has gone, and with it what it found: no success, but what a shell reports for SIGPIPE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
 
-ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
+ARCHIVE = re.compile(r"(?<!\.pth)(?<!\.pt)\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
 CLONES = ("TinyRecursiveModels", "Trelis", "alphaXiv", "NVARC")  # below upstream/, where this repository has them
 
 

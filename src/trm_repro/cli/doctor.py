@@ -5,7 +5,6 @@ holds no secret: every line passes through :func:`clean`, and whatever is said a
 from __future__ import annotations
 
 import argparse
-import configparser
 import contextlib
 import json
 import os
@@ -26,8 +25,14 @@ KNOWN_HOSTS = re.compile(
     re.IGNORECASE,
 )
 URL = re.compile(r"\b([a-z][a-z0-9+.-]*)://(?:[^/\s@'\"]*@)?([^/\s:?#'\"]+)(:\d+)?([^\s'\"]*)", re.IGNORECASE)
+NAMED = re.compile(r"(?:://(?:\S*@)?|^\s*(?:[\w.+-]+@)?)([\w-]+(?:\.[\w-]+)+)")  # the host in a variable's address
 AT_HOST = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)*(:[^\s'\"]+)?")  # mail addresses, and git's user@host:path
-ADDRESS = re.compile(r"(?<![\d.])(?!127\.|0\.0\.0\.0)\d{1,3}(\.\d{1,3}){3}(?![\d.])")
+ADDRESS = re.compile(  # of the internet, both versions, and of a network card
+    r"(?<![\d.])(?!127\.|0\.0\.0\.0)\d{1,3}(\.\d{1,3}){3}(?![\d.])"
+    r"|(?<![\w:])(?:[0-9a-f]{2}(:[0-9a-f]{2}){5}|(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}"
+    r"|(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6})(?![\w:])"
+)
+TOKEN = re.compile(r"\b(?:hf_|gh[pousr]_|github_pat_|KGAT_|eyJ)[\w.-]{16,}|(?<=Bearer )\S+")  # whoever's it is
 SAID = (
     *("CUDA", "NVIDIA_VISIBLE_DEVICES", "NCCL_", "OMP_NUM_THREADS", "PYTORCH_", "TRITON_"),
     *("SLURM_JOB_GPUS", "SLURM_MEM_PER_NODE", "SLURM_CPUS_PER_TASK"),
@@ -36,6 +41,7 @@ ADDRESSES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "PIP_INDEX_URL", "HF_ENDPOINT"),
     *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
 )
+NOBODY = ("root", "nowhere", "ubuntu", "debian", "rocky", "centos", "fedora")  # systems' own users, which are words too
 SHORTEST = 6  # characters of a secret: what is shorter stands in other words too
 
 
@@ -62,7 +68,8 @@ def _page() -> Iterator[str]:
         ask(["git", "log", "-1", "--format=%h %cs"]).said.strip(),
         ask(["git", "status", "--porcelain"]).said,
     )
-    yield f"trm-repro   {__version__}, commit {head or 'unknown'}, {len(changed.splitlines())} files changed"
+    commit = f"{head}, {len(changed.splitlines())} files changed" if head else "unknown"
+    yield f"trm-repro   {__version__}, commit {commit}"
     release = next((line for line in _read("/etc/os-release").splitlines() if line.startswith("PRETTY_NAME=")), "=?")
     inside = (
         any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")) or "SINGULARITY_NAME" in os.environ
@@ -124,12 +131,12 @@ def clean(text: str, environ: Mapping[str, str]) -> str:
 
     for secret in sorted(_secrets(environ), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = URL.sub(_url, text)
+    text = URL.sub(_url, TOKEN.sub(MASK, text))
     text = AT_HOST.sub("SOMEBODY@HOST", text)
     text = Scrubber(Path.cwd(), Path(environ.get("TRM_DIR", "/nowhere")), environ).text(text)
-    for word, names, flags in (("HOST", _hosts(environ), re.IGNORECASE), ("USER", _users(environ), 0)):
+    for word, names in (("HOST", _hosts(environ)), ("USER", _users(environ))):
         for name in sorted(names, key=len, reverse=True):
-            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", word, text, flags=flags)
+            text = re.sub(rf"(?i)(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", word, text)
     return ADDRESS.sub("ADDRESS", text)
 
 
@@ -160,6 +167,8 @@ def _secrets(environ: Mapping[str, str]) -> set[str]:
 
 
 def _users(environ: Mapping[str, str]) -> set[str]:
+    from trm_repro.machine.ask import ask
+
     home = Path(environ.get("HOME", "/nowhere"))
     found = {environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER", "KAGGLE_USERNAME")}
     found |= {environ.get("HF_REPO_ID", "").partition("/")[0], home.name}
@@ -168,11 +177,8 @@ def _users(environ: Mapping[str, str]) -> set[str]:
         found |= {entry.pw_name, entry.pw_gecos.partition(",")[0]}
     with contextlib.suppress(ValueError, AttributeError):
         found |= {str(json.loads(_read(home / ".kaggle/kaggle.json") or "{}").get("username", ""))}
-    identity = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
-    with contextlib.suppress(configparser.Error):
-        identity.read_string(_read(home / ".gitconfig"))
-        found |= {identity.get("user", "name", fallback="") or ""}
-    return {name for name in found if name and name not in ("root", "nowhere") and not name.startswith("<")}
+    found |= set(ask(["git", "config", "--get-all", "user.name"], HOME=str(home)).said.splitlines())
+    return {name for name in found if name and name.lower() not in NOBODY and not name.startswith("<")}
 
 
 def _hosts(environ: Mapping[str, str]) -> set[str]:
@@ -181,4 +187,7 @@ def _hosts(environ: Mapping[str, str]) -> set[str]:
         environ.get(name, "") for name in ("HOSTNAME", "HOST", "COMPUTERNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST")
     }
     found |= {name.partition(".")[0] for name in found}
-    return {name for name in found if name and name not in ("localhost", "(none)")}
+    for name, value in environ.items():
+        if name.upper() in (*ADDRESSES, "TRM_REMOTE"):
+            found |= {host[1] for part in value.split(",") if (host := NAMED.search(part))}
+    return {name for name in found if name and name != "(none)" and not KNOWN_HOSTS.fullmatch(name)}

@@ -67,7 +67,10 @@ def register(verbs: Verbs) -> None:
     parser.add_argument("--sample", type=int, default=64, metavar="N", help="pairs of the probe (default: %(default)s)")
     parser.set_defaults(handler=_evaluate, extra="engine")
     parser = verbs.add_parser("fetch-weights", help="bring published weights here, and check them")
-    parser.add_argument("source", help="kaggle:owner/slug, hf:owner/name[@revision], or a path")
+    parser.add_argument(
+        "source",
+        help="kaggle:owner/slug[/place], hf:owner/name[/place][@revision], or a path; :PART behind a file of several sets",
+    )
     parser.add_argument("--output", type=Path, help="the folder to make; default: .repro/weights/NAME")
     parser.set_defaults(handler=_fetch)
 
@@ -128,26 +131,34 @@ def _evaluate(arguments: argparse.Namespace) -> int | None:
 
 
 def _warn_of_cycles(names: list[str], config: Path | None) -> None:
-    """Says, before a checkpoint is loaded, that its configuration has other cycles than it is known to be trained with."""
+    """Says, before a checkpoint is loaded, that its configuration has no cycles, or others than it was trained with."""
     import os
 
     from trm_repro.errors import ReproError
     from trm_repro.files import read_yaml
+    from trm_repro.recipes.checkpoints import L_CYCLES as DEFAULT
     from trm_repro.recipes.checkpoints import base_of, by_place, warning
     from trm_repro.weights.find import find_in
+    from trm_repro.weights.state import UNSEEN
 
     for name in names if os.environ.get("RANK", "0") == "0" else ():
         try:
             path = config or find_in(Path(name))[1]
             found: Any = read_yaml(path) if path else None
-            L_cycles, base = found["arch"]["L_cycles"], str(found.get("load_checkpoint") or "")
-        except (ReproError, OSError, KeyError, TypeError, AttributeError):
+            arch, base = dict(found["arch"]), str(found.get("load_checkpoint") or "")
+        except (ReproError, OSError, KeyError, TypeError, ValueError, AttributeError):
             continue  # what is wrong with it is said by whoever loads it
+        L_cycles = arch.get("L_cycles", DEFAULT)
         own = by_place(name)
         known = own or base_of(base)
         if known and known.L_cycles not in (0, L_cycles):
             computes = f"{path} computes" if own else f"{name} was trained on from them, and computes"
             print(f"warning: {warning(known, computes, L_cycles)}", file=sys.stderr)
+        if silent := [key for key in UNSEEN if key not in arch]:
+            said = (
+                f"{path} does not say {', '.join(silent)}, which the weights do not show: upstream's defaults are taken"
+            )
+            print(f"warning: {said}. `trm-repro evaluate --probe-cycles` tells cycles and slots", file=sys.stderr)
 
 
 def _of_the_run(arguments: argparse.Namespace) -> None:
@@ -178,24 +189,26 @@ def _probe(arguments: argparse.Namespace) -> int:
     from trm_repro.engine.probe import probe
     from trm_repro.engine.scorecard import locate
     from trm_repro.engine.world import join
-    from trm_repro.weights.find import find_in
 
     codes = []
     with join(arguments.device) as world:
         for name in arguments.checkpoint:
-            path = locate(name, configured=True)
-            config = arguments.config or find_in(path)[1]
+            path, beside = locate(name, configured=True)
+            config = arguments.config or beside
             arch = read_arch(config) if config else None
             found = probe(path, arch, arguments.dataset, world.device, pairs=arguments.sample)
-            print(f"{name}{'' if arch else ': no configuration'}\n{found}")
+            print(
+                f"{name}{'' if arch else ': no configuration; heads of 64 are assumed, as in all that is published'}\n{found}"
+            )
             codes.append(found.exit_code)
     return max(codes)
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
+    from trm_repro.errors import printable
     from trm_repro.publish.fetch import fetch
 
     fetched = fetch(arguments.source, arguments.output)
     for note in fetched.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
     print(fetched.checkpoint)

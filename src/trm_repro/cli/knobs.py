@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trm_repro.errors import UsageError
+from trm_repro.errors import UsageError, printable
 from trm_repro.provenance.names import LICENSES
 from trm_repro.recipes.bases import list_recipes, offered
 from trm_repro.runs.records import is_secret, masked
@@ -26,6 +26,7 @@ SHOWN = 40  # characters of a value
 # How like a knob a name has to be to be taken for one misspelt, 0 to 1: what stands in the environment is seldom meant
 # for us (RUNNER_NAME, WANDB_TAGS), what stands in env.local.sh or behind make always is.
 ALIKE, ALIKE_OURS = 0.85, 0.7
+SCHEMELESS = re.compile(r"[^/@:]+:[^/@]*@")  # user:password@host, an address that lost its beginning
 TRANSPORTS = ("https", "http", "ssh", "git", "file")
 SECRETS = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "HF_TOKEN")  # env.sh's, beside the knob among them
 MAKE_SWITCHES = ("FORCE", "MEASURE", "ONCE", "YES", "DATA", "UPGRADE", "JSON")
@@ -88,6 +89,8 @@ def _remote(value: str) -> str:
     """A folder or an address that git may fetch from: no option, no command, no place that a host name smuggles one into."""
     if value.startswith("-") or re.match(r"[\w+.-]+::", value):
         return "an address or a folder; options, and transports that run a command (ext::), are refused"
+    if SCHEMELESS.match(value):
+        return "a password where no https:// stands before it: git would take the user for the host, and show the rest"
     if "://" not in value:
         host = re.match(r"(?:[^/@]*@)?([^/:]*):", value)
         return "an address whose host begins with '-' is refused" if host and host[1].startswith("-") else ""
@@ -96,7 +99,7 @@ def _remote(value: str) -> str:
         port, host_name = parts.port, parts.hostname or ""
     except ValueError:
         return "not an address: the part before its first '/' is no host; write '/', '@' and ':' of a password as %2F, %40, %3A"
-    if parts.scheme not in TRANSPORTS:
+    if parts.scheme not in TRANSPORTS or not value.startswith(parts.scheme):  # git knows them in small letters
         return f"an address that begins with {'://, '.join(TRANSPORTS)}://"
     if (not host_name or host_name.startswith("-") or port == 0) and parts.scheme != "file":
         return "an address without a host"
@@ -254,10 +257,10 @@ def _did_you_mean(near: str) -> str:
 
 def _told(name: str, value: str) -> str:
     """A value as a message shows it: a secret not at all."""
-    return "not shown here" if is_secret(name) else f"'{_shown(value)}'"
+    return "not shown here" if is_secret(name) or SCHEMELESS.match(value) else f"'{_shown(value)}'"
 
 
 def _shown(value: str) -> str:
     text = masked(value)
     text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return printable(text)

@@ -248,6 +248,9 @@ def _prove(arguments: argparse.Namespace) -> int:
 
     run, recipe, work = this_run(), this_recipe(), trm_dir()
     folder = run.artifacts
+    papers = [folder / "manifest.json", folder / FILE]
+    for path in papers:  # what vouches for an earlier attempt is gone, however this one ends
+        path.unlink(missing_ok=True)
     ran = [entry for entry in last_attempts(run, "commands.jsonl") if entry["step"] <= WRITES]
     said = recipe.train.support and f", with {SUPPORTS}/{recipe.train.support}: {SUPPORT_SAID[recipe.train.support]}"
     lines = [
@@ -260,10 +263,7 @@ def _prove(arguments: argparse.Namespace) -> int:
     write_json(folder / "verdict.json", verdict.as_json())
     print(as_text(verdict), file=sys.stderr)
     print(verdict.verdict)
-    papers = [folder / "manifest.json", folder / FILE]
-    if not verdict.sound:  # nothing is left that would vouch for it
-        for path in papers:
-            path.unlink(missing_ok=True)
+    if not verdict.sound:
         return 4
     write_json(papers[0], manifest)
     write_bytes(papers[1], make_statement(papers[0].read_bytes()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trm_repro.cli.parse import add_json, print_json
-from trm_repro.errors import InvariantBroken, ReproError, UsageError
+from trm_repro.errors import InvariantBroken, ReproError, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,14 +71,14 @@ def _check(arguments: argparse.Namespace) -> None:
         print_json({"file": path, **answered, **scored, "others": others, "problems": lines, "notes": notes})
     else:
         for line in lines:
-            print(line)
+            print(printable(line))
         _print(path, counts, made, asked, explained)
         for name, differing in others.items():
             print(f"another version of the same tasks: {name} (--tasks); different there: {', '.join(differing)}")
         for line in score.lines(found.shares, found.unknown):
             print(line)
         for line in notes:
-            print(f"note: {line}")
+            print(f"note: {printable(line)}")
     if lines:
         raise ReproError(f"{path}: {len(lines)} findings; what is missing or no grid counts as wrong", hint=SHAPE)
 

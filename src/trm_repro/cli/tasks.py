@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trm_repro.cli.parse import add_json, print_json
-from trm_repro.errors import ReproError, UsageError
+from trm_repro.errors import ReproError, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ def _write_source(arguments: argparse.Namespace) -> list[Path]:
             if kind in parts:
                 files[path] = parts[kind]
         for note in found.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
         if found.known < found.tests:
             where = "stand in the challenges" if found.known else "there is no solutions file"
             print(f"{name}: {found.known} of {found.tests} answers are known: {where}", file=sys.stderr)
@@ -112,7 +112,7 @@ def _info(arguments: argparse.Namespace) -> None:
         print_json({"sets": [_as_json(found) for found in sets]})
     else:
         for label, value in (fact for found in sets for fact in _facts(found)):
-            print(f"{label:<22}{value}")
+            print(printable(f"{label:<22}{value}"))
     problems = sum(len(found.problems) for found in sets)
     if problems:
         raise ReproError(f"grids that are none: {problems}", hint="no dataset can be built of such files")
@@ -207,7 +207,7 @@ def _leaks(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"summary": leaks.summary, "leaks": leaks.lines})
     else:
-        print("\n".join([*leaks.lines, leaks.summary]))
+        print("\n".join(map(printable, [*leaks.lines, leaks.summary])))
     if leaks.pairs or leaks.same:
         raise ReproError(
             f"{arguments.test}: not new to what is trained on", hint="a score on these test inputs is no measure"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 from trm_repro import progress
 from trm_repro.digests import digest_file
 from trm_repro.engine.layers import truncated_normal
+from trm_repro.engine.model import TRM, ModelConfig
 from trm_repro.errors import InvariantBroken, MissingPrerequisite
-from trm_repro.files import staged
+from trm_repro.files import read_bytes, staged
 from trm_repro.interrupt import leads
 from trm_repro.weights.find import find_in
 from trm_repro.weights.state import TABLE, State, read_state, read_trm, split_part
@@ -32,6 +34,7 @@ from trm_repro.weights.stored import Tensor as Stored
 PREFIX = "model.inner."
 ROWS = 8192  # of a table are loaded at a time: 17 MB of puzzle vectors
 COMPILED = "_orig_mod."
+SHOWN = 30  # misfits of weights and model
 DTYPES = {
     "F32": torch.float32,
     "F64": torch.float64,
@@ -128,9 +131,13 @@ def know_same_puzzles(folder: Path, dataset: Path) -> bool | None:
         identifiers.json.
     """
     here, record, copy = dataset / "identifiers.json", folder / "identifiers.sha256", folder / "identifiers.json"
-    if not here.exists() or not (record.exists() or copy.exists()):
+    if not here.is_file() or not (record.is_file() or copy.is_file()):
         return None
-    recorded = record.read_text().partition(" ")[0] if record.exists() else digest_file(copy).sha256
+    recorded = (
+        read_bytes(record, 1000).decode(errors="replace").split(" ")[0]
+        if record.is_file()
+        else digest_file(copy).sha256
+    )
     return recorded == digest_file(here).sha256
 
 
@@ -169,20 +176,8 @@ def load_weights(
             )
         weights[TABLE] = _new_table(weights[TABLE], wanted, table_policy)
         said.append(f"the {rows} puzzle vectors were replaced by {wanted} new ones ({table_policy} of the old)")
-    adapters = {key for key in own if "_lora_" in key}
-    missing = own.keys() - weights.keys()
-    if adapters and missing == adapters:
-        said.append(f"{len(adapters)} adapter matrices start from their initial values")
-        missing = set()
-    problems = [f"missing: {key}" for key in sorted(missing)]
-    problems += [f"unexpected: {key}" for key in sorted(weights.keys() - own.keys())]
-    problems += [
-        f"different: {key}: {tuple(weights[key].shape)}, the model has {tuple(own[key].shape)}"
-        for key in sorted(own.keys() & weights.keys())
-        if own[key].shape != weights[key].shape
-    ]
-    if problems:
-        raise InvariantBroken(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
+    if missing := check_fit(own, weights, source):
+        said.append(f"{len(missing)} adapter matrices start from their initial values")
     for dtype in {str(value.dtype): None for key, value in weights.items() if value.dtype != own[key].dtype}:
         count = sum(str(value.dtype) == dtype != str(own[key].dtype) for key, value in weights.items())
         said.append(f"{count} tensors were converted from {dtype.removeprefix('torch.')}")
@@ -200,6 +195,55 @@ def load_weights(
                 bar.advance(round((done + value[piece].nbytes) / 10**6) - round(done / 10**6))
                 done += value[piece].nbytes
     return said
+
+
+def check_fit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str) -> set[str]:
+    """Checks names and shapes of weights against a model's, which may be on the device ``meta``.
+
+    Returns:
+        The model's adapters, where the weights are whole but for them.
+
+    Raises:
+        InvariantBroken: keys or shapes do not match.
+    """
+    adapters = {key for key in own if "_lora_" in key}
+    missing = own.keys() - weights.keys()
+    if adapters and missing == adapters:
+        missing = set()
+    else:
+        adapters = set()
+    problems = [f"missing: {key}" for key in sorted(missing)]
+    problems += [f"unexpected: {key}" for key in sorted(weights.keys() - own.keys())]
+    problems += [
+        f"different: {key}: {tuple(weights[key].shape)}, the model has {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & weights.keys())
+        if own[key].shape != weights[key].shape
+    ]
+    if problems:
+        shown = [*problems[:SHOWN], *([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])]
+        raise InvariantBroken(f"{source} does not fit the model:\n  " + "\n  ".join(shown))
+    return adapters
+
+
+def built(config: ModelConfig, adapt: Callable[[TRM], None], weights: Mapping[str, Tensor], *, source: str) -> TRM:
+    """A model of a configuration with these weights.
+
+    Args:
+        config: the configuration, which may be a stranger's: the model is made only if the weights are its own.
+        adapt: adds the adapters that the configuration asks for.
+        weights: from :func:`read_weights`.
+        source: the checkpoint's name, for messages.
+
+    Raises:
+        InvariantBroken: the weights are another model's.
+    """
+    stored = "learned" if config.pos_encodings == "learned" else "none"  # the tables of rotary positions are not
+    with torch.device("meta"):  # it may ask for a model that no memory holds
+        adapt(outline := TRM(replace(config, pos_encodings=stored)))
+    check_fit(outline.state_dict(), weights, source)
+    adapt(model := TRM(config))
+    load_weights(model, weights, source=source)
+    return model
 
 
 def _new_table(old: Tensor, rows: int, policy: str) -> Tensor:

@@ -22,6 +22,11 @@ from trm_repro.engine.layers import Embedding, Linear, Network, rotary_table, tr
 from trm_repro.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What more would be a slip, or a stranger's ill will.
+MOST = dict.fromkeys(
+    ("H_cycles", "L_cycles", "L_layers", "halt_max_steps", "num_heads", "puzzle_emb_len", "expansion"), 1000
+)
+MOST |= dict.fromkeys(("hidden_size", "puzzle_emb_ndim"), 1 << 20)
 Q_HEAD_BIAS = -5.0  # the q head starts sure that nothing is right: sigmoid(−5) = 0.7 %
 
 
@@ -55,6 +60,12 @@ class ModelConfig:
             raise UsageError(f"arch.pos_encodings is {self.pos_encodings!r}; it can be rope, learned or none")
         if self.forward_dtype not in DTYPES:
             raise UsageError(f"arch.forward_dtype is {self.forward_dtype!r}; it can be {', '.join(DTYPES)}")
+        for name in ("H_cycles", "L_cycles", "L_layers", "halt_max_steps", "hidden_size", "num_heads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"arch.{name} is {getattr(self, name)}; it must be at least 1")
+        for name, most in MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"arch.{name} is {getattr(self, name)}; it can be at most {most:,}, and not negative")
         if self.hidden_size % self.num_heads or (
             self.pos_encodings == "rope" and self.hidden_size // self.num_heads % 2
         ):
@@ -68,9 +79,6 @@ class ModelConfig:
             )
         if self.puzzle_emb_ndim == 0 and self.puzzle_emb_len:
             raise UsageError("arch.puzzle_emb_ndim is 0, so arch.puzzle_emb_len must be 0 too")
-        for name in ("H_cycles", "L_cycles", "L_layers", "halt_max_steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"arch.{name} is {getattr(self, name)}; it must be at least 1")
 
     @property
     def puzzle_slots(self) -> int:

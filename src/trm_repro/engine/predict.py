@@ -71,9 +71,7 @@ def load_checkpoint(
     weights = checkpoint.read_weights(path)
     vocab_size = weights["lm_head.weight"].shape[0] if "lm_head.weight" in weights else 0
     puzzles = weights[TABLE].shape[0] if TABLE in weights else 0
-    model = arch.build(vocab_size, seq_len, puzzles)
-    arch.adapt(model)
-    checkpoint.load_weights(model, weights, source=str(path))
+    model = checkpoint.built(arch.sized(vocab_size, seq_len, puzzles), arch.adapt, weights, source=str(path))
     return model.to(device).eval()
 
 

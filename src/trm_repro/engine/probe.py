@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from trm_repro import progress
-from trm_repro.engine.checkpoint import load_weights, read_weights
+from trm_repro.engine.checkpoint import built, read_weights
 from trm_repro.engine.config import ArchConfig
 from trm_repro.engine.data import Indices, Split
 from trm_repro.engine.loss import IGNORE, LOG_PROBABILITIES, exact_device
@@ -174,11 +174,9 @@ def probe(
         for setting in choices:
             bar.note(_words(setting))
             changes = {**setting, "halt_max_steps": min(steps, base.halt_max_steps)}
-            model = ArchConfig(**(base.model_dump() | changes)).build(
-                split.metadata.vocab_size, split.metadata.seq_len, puzzles
-            )
-            base.adapt(model)
-            load_weights(model, weights, source=str(path))
+            trial = ArchConfig(**(base.model_dump() | changes))
+            size = trial.sized(split.metadata.vocab_size, split.metadata.seq_len, puzzles)
+            model = built(size, base.adapt, weights, source=str(path))
             tried.append(_try(model.to(device).eval(), setting, split, examples, base.loss.loss_type))
             bar.advance()
     tried.sort(key=lambda one: float(one.losses.mean()))
@@ -209,7 +207,10 @@ def _try(model: TRM, setting: Mapping[str, int], split: Split, examples: Indices
         losses.append(total)
         right.append((good / count).double().cpu())
         exact.append((good == count).double().cpu())
-    return Tried(setting, torch.cat(losses).numpy(), float(torch.cat(right).mean()), float(torch.cat(exact).mean()))
+    found = torch.cat(losses).numpy()
+    if not np.isfinite(found).all():
+        raise InvariantBroken(f"with {_words(setting)} the answers are not finite numbers: the weights are not either")
+    return Tried(setting, found, float(torch.cat(right).mean()), float(torch.cat(exact).mean()))
 
 
 def _varies(tried: Sequence[Tried], key: str) -> bool:

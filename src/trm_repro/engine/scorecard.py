@@ -83,8 +83,8 @@ class Request:
                 raise UsageError(f"{name} is {value}; it must be at least {least}")
 
 
-def locate(name: str, *, configured: bool = False) -> Path:
-    """A checkpoint on this machine: ``name`` if there is such a file, else fetched from the Hugging Face hub.
+def locate(name: str, *, configured: bool = False) -> tuple[Path, Path | None]:
+    """A checkpoint on this machine, and its configuration: ``name`` if it is here, else fetched from the Hugging Face hub.
 
     Args:
         name: a path (of a file, ``FILE:PART``, or a folder with weights), or ``[hf://]USER/REPO/FILE[@REVISION]``; what
@@ -95,7 +95,7 @@ def locate(name: str, *, configured: bool = False) -> Path:
         MissingPrerequisite: there is no such file, here or there.
     """
     if split_part(name)[0].exists():
-        return find_in(Path(name))[0]
+        return find_in(Path(name))
     match = HUB_ID.fullmatch(name)
     if not match or (not name.startswith("hf://") and Path(name).parent.exists()):
         raise MissingPrerequisite(f"{name}: no such file", hint="a checkpoint on the hub is hf://USER/REPO/FILE")
@@ -109,8 +109,7 @@ def locate(name: str, *, configured: bool = False) -> Path:
 
     try:
         path = fetch(Path(match["file"]).name)
-        if not configured:
-            fetch(CONFIG)
+        config = None if configured else fetch(CONFIG)
         for identifiers in ("identifiers.sha256", "identifiers.json"):
             with contextlib.suppress(EntryNotFoundError):
                 fetch(identifiers)
@@ -119,7 +118,7 @@ def locate(name: str, *, configured: bool = False) -> Path:
         raise MissingPrerequisite(
             f"{name}: neither a file here nor to be had from the hub: {str(error).splitlines()[0]}"
         ) from None
-    return path
+    return path, config
 
 
 def check_arch(arch: ArchConfig, expected: Mapping[str, str]) -> None:
@@ -186,10 +185,10 @@ def run(
     split = Split(request.dataset, "test")
     evaluations = []
     for name in checkpoints:
-        path = locate(name, configured=config is not None)
-        trained = read_arch(config or find_in(path)[1] or path.with_name(CONFIG))
+        path, beside = locate(name, configured=config is not None)
+        trained = read_arch(described := config or beside or path.with_name(CONFIG))
         check_arch(trained, arch)
-        model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=config)
+        model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device, config=described)
         if model.config.vocab_size != split.metadata.vocab_size:
             raise InvariantBroken(
                 f"{path} has a vocabulary of {model.config.vocab_size}, the dataset of {split.metadata.vocab_size}"

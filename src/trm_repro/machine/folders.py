@@ -56,11 +56,19 @@ class Place:
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or the nearest above it that is there, be it closed to this user or a link that leads nowhere."""
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (links are not followed: one may lead to a lost server)
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def device(folder: Path) -> int | None:
+    """Which file system a folder lies on, or will; None where nobody says."""
+    try:
+        return within(PATIENCE, lambda: existing(folder).stat().st_dev)
+    except TimeoutError:
+        return None
 
 
 def space(folder: Path) -> Space:
@@ -123,9 +131,9 @@ def look(name: str, folder: Path, *, trying: bool) -> Place:
         there, tried = within(PATIENCE, lambda: _try_out(existing(folder)) if trying else (existing(folder), {}))
     except TimeoutError:
         return Place(name, folder, kind, silent=True)
-    if trying and there == Path(os.path.abspath(folder)):  # noqa: PTH100
+    if trying and there == Path(os.path.abspath(folder)) and not tried["write"]:  # noqa: PTH100
         tried = {**tried, "git": _owner(there)}
-    return Place(name, folder, mounted(there.resolve())[2] or kind, tried)
+    return Place(name, folder, mounted(Path(os.path.realpath(there)))[2] or kind, tried)
 
 
 def _owner(folder: Path) -> str:

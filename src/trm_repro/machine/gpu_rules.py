@@ -57,7 +57,7 @@ def _of_graphics(seen: Graphics, others: Sequence[str], environ: Mapping[str, st
 
 def no_gpus(seen: Graphics, others: Sequence[str], environ: Mapping[str, str]) -> Finding:
     """Why no GPU can be used, where none is visible."""
-    if seen.installed and seen.choice.undivided:
+    if seen.installed and seen.choice.undivided and not seen.complaint:
         case = "no slice"
     elif seen.installed and not seen.complaint:
         case = "hidden"

@@ -24,7 +24,7 @@ FIELDS = (
 )
 NO_CHOICE = Choice()
 NEW = {"compute_cap", "mig.mode.current"}  # the fields that old drivers do not know
-FAULT = re.compile(r"GPU is lost|requires reset|fallen off", re.IGNORECASE)
+FAULT = re.compile(r"GPU is lost|requires reset|fallen off", re.IGNORECASE)  # such a GPU is not used
 SYS = Path("/sys")
 MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 
@@ -111,7 +111,7 @@ def graphics(environ: Mapping[str, str]) -> Graphics:
     said += [
         f"GPU {number}: {' '.join(row)}"
         for number, row in enumerate(rows)
-        if FAULT.search(" ".join(row)) and row in good
+        if row in good and (FAULT.search(" ".join(row)) or "Unknown Error" in row[1])
     ]
     found = [_gpu(dict(zip(fields, row, strict=False)), number) for number, row in enumerate(good)]
     lost = {number for number, row in enumerate(good) if FAULT.search(" ".join(row))}
@@ -122,7 +122,9 @@ def graphics(environ: Mapping[str, str]) -> Graphics:
     unsaid = any(len(row) < len(fields) for row in good) and FIELDS[-1] in fields
     slices: list[tuple[int, str, str]] = []
     if good and (mig or unsaid or (named and not all(gpu.uuid for gpu in found))):
-        uuids, slices = _listing(output(["nvidia-smi", "-L"]))
+        listing = ask(["nvidia-smi", "-L"])
+        said += [listing.complaint] if listing.why else []
+        uuids, slices = _listing(listing.said)
         found = [replace(gpu, uuid=gpu.uuid or uuids.get(number, "")) for number, gpu in enumerate(found)]
     mig |= {parent for parent, _, _ in slices}
     whole = [number for number in range(len(found)) if number not in lost]

@@ -98,11 +98,18 @@ def groups(controller: str) -> Iterator[tuple[str, Path]]:
         if controllers and controller not in controllers.split(","):
             continue
         for base, root in _mounts(proc, controllers, controller):
-            inside = own if root == "/" else own.removeprefix(root)
+            inside = _below(base) if root.startswith("/..") else own if root == "/" else own.removeprefix(root)
             path = Path("/" if ".." in inside.split("/") else f"/{inside.strip('/')}")
             for group in (path, *path.parents):
                 if (folder := base / str(group).lstrip("/")).is_dir():
                     yield str(group), folder
+
+
+def _below(base: Path) -> str:
+    """This process' group in a mount that begins above its namespace, whose files do not name it: it lists the process."""
+    me = str(os.getpid())
+    found = (path.parent for path in base.rglob("cgroup.procs") if me in _text(path).split())
+    return f"/{next(found, base).relative_to(base)}"
 
 
 def _mounts(proc: Path, controllers: str, controller: str) -> list[tuple[Path, str]]:

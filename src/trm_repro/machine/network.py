@@ -21,7 +21,10 @@ from trm_repro.machine.ask import ask, one_line
 from trm_repro.recipes.schema import Recipe
 
 TIMEOUT = 10.0
-IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+# user and password, of an address with a scheme and of one without (a proxy's), whatever signs a password has
+CREDENTIALS = re.compile(
+    r"(?<=://)[^\s'\"]+@|(?<![\w/.-])[^\s'\"/:@]+:(?!//)[^\s'\"]*@|(?<=proxy syntax in ')[^']*"  # the last is curl's
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Reached:
 
 def masked(url: str) -> str:
     """An address without user and password, query and fragment."""
-    return IN_URL.sub("…@", url.partition("?")[0].partition("#")[0])
+    return CREDENTIALS.sub("…@", url).partition("?")[0].partition("#")[0]
 
 
 def reach(recipe: Recipe, environ: Mapping[str, str]) -> list[Reached]:
@@ -84,14 +87,15 @@ def proxy_for(url: str) -> str:
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return ""
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all", "")
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
+    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 def _by_git(url: str) -> Reached:
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=10")
     command = ["git", "ls-remote", "--quiet", "--exit-code", url, "HEAD"]
     answer = ask(command, GIT_TERMINAL_PROMPT="0", GIT_SSH_COMMAND=ssh)
-    problem = masked(answer.complaint.replace(url, masked(url))) if answer.why else ""
+    problem = CREDENTIALS.sub("…@", answer.complaint.replace(url, masked(url))) if answer.why else ""
     issuer = issuer_of(url) if "certificate" in problem else ""
     return Reached("upstream's repository", masked(url), masked(proxy_for(url)), problem, issuer)
 
@@ -110,6 +114,8 @@ def by_http(what: str, url: str) -> Reached:
             problem = f"answered {answer.status_code} {answer.reason}"
     except requests.exceptions.SSLError as error:
         problem, issuer = _short(error), issuer_of(url)
+    except requests.exceptions.InvalidURL:  # which shows pieces of it, be they a password's
+        problem = "its address, or its proxy's, cannot be read"
     except (requests.exceptions.RequestException, OSError, ValueError) as error:
         problem = _short(error)
     return Reached(what, masked(url), masked(proxy), problem, issuer)
@@ -128,7 +134,7 @@ def _short(error: BaseException) -> str:
             return (
                 f"the certificate is not trusted: {found[1].strip()}" if "certificate" in pattern else found[1].strip()
             )
-    return masked(one_line(text, 150))
+    return CREDENTIALS.sub("…@", one_line(text, 150))
 
 
 def issuer_of(url: str) -> str:
@@ -159,7 +165,7 @@ def _certificate(host: str, port: int, proxy: str, context: ssl.SSLContext) -> s
     if not proxy:
         connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
     else:
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        parts = urllib.parse.urlsplit(proxy)
         headers = {}
         if parts.username:
             import base64

@@ -8,6 +8,8 @@ A finding's state is ``ok``, ``warning`` (the run can start, and may suffer), ``
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from typing import Any
 from trm_repro.machine import budget
 from trm_repro.machine.budget import GB
 from trm_repro.machine.finding import Finding, Rule, gb, one, process_count, state_of
-from trm_repro.machine.folders import LONGEST, Place
+from trm_repro.machine.folders import LONGEST, Place, Space
 from trm_repro.machine.gpu_rules import GPU_RULES
 from trm_repro.machine.rehearsals import fitting
 from trm_repro.machine.survey import Survey
@@ -44,8 +46,9 @@ NEEDED = {
     "TRM_DIR": {"write", "read", "rename", "link", "map", "long names", "git"},
     "VENV_DIR": {"write", "read", "run programs", "link"},
     "the temporary folder": {"write", "read", "run programs", "sockets"},
-    "Triton's cache": {"write", "read", "run programs", "rename"},
+    ".repro": {"write", "read", "run programs", "rename"},
 }
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 ADVISED = {"TRM_DIR": {"tell names apart by case", "own new files"}}
 
 
@@ -84,14 +87,15 @@ def _address_space(recipe: Recipe, survey: Survey) -> list[Finding]:
     return [] if most is None else one("address space", "problem" if recipe.train.gpu else "warning", most=most)
 
 
-def _disk(recipe: Recipe, survey: Survey) -> list[Finding]:
+def _disk(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
     data = budget.known_data(recipe)
+    environment = 0 if survey.installed else ENVIRONMENT
     if not data:
         needed, why = recipe.needs.disk * GB, "the recipe says so"
     else:
         count = max(1, len(recipe.expected.steps))
         parts = {
-            "environment": 0 if survey.installed else ENVIRONMENT,
+            "environment": 0 if survey.venv_disk else environment,
             "dataset": 0 if survey.built else data.bytes,
             f"{count} checkpoints of {gb(data.checkpoint)}": count * data.checkpoint,
             "the published copy": data.checkpoint,
@@ -99,24 +103,29 @@ def _disk(recipe: Recipe, survey: Survey) -> list[Finding]:
         }
         needed = sum(parts.values())
         why = " + ".join(f"{name} {gb(size)}" for name, size in parts.items() if size)
-    free, quota = survey.disk.free, survey.disk.quota
-    state = "unknown" if free is None else state_of(free >= needed)
-    by = f", by a quota ({quota})" if quota else ""
-    return one("disk", state, found="unknown" if free is None else f"{gb(free)} free{by}", needed=needed, why=why)
+    yield _room(survey.disk, needed, why)
+    if data and survey.venv_disk and environment:
+        yield _room(survey.venv_disk, environment, "the environment, in VENV_DIR")
+
+
+def _room(disk: Space, needed: float, why: str) -> Finding:
+    by = f", by a quota ({disk.quota})" if disk.quota else ""
+    state = "unknown" if disk.free is None else state_of(disk.free >= needed)
+    found = "unknown" if disk.free is None else f"{gb(disk.free)} free{by}"
+    return Finding("disk", state, {"found": found, "needed": needed, "why": why})
 
 
 def _inodes(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
-    needed = 1000 + (ENVIRONMENT_FILES if recipe.train.gpu and not survey.installed else 0)
-    if (free := survey.disk.files) is not None:
-        yield from one(
-            "files on the disk", state_of(free >= needed), free=free, needed=needed, why=f"{needed:,} at most"
-        )
-    elif survey.disk.free is None:
-        yield from one("files on the disk", "unknown", "unknown", needed=needed)
+    environment = ENVIRONMENT_FILES if recipe.train.gpu and not survey.installed else 0
+    for disk, needed in ((survey.disk, 1000 + environment * (not survey.venv_disk)), (survey.venv_disk, environment)):
+        if disk and needed and disk.files is not None:
+            yield from one("files on the disk", state_of(disk.files >= needed), free=disk.files, needed=needed)
+        elif disk and needed and disk.free is None:
+            yield from one("files on the disk", "unknown", "unknown", needed=needed)
 
 
 def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
-    good = []
+    good, tried = [], True
     for place in survey.places:
         kind = place.kind or "of unknown type"
         found = list(_of_folder(place))
@@ -124,8 +133,8 @@ def _folders(recipe: Recipe, survey: Survey) -> Iterator[Finding]:
             yield from one("folders", state, case, name=place.name, path=place.path, kind=kind, said=said)
         if not found:
             good.append(f"{place.name} ({kind})")
+            tried = tried and bool(place.tried)
     if good:
-        tried = all(place.tried for place in survey.places)
         remote = "" if not any(REMOTE_KINDS.search(place.kind) for place in survey.places) else "remote"
         yield from one("folders", "ok" if tried else "unknown", remote if tried else "plan", names=", ".join(good))
 
@@ -134,7 +143,11 @@ def _of_folder(place: Place) -> Iterator[tuple[str, str, str]]:
     """What is wrong with a folder: (case, state, what it does not do)."""
     if place.silent:
         yield "silent", "problem", ""
+    if full := next((how for how in place.tried.values() if how in FULL), ""):
+        yield "full", "problem", full
     for name, how in place.tried.items():
+        if how in FULL:
+            continue
         if how and name in NEEDED[place.name]:
             case = {"run programs": "noexec", "git": "owner", "sockets": "sockets", "write": "write"}.get(name, "fault")
             yield case, "problem", how if name in ("git", "sockets") else f"cannot {name}: {how}"

@@ -64,11 +64,11 @@ def _fact(measure: Callable[[Here], Any]) -> Any:
 class Survey:
     """What was measured. Sizes are bytes; what nobody says, or was not looked at, is None.
 
-    ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why
-    Weights & Biases does not take the key (empty: it does); ``built`` says whether the dataset
-    is there, ``installed`` whether the environment is; ``rehearsed`` is which dress rehearsal succeeded here and when;
-    ``shm_tried`` is why no file can be made in /dev/shm; ``manager`` whether NVIDIA's fabric manager is among the processes,
-    where there are NVLink switches.
+    ``skew`` is the clock's lead in seconds over a server's, asked for with CHECK_REMOTE, ``wandb`` why Weights & Biases does
+    not take the key (empty: it does); ``built`` says whether the dataset is there, ``installed`` whether the environment is;
+    ``rehearsed`` is which dress rehearsal succeeded here and when; ``venv_disk`` is None where VENV_DIR lies on TRM_DIR's
+    disk; ``shm_tried`` is why no file can be made in /dev/shm; ``manager`` whether NVIDIA's fabric manager is among the
+    processes, where there are NVLink switches.
     """
 
     # ruff: noqa: RUF009 (a field that says how it is measured is no mutable default)
@@ -93,6 +93,7 @@ class Survey:
     shm_kind: str = _fact(lambda here: folders.mounted(SHM)[2])
     shm_tried: str = _fact(lambda here: _write_problem(SHM) if here.trying else "")
     disk: Space = _fact(lambda here: folders.space(Path(here.environ["TRM_DIR"])))
+    venv_disk: Space | None = _fact(lambda here: _venv_disk(here))
     places: Sequence[Place] = _fact(lambda here: _places(here))
     clock: float = _fact(lambda here: time.time())
     newest: float = _fact(lambda here: float(output(["git", "log", "-1", "--format=%ct"]).strip() or 0))
@@ -155,15 +156,19 @@ def _locks(here: Here) -> Sequence[Path]:
 
 
 def _places(here: Here) -> list[Place]:
-    home = Path(here.environ.get("HOME") or "~").expanduser()
     named = {"the repository": Path.cwd(), "TRM_DIR": Path(here.environ["TRM_DIR"])}
     if here.recipe.train.gpu:
         named |= {
             "VENV_DIR": Path(here.environ["VENV_DIR"]),
-            "the temporary folder": Path(tempfile.gettempdir()),
-            "Triton's cache": Path(here.environ.get("TRITON_CACHE_DIR") or home / ".triton"),
+            "the temporary folder": Path(here.environ.get("TMPDIR") or tempfile.gettempdir()),
+            ".repro": Path.cwd() / ".repro",  # the training compiles its kernels there
         }
     return [folders.look(name, path, trying=here.trying) for name, path in named.items()]
+
+
+def _venv_disk(here: Here) -> Space | None:
+    folder = Path(here.environ["VENV_DIR"])
+    return None if folders.device(folder) == folders.device(Path(here.environ["TRM_DIR"])) else folders.space(folder)
 
 
 def _write_problem(folder: Path) -> str:

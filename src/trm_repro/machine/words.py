@@ -40,8 +40,8 @@ CURES: Mapping[str, str] = {
     r"did not answer": "its driver hangs: look for Xid in `dmesg`, and reboot",
     r"version mismatch": "the driver was upgraded while in use: reboot (of a container: the machine around it)",
     r"infoROM is corrupted": "the GPU works, and may not for long: ask for another",
-    r"is lost|fallen off|requires reset|device handle": "reboot; look for Xid in `dmesg`. If it comes back the GPU is"
-    " failing: leave it out with CUDA_VISIBLE_DEVICES, or use another machine",
+    r"is lost|fallen off|requires reset|device handle|\[Unknown Error\]": "reboot; look for Xid in `dmesg`. If it comes"
+    " back the GPU is failing: leave it out with CUDA_VISIBLE_DEVICES, or use another machine",
     r"blocked by the operating system": "under WSL: update NVIDIA's driver in Windows, then `wsl --update` and"
     " `wsl --shutdown`; in a container there, start it with --gpus all",
     r"libnvidia-ml|shared librar|NVML: .*not found": "the driver's library is not here: install the driver; in a"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.arc.score import title, wilson
-from trm_repro.errors import MissingPrerequisite, ReproError, UsageError
+from trm_repro.errors import MissingPrerequisite, ReproError, UsageError, printable
 from trm_repro.files import read_bytes
 from trm_repro.provenance.schema import BYTES, parse_manifest
 from trm_repro.provenance.schema import FILE as MANIFEST
@@ -78,7 +78,7 @@ class Comparison:
                 for letter, value in zip(letters(len(values)), values, strict=True):
                     holders.setdefault(value, []).append(letter)
                 lines += [f"    {', '.join(who)}: {value}" for value, who in holders.items()]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def letters(count: int) -> list[str]:

@@ -58,9 +58,10 @@ def reasons(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def supports(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What was put under the training from outside, by the recipe or by whatever its process found: name → what that is."""
+    """What was put under the training from outside, by the recipe, its command or the path it had: name → what that is."""
     asked = manifest["recipe"]["resolved"]["train"].get("support")
-    paths = [entry["env"].get("PYTHONPATH", "") for entry in manifest["commands"] if entry["step"] == TRAIN]
+    ran = [entry for entry in manifest["commands"] if entry["step"] == TRAIN]
+    paths = [word for entry in ran for word in (entry["env"].get("PYTHONPATH", ""), *entry["argv"])]
     found = {name for path in paths for name in re.findall(rf"{SUPPORTS}/(\w+)", path)} | ({asked} if asked else set())
     return {name: SUPPORT_SAID.get(name, "unknown here") for name in sorted(found)}
 

@@ -14,6 +14,7 @@ manifest is held against the files (:data:`CHECKS`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from typing import Any
 
 from trm_repro.archives import unpack
 from trm_repro.digests import digest_files
-from trm_repro.errors import MissingPrerequisite, ReproError
+from trm_repro.errors import MissingPrerequisite, ReproError, printable
 from trm_repro.provenance.bundle import ENTRIES, FURNITURE, SUMS, file_problems, listed, strangers
 from trm_repro.provenance.checks import CHECKS, Context, Finding
 from trm_repro.provenance.keyless import NOBODY, Signatory
@@ -33,6 +34,7 @@ VERIFIED, CONSISTENT, ALTERED, CANNOT_TELL = "VERIFIED", "CONSISTENT", "ALTERED"
 EXIT = {VERIFIED: 0, CONSISTENT: 0, ALTERED: 1, CANNOT_TELL: 3}
 CLAIMS = ("tensors", "submission", "metrics")  # checks of what a run claims; of some runs a bundle cannot prove it
 SHOWN = 100  # lines of one check
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # what another place to unpack in may cure
 NOBODY_VOUCHES = "vouched for by nobody"
 
 
@@ -77,12 +79,12 @@ class Answer:
                 shown = (*shown, f"and {more} more")
             first, *rest = shown or ("",)
             lines += [f"{finding.outcome:8} {finding.check:11} {first}", *(f"{'':20} {line}" for line in rest)]
-        return "\n".join(map(_printable, lines))
+        return "\n".join(map(printable, lines))
 
     def as_json(self) -> dict[str, Any]:
         """The answer for programs: its word, who vouches, and each check."""
-        findings = [{**asdict(finding), "lines": list(map(_printable, finding.lines))} for finding in self.findings]
-        head = {"answer": self.word, "said": _printable(self.headline), "vouched_for_by": list(self.vouchers)}
+        findings = [{**asdict(finding), "lines": list(map(printable, finding.lines))} for finding in self.findings]
+        head = {"answer": self.word, "said": printable(self.headline), "vouched_for_by": list(self.vouchers)}
         return {**head, "unproven": list(self.unproven), "checks": findings}
 
     @property
@@ -106,11 +108,6 @@ class Answer:
         if self.unproven:
             said += f"; not checked, since no bundle can prove it: {', '.join(self.unproven)}"
         return f"{self.word}, {self.vouched}: {said}"
-
-
-def _printable(line: str) -> str:
-    """A line in which no file name and no text of a bundle can end the line, steer a terminal or break its encoding."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 def verify(
@@ -192,14 +189,15 @@ def opened(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    if not path.exists():
+    if not path.is_file():  # nor a pipe, whose end nobody knows
         raise MissingPrerequisite(f"{path}: no such file or folder")
     with tempfile.TemporaryDirectory(prefix="trm-repro-") as temporary:
         folder = Path(temporary)
         try:
             unpack(path, folder)
         except Exception as error:  # every decompressor has errors of its own
-            room = "TMPDIR can name a place with more room" if isinstance(error, OSError) and error.errno else None
+            full = isinstance(error, OSError) and error.errno in FULL
+            room = "TMPDIR can name a place with more room" if full else None
             raise MissingPrerequisite(f"{path}: cannot be unpacked: {error}", hint=room) from None
         inside = list(itertools.islice(folder.iterdir(), 2))
         yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

@@ -39,6 +39,13 @@ class Credentials:
     secret: str = field(repr=False)
     path: Path | None = None
 
+    def __post_init__(self) -> None:
+        # No header can carry it, and the error of who tries shows it.
+        if not all("!" <= letter <= "~" for letter in self.secret):
+            raise InvariantBroken(
+                f"{self.kind}: the secret holds a space, a line's end or another character that none has", hint=HOW
+            )
+
 
 def find_credentials(environment: Mapping[str, str], home: Path) -> Credentials:
     """The credentials the client will use.

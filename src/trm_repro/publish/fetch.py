@@ -18,11 +18,12 @@ from pathlib import Path
 
 from trm_repro.digests import digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
-from trm_repro.files import read_json, utc_now, write_json
+from trm_repro.files import read_bytes, read_json, utc_now, write_json
 from trm_repro.progress import MB, growing, track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
 from trm_repro.runs.checkpoints import CONFIG
-from trm_repro.weights.find import OTHER, find_weights, is_weights
+from trm_repro.weights import identifiers
+from trm_repro.weights.find import OTHER, find_in, find_weights, is_weights
 from trm_repro.weights.state import TABLE, read_trm, split_part
 
 BESIDE = (CONFIG, "identifiers.json", "identifiers.sha256")  # what tells of a checkpoint
@@ -59,7 +60,7 @@ def fetch(source: str, output: Path | None) -> Fetched:
         InvariantBroken: what came is not what was published, or is no TRM checkpoint.
         CommandFailed: the server or the network failed; run it again.
     """
-    bring, name, part = _source(source, _wanted)
+    bring, name, place, part = _source(source, _wanted)
     output = output or Path(".repro/weights") / name
     if output.exists():
         raise UsageError(f"{output}: is there already", hint="remove it, or name another --output")
@@ -72,7 +73,7 @@ def fetch(source: str, output: Path | None) -> Fetched:
     finally:
         if not any(staging.iterdir()):
             staging.rmdir()
-    checkpoint, notes = _check(staging, part)
+    checkpoint, notes = _check(staging, place, part)
     files = digest_files(path for path in staging.rglob("*") if path.is_file())
     receipt = {
         "format": "trm-repro/fetched/v1",
@@ -103,7 +104,7 @@ def download(source: str, folder: Path) -> tuple[Path, str]:
     Raises:
         UsageError, MissingPrerequisite, InvariantBroken, CommandFailed: as :func:`fetch`.
     """
-    bring, _, part = _source(source, _told)
+    bring, _, _, part = _source(source, _told)
     output = folder / re.sub(r"[^\w.@-]+", "-", source.removesuffix(f":{part}"))
     receipt = output.with_name(f"{output.name}.fetched.json")
     if not (output.is_dir() and receipt.is_file()):
@@ -123,14 +124,20 @@ def _names(folder: Path) -> list[str]:
 Choice = Callable[[Iterable[str], str], list[str]]
 
 
-def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, str | None]:
-    """How to bring what is wanted of a source, what to call it here, and which of several sets of weights is meant."""
+def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, str, str | None]:
+    """How to bring what is wanted of a source, what to call it here, its place there, and which set of weights is meant."""
     if found := re.fullmatch(r"kaggle:([\w-]+/([\w-]+))(?:/([^:]+))?(?::(.+))?", source):
-        return (lambda folder: _from_kaggle(found[1], found[3] or "", folder, wanted)), found[2], found[4]
+        return (
+            (lambda folder: _from_kaggle(found[1], found[3] or "", folder, wanted)),
+            found[2],
+            found[3] or "",
+            found[4],
+        )
     if found := re.fullmatch(r"hf:([\w.-]+/([\w.-]+))(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?", source):
         return (
             (lambda folder: _from_hub(found[1], found[3] or "", found[4] or "main", folder, wanted)),
             found[2],
+            found[3] or "",
             found[5],
         )
     if source.partition(":")[0] in ("kaggle", "hf"):
@@ -139,9 +146,26 @@ def _source(source: str, wanted: Choice) -> tuple[Callable[[Path], str], str, st
             hint="kaggle:owner/slug[/place], hf:owner/name[/place][@revision] or a path; place: a folder or file in it",
         )
     path, part = split_part(source)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise MissingPrerequisite(f"{source}: no such file or folder", hint="for a download write kaggle:… or hf:…")
-    return (lambda folder: _from_path(path, folder)), path.resolve().name, part
+    return (lambda folder: _from_path(path, folder)), path.resolve().name, path.name if path.is_file() else "", part
+
+
+def inside(names: Iterable[str]) -> list[str]:
+    """The names that somebody gave his files, checked: each a plain place in a folder. Another's git is none of his weights.
+
+    Raises:
+        InvariantBroken: one leads out of the folder, or is no name that people give.
+    """
+    names = list(names)
+    for name in names:
+        parts = name.split("/")
+        if not name.isprintable() or "\\" in name or {"", ".", ".."} & set(parts) or len(name) > 1000:
+            raise InvariantBroken(
+                f"a file that is called {name[:100]!r}, which is no place in a folder: nothing was fetched",
+                hint="whoever published it means harm, or used a broken tool; name another place in it, if there is one",
+            )
+    return [name for name in names if ".git" not in name.split("/")]
 
 
 def _wanted(names: Iterable[str], place: str) -> list[str]:
@@ -194,7 +218,7 @@ def _from_kaggle(dataset: str, place: str, folder: Path, wanted: Choice) -> str:
         folder.mkdir()
         begun.write_text(str(remote.version))
     sizes = kaggle.files(dataset)
-    files = {name: sizes[name] for name in wanted(sizes, place)}
+    files = {name: sizes[name] for name in wanted(inside(sizes), place)}
     with track(f"fetching {dataset}", total=sum(-(-size // MB) for size in files.values()), unit="MB") as bar:
         for name, size in files.items():
             target = folder / name
@@ -214,7 +238,7 @@ def _from_hub(repository: str, place: str, revision: str, folder: Path, wanted: 
     api = HfApi()
     try:
         info = api.model_info(repository, revision=revision)
-        names = wanted([file.rfilename for file in info.siblings or ()], place)
+        names = wanted(inside(file.rfilename for file in info.siblings or ()), place)
         commit = str(info.sha)
         api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(map(escape, names)))
     except ReproError:
@@ -239,26 +263,29 @@ def _from_path(path: Path, folder: Path) -> str:
     return "a copy"
 
 
-def _check(folder: Path, part: str | None) -> tuple[str, list[str]]:
-    """Checks what came; returns the checkpoint's name, and notes.
+def _check(folder: Path, place: str, part: str | None) -> tuple[str, list[str]]:
+    """Checks what came of a place, perhaps a file's name; returns the checkpoint's name, and notes.
 
     Raises:
         InvariantBroken: it is not what was published, or is no TRM checkpoint.
     """
     notes = _check_sums(folder)
-    found = find_weights(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    state = read_trm(folder / found.file, part)
+    path, config = find_in(folder / place if (folder / place).is_file() else folder)
+    file = path.relative_to(folder).as_posix()
+    state = read_trm(path, part)
     notes += [*state.oddities(), *state.conversions()]
     rows = state.tensors[TABLE].shape[0] if TABLE in state.tensors else 0
-    if not found.config:
+    if not config:
         notes.append("there is no all_config.yaml: the number of cycles and slots must be known from elsewhere")
-    identifiers = (folder / found.file).with_name("identifiers.json")
-    if not identifiers.is_file():
+    elif config.parent != path.parent:
+        notes.append(f"its configuration lies above it, as {config.relative_to(folder)}: name the folder, or --config")
+    names = path.with_name("identifiers.json")
+    if not names.is_file():
         if rows > 1:
             notes.append(f"there is no identifiers.json: nobody can tell which puzzles the {rows} rows belong to")
-    elif (count := len(read_json(identifiers))) != rows:
-        raise InvariantBroken(f"{found.file}: {count} identifiers, but {rows} puzzle vectors")
-    return found.file + (f":{part}" if part else ""), notes
+    elif (count := identifiers.count(read_bytes(names, identifiers.MOST))) != rows:
+        raise InvariantBroken(f"{file}: {count} identifiers, but {rows} puzzle vectors")
+    return file + (f":{part}" if part else ""), notes
 
 
 def _check_sums(folder: Path) -> list[str]:

@@ -147,10 +147,10 @@ class Band(_Part):
     ``steps`` (or at the one step named) is ``value``, give or take ``within`` times its magnitude; 0 stays 0.
     """
 
-    metric: str
+    metric: str = Field(min_length=1)
     steps: tuple[int] | tuple[int, int]
-    value: float
-    within: float = Field(ge=0)
+    value: float = Field(allow_inf_nan=False)
+    within: float = Field(ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _forward(self) -> Self:

@@ -116,6 +116,8 @@ def _rule(failure: Failure, output: Output) -> Cause | None:
                 continue
             if cause.frames and not _compiled(cause.frames).search(frames):
                 continue
+            if cause.outside and _compiled(cause.outside).search(frames):
+                continue
             if cause.beside and not (
                 _compiled(cause.beside).match(text)
                 or any(_compiled(cause.beside).match(line.text) for line in output.lines)

@@ -7,13 +7,13 @@ whether a run of days lies outside.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trm_repro.recipes.schema import Band
+from trm_repro.runs.metrics import read_entry, series
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Reached:
         first, last = self.band.steps[0], self.band.steps[-1]
         where = f"at step {first}" if first == last else f"over steps {first} to {last}"
         found = "not on record" if self.found is None else f"{self.found:.10g}"
-        wide = f" ± {self.band.within * 100:.1g} %" if self.band.within else ""
+        wide = f" ± {self.band.within * 100:.3g} %" if self.band.within else ""
         return f"{self.band.metric} {where}: expected {self.band.value:.10g}{wide}, found {found}"
 
 
@@ -52,12 +52,13 @@ def said(reached: Sequence[Reached]) -> str:
     return f"as expected, {seen} of {len(reached)} values seen" if seen else "none of the expected values is there yet"
 
 
-def _mean(band: Band, entries: Sequence[dict[str, Any]]) -> float | None:
-    """The mean over the band's steps; None before the last of them is there."""
+def _mean(band: Band, entries: list[dict[str, Any]]) -> float | None:
+    """The mean over the band's steps; None before the last of them is there. An evaluation's metrics are at few of them."""
     first, last = band.steps[0], band.steps[-1]
-    values = {int(entry["step"]): float(entry[band.metric]) for entry in entries if band.metric in entry}
+    values = dict(series(entries, band.metric))
     inside = [value for step, value in values.items() if first <= step <= last]
-    return sum(inside) / len(inside) if inside and max(values) >= last else None
+    over = last in values or any(entry["step"] > last for entry in entries)
+    return sum(inside) / len(inside) if inside and over else None
 
 
 def _head(path: Path, last: int) -> Iterator[dict[str, Any]]:
@@ -66,9 +67,7 @@ def _head(path: Path, last: int) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as lines:
         for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
+            if (entry := read_entry(line)) is None:
                 continue  # the last one of a run that goes on
             yield entry
             if entry["step"] > last:

@@ -72,6 +72,7 @@ THREAD = _any(r"^Exception in thread ", r"^Process \S+:$")
 CERTAIN = re.compile(r"^Error executing job with overrides: ")
 INTRODUCED = re.compile(
     r"(?i)\b(?:warn(?:ing)?|retry(?:ing)?|ignor\w+|non-?fatal|skipp\w+|recover\w*|fall(?:ing)? ?back|continu\w+)\b"
+    r"|^ERROR:torch\._"
 )
 WENT_ON = re.compile(
     r"(?i)\b(?:retry(?:ing)?|retried|recovered|continu(?:e|ed|es|ing)|falling back|fallback|ignor(?:ed|ing)|skipp(?:ed|ing)"
@@ -349,7 +350,7 @@ class _Reader:
         assert match
         kind, said = match["type"].rpartition(".")[2], match["said"] or ""
         if not stream.header and stream.above is None:
-            stream.frames, stream.doubt = [], 0
+            stream.frames, stream.doubt, stream.dropped = [], 0, bool(NOTICE.match(stream.before))
         failure = Failure(
             line.rank, kind, [said], stream.header or line.at, stream.frames, stream.doubt, stream.certain > 0
         )
@@ -408,7 +409,7 @@ class _Reader:
     def _weigh(self, line: Line, stream: _Stream) -> None:
         """What a line says of the exceptions before it in its stream."""
         last = stream.last
-        if last is None or last.certain or line.level:
+        if last is None or last.certain or line.level or NOTICE.match(line.text):
             return
         if STEP.search(line.text) or (WENT_ON.search(line.text) and not line.text.startswith("wandb: Find")):
             for failure in self.failures:

@@ -16,7 +16,7 @@ BUNDLE = "model.ckpt"  # what our own bundles call it; model.safetensors beside 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
 # Lie beside weights and are none: evaluations, optimizers, training states, adapters.
 OTHER = re.compile(r"preds|optim|scheduler|rng_state|training_args|rank_[0-9]+\.pt$|adapters|adapter_model")
-SHARD = re.compile(r"-[0-9]+-of-[0-9]+\.|\.index\.json$")
+SHARD = re.compile(r"-[0-9]+-of-[0-9]+\.|\.index\.json$|\.distcp$")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def find_weights(names: Iterable[str]) -> Found:
         names: all files, relative to one folder, with ``/``.
 
     Returns:
-        ``model.ckpt`` where there is one; else the file of the highest step; else the only one.
+        ``model.ckpt`` where there is one; else the only file of the highest step; else the only one.
 
     Raises:
         InvariantBroken: none may hold weights, or several runs lie side by side, or several files without a step, or
@@ -62,13 +62,14 @@ def find_weights(names: Iterable[str]) -> Found:
     if shards := [name for name in names if SHARD.search(name)]:
         raise InvariantBroken(
             f"the weights are in pieces: {', '.join(shards[:3])}",
-            hint="join them first: safetensors.torch.save_file of all their tensors; a TRM of 7 M parameters needs none",
+            hint="join them first: safetensors.torch.save_file of all their tensors, or (*.distcp) dcp_to_torch_save of "
+            "torch.distributed.checkpoint.format_utils; a TRM of 7 M parameters needs no pieces",
         )
     if not folders:
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         raise InvariantBroken(
             f"no weights among: {shown or 'no files'}",
-            hint=f"weights are called step_N, {BUNDLE}, *{', *'.join(SUFFIXES)}",
+            hint=f"weights are called step_N, {BUNDLE}, *{', *'.join(SUFFIXES)}; a file of another name has to be named",
         )
     if len(folders) > 1:
         listed = ", ".join(f"{folder} ({PurePosixPath(_best(files)).name})" for folder, files in folders.items())
@@ -87,8 +88,8 @@ def _best(files: list[str]) -> str:
     steps = {file: step_of(PurePosixPath(file).name) for file in files}
     highest = max(steps.values())
     best = [file for file, step in steps.items() if step == highest]
-    stems = {PurePosixPath(file).with_suffix("") if PurePosixPath(file).suffix in SUFFIXES else file for file in best}
-    if highest < 0 and len(best) > 1 and len(stems) > 1:
+    stems = {file.removesuffix(PurePosixPath(file).suffix) if file.endswith(SUFFIXES) else file for file in best}
+    if len(stems) > 1:  # such as averaged (EMA) beside raw
         raise InvariantBroken(f"several files may hold the weights: {', '.join(best)}", hint="name one of these files")
     return min(best, key=len)  # of twins, such as step_5 and step_5.safetensors, the one that was there first
 

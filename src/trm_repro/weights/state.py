@@ -1,8 +1,9 @@
 """The weights in a file: which of its mappings they are, what their names begin with, whose architecture they are.
 
 TRM's names, as upstream's model has them, stand behind ``model.inner.``, and behind ``_orig_mod.`` before that when the
-model was compiled. Others save from within DistributedDataParallel (``module.``), the inner model alone, or a mapping with
-the weights beside an optimizer, averaged (EMA) beside raw. All are the same weights; how they were stored is said.
+model was compiled. Others save from within DistributedDataParallel (``module.``) or a class of their own, the inner model
+alone, or a mapping with the weights beside an optimizer, averaged (EMA) beside raw. All are the same weights; how they were
+stored is said.
 """
 
 from __future__ import annotations
@@ -19,7 +20,21 @@ from trm_repro.weights.stored import Tensor, read_content
 UPSTREAM = re.compile(r"(_orig_mod\.)?model\.inner\.")  # what upstream's keys begin with
 PREFIX = re.compile(r"(?:(?:_orig_mod|module|model|inner)\.)*")
 TABLE = "puzzle_emb.weights"
-MARKS = {"H_init", "L_init", "lm_head.weight", "embed_tokens.embedding_weight"}  # every TRM has them
+MARKS = {
+    "H_init": 1,
+    "L_init": 1,
+    "lm_head.weight": 2,
+    "embed_tokens.embedding_weight": 2,
+}  # every TRM's; their dimensions
+FLOATS = {"F32", "F64", "F16", "BF16"}  # what is converted where it is not what upstream has
+STRAY = "n_averaged"  # beside the prefix: what torch.optim.swa_utils.AveragedModel counts
+UNSEEN = (
+    "H_cycles",
+    "L_cycles",
+    "halt_max_steps",
+    "num_heads",
+    "puzzle_emb_len",
+)  # of the configuration; no shape has them
 DERIVED = re.compile(r"rotary_emb\.(cos|sin)_cached")  # computed from the configuration: nothing is lost without them
 DEPTH = 3  # how deep in mappings weights are looked for
 
@@ -45,7 +60,13 @@ class State:
     @property
     def kind(self) -> str:
         """Whose architecture it is; ``TRM`` for what the engine loads."""
-        return architecture(self.tensors)
+        found = architecture(self.tensors)
+        if found == "TRM":
+            for name, tensor in self.tensors.items():
+                many = MARKS.get(name, 2 if name == TABLE else None)
+                if tensor.dtype not in FLOATS or many not in (None, len(tensor.shape)):
+                    return f"one whose {name} is {tensor.dtype} {list(tensor.shape)}, with which nothing here computes"
+        return found
 
     def oddities(self) -> list[str]:
         """How it is stored in another way than upstream's, a sentence each; none where it is not."""
@@ -118,15 +139,15 @@ def split_part(name: str) -> tuple[Path, str | None]:
 
 def architecture(names: Mapping[str, Any]) -> str:
     """Whose weights have such names: ``TRM``, or words for what it is."""
-    if names.keys() >= MARKS and any(name.startswith("L_level.") for name in names):
+    if names.keys() >= MARKS.keys() and any(name.startswith("L_level.") for name in names):
         if any(name.startswith("H_level.") for name in names):
             return "HRM: it has two networks, H_level and L_level, TRM has one"
         return "TRM"
-    if any("_lora_" in name for name in names) and not names.keys() >= MARKS:
+    if any("_lora_" in name for name in names) and not names.keys() >= MARKS.keys():
         return "adapters of LoRA without the weights they adapt"
     if {"output_init_embed", "latent_init_embed"} & names.keys() or any(n.startswith("to_halt_pred.") for n in names):
         return "lucidrains' tiny-recursive-model, another architecture under the same name"
-    missing = ", ".join(sorted(MARKS - names.keys())) or "L_level"
+    missing = ", ".join(sorted(MARKS.keys() - names.keys())) or "L_level"
     shown = ", ".join(sorted(names)[:3])
     return f"of another architecture: it lacks {missing}; it has {shown}, …"
 
@@ -144,15 +165,20 @@ def _states(path: Path, content: Any, part: str, depth: int) -> Iterator[State]:
 
 
 def _state(path: Path, part: str, tensors: Mapping[str, Tensor], beside: tuple[str, ...]) -> State:
-    prefixes = {match[0] for name in tensors if (match := PREFIX.match(name))}
-    prefix = min(prefixes, key=len)
-    if len(prefixes) > 1 and architecture({PREFIX.sub("", name, count=1): None for name in tensors}) == "TRM":
+    prefixes = {match[0] for name in tensors if name != STRAY and (match := PREFIX.match(name))}
+    starts = {name.removesuffix("H_init") for name in tensors if f".{name}".endswith(".H_init")}
+    alike = len(starts) == 1 and all(name.startswith(min(starts)) for name in tensors if name != STRAY)
+    prefix = min(starts if alike else prefixes, key=len, default="")
+    bare = {PREFIX.sub("", name, count=1): None for name in tensors}
+    if architecture(bare) == "TRM" and (len(starts) > 1 or len(prefixes) > 1):
+        begin = starts if len(starts) > 1 else prefixes
         raise InvariantBroken(
-            f"{path.name}: its keys begin with {', '.join(map(repr, sorted(prefixes)))}, not all alike"
+            f"{path.name}: its keys begin with {', '.join(map(repr, sorted(begin)))}, not all alike",
+            hint="save again those that are meant, alone: which of them are the weights is not for this tool to say",
         )
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    derived = tuple(name for name in own if DERIVED.fullmatch(name))
-    return State(path, part, prefix, {k: v for k, v in own.items() if k not in derived}, (*derived, *beside))
+    aside = tuple(name for name in own if name == STRAY or DERIVED.fullmatch(name))
+    return State(path, part, prefix, {k: v for k, v in own.items() if k not in aside}, (*aside, *beside))
 
 
 def _only(path: Path, found: Mapping[str, State], content: Any) -> State:

@@ -44,6 +44,7 @@ STORAGES = {
 }
 WIDTHS = dict(STORAGES.values())
 AGAIN = "download the file itself again, with the hub's or Kaggle's own client"
+ASK = "ask its author for a torch.save of the state dict alone, or for safetensors"
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def foreign(head: bytes) -> tuple[str, str]:
         size = re.search(rb"^size ([0-9]{1,18})$", head, re.MULTILINE)
         of = f" of {int(size[1]):,} bytes" if size else ""
         return f"a pointer of Git LFS, in place of the file{of}", "run `git lfs pull` in that clone, or fetch hf:…"
-    if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", head, re.IGNORECASE):
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|\?xml|head|body)", head, re.IGNORECASE):
         return "a web page, in place of a checkpoint", AGAIN + "; the page, opened in a browser, says what was wrong"
     if head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05":
         return (
-            "a Python pickle that torch.save did not write; nothing of it was read",
-            "ask its author for a torch.save of the state dict, or for safetensors",
+            "a Python pickle that torch.save did not write as it does by itself; nothing of it was read",
+            ASK,
         )
     for magic, name in (
         (b"\x1f\x8b", "gzip"),
@@ -155,10 +156,15 @@ def _zip(file: BinaryIO) -> Any:
         if described[0].file_size > DESCRIPTION:
             raise InvariantBroken(f"data.pkl has {described[0].file_size:,} bytes, {DESCRIPTION:,} at most")
         folder = described[0].filename.removesuffix("data.pkl")
+        order = members.get(f"{folder}byteorder")
+        if order and (order.file_size > 6 or archive.read(order) != b"little"):
+            raise InvariantBroken("written by a machine that stores numbers the other way round (big-endian)", hint=ASK)
         content = _described(io.BytesIO(archive.read(described[0])))
 
         def place(storage: _Storage) -> tuple[int, int]:
-            member = members[f"{folder}data/{storage.key}"]
+            member = members.get(f"{folder}data/{storage.key}")
+            if not member:
+                raise InvariantBroken("lacks the values of a tensor that it describes", hint=AGAIN)
             if member.compress_type != zipfile.ZIP_STORED:
                 raise InvariantBroken("holds compressed tensors")
             file.seek(
@@ -173,10 +179,16 @@ def _zip(file: BinaryIO) -> Any:
 def _legacy(file: BinaryIO) -> Any:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    magic, _protocol, _system = (_described(file) for _ in range(3))
+    try:
+        magic, _protocol, system, content, keys = (_described(file) for _ in range(5))
+    except ValueError:  # pickletools' word for an instruction that does not end
+        if file.tell() < size:
+            raise
+        raise InvariantBroken("cut off: within what describes its tensors", hint=AGAIN) from None
     if magic != MAGIC:
         raise InvariantBroken("not PyTorch's format before 1.6, though it begins so")
-    content, keys = _described(file), _described(file)
+    if not system["little_endian"]:
+        raise InvariantBroken("written by a machine that stores numbers the other way round (big-endian)", hint=ASK)
     end = file.tell()
     if end > DESCRIPTION:
         raise InvariantBroken(f"its description has {end:,} bytes, {DESCRIPTION:,} at most")
@@ -197,6 +209,8 @@ def _safetensors(file: BinaryIO) -> dict[str, Tensor]:
     size = file.seek(0, io.SEEK_END)
     if length > DESCRIPTION:
         raise InvariantBroken(f"its header has {length:,} bytes, {DESCRIPTION:,} at most: no safetensors file")
+    if 8 + length > size:
+        raise InvariantBroken("cut off: within what describes its tensors", hint=AGAIN)
     file.seek(8)
     header = parse_json(file.read(length), "its header", strict=True)
     header.pop("__metadata__", None)
@@ -306,7 +320,7 @@ def _described(data: BinaryIO) -> Any:
             if given not in GLOBALS:
                 raise InvariantBroken(
                     f"asks for {given.replace(' ', '.')}, which is no part of a state dict; nothing of it was run",
-                    hint="ask its author for a torch.save of the state dict alone, or for safetensors",
+                    hint=ASK,
                 )
             stack.append(_Global(given))
         elif name == "BINPERSID":
@@ -319,7 +333,7 @@ def _described(data: BinaryIO) -> Any:
         elif name == "STOP":
             break
         elif name not in ("PROTO", "FRAME"):
-            raise InvariantBroken(f"holds the instruction {name}, which is no part of a state dict")
+            raise InvariantBroken(f"holds the instruction {name}, which is no part of a state dict", hint=ASK)
     if len(stack) != 1:
         raise InvariantBroken("does not describe one value")
     return stack[0]

@@ -14,6 +14,9 @@ from trm_repro.provenance.checks.context import Context, Outcome, answer
 TOLERANCE = 1e-6  # upstream logs scores in double precision; text and back loses less
 CARD = 1e-4  # a card's percentages have two digits
 SHARE = re.compile(r"ARC/pass@([0-9]{1,9})|(?:.*[./])?(?:exact_)?accuracy")  # metrics that are shares of something
+SET = " \t*_`"  # what a cell of a table may be set in
+NUMBER = re.compile(r"([0-9]{1,9}(?:[.,][0-9]{0,20})?)[ \t*_`]{0,9}(%?)")  # that a cell begins with
+METRIC = re.compile(r"pass@|accuracy", re.IGNORECASE)  # what names a metric
 
 
 def _claimed(context: Context, *names: str) -> list[str]:
@@ -137,8 +140,12 @@ def _titled(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _card_numbers(whole: str, text: str) -> Iterator[tuple[str, float]]:
     """The metrics that a card names: those of its table, and those of its front matter, which the hub shows."""
-    for name, value in re.findall(r"^\| *([^|\n]{1,200}?) *\| *([0-9.]{1,20}) % *\|", text, re.MULTILINE):
-        yield name, float(value) / 100
+    for line in text.splitlines():
+        name, _, rest = (part.strip(SET) for part in line.strip(SET + "|").partition("|"))
+        number = NUMBER.match(rest)
+        if number and (number[2] or METRIC.search(name)):
+            share = float(number[1].replace(",", "."))
+            yield name, share / 100 if number[2] or share > 1 else share
     front = whole.removesuffix(text) if text else whole
     if not front.startswith("---\n"):
         return

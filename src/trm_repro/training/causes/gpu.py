@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trm_repro.training.causes.kinds import AGAIN, COMPILER, DATASET, ELSEWHERE, Cause, cuda
+from trm_repro.training.causes.kinds import AGAIN, COMPILER, DATASET, DIVERGED, ELSEWHERE, FULL, Cause, cuda
 
 GPU = (
     Cause(
@@ -56,9 +56,8 @@ GPU = (
     ),
     Cause(
         "kernel refused by the driver",
-        "the driver cannot load a compiled kernel: it is older than the compiler, or a cached kernel is damaged",
-        "Remove the caches: rm -rf ~/.triton/cache /tmp/torchinductor_$USER. Then run the same command again: make "
-        "all. If it comes again, install a newer driver.",
+        "the driver cannot load a compiled kernel: it is older than the compiler, or the kernel is damaged",
+        "Run the same command once more: make all, which compiles them anew. If it comes again, install a newer driver.",
         raised=(*cuda("device kernel image is invalid"),),
     ),
     Cause(
@@ -146,6 +145,11 @@ GPU = (
         ),
     ),
     Cause(
+        *DIVERGED,
+        raised=(*cuda("device-side assert triggered"),),
+        beside=r".* Assertion `(?:input_val >= zero|probability tensor contains)",
+    ),
+    Cause(
         "index out of range on the GPU",
         "a kernel met an index that its table does not have: the data do not belong to the model",
         "The dataset in the folder is not the recipe's, or damaged. " + DATASET,
@@ -181,14 +185,14 @@ GPU = (
         "GPUs with more of it (A100, H100 and H200 have 160 KB and more), and run the same command there: make all.",
         raised=(
             "OutOfResources: out of resource: ",
-            r"\w+: out of resource: (?:shared memory|registers|tensor memory), Required: ",
+            r"\w+: out of resource: (?:(?:shared memory|registers|tensor memory),|\w+) Required: ",
         ),
     ),
     Cause(
         "assembler too old for the GPU",
         "triton's ptxas does not know this GPU",
         "Take the newer lock: export CUDA_LOCK=cu130, make step-3 FORCE=1, make all. If it is installed already, "
-        "give triton the assembler of a newer CUDA: TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas make all.",
+        "this kind of GPU is newer than it: use another.",
         raised=(
             (
                 "(?:PTXASError|RuntimeError|NoTritonConfigsError|"
@@ -221,7 +225,10 @@ GPU = (
         "disk full while compiling",
         "the compiler could not write its temporary files",
         "Free the disk that holds /tmp (df -h /tmp), or point TMPDIR at one with room. " + AGAIN,
-        raised=(r"(?:CppCompileError|CUDACompileError): (?:[^\n]*\n)*?[^\n]*No space left on device",),
+        raised=(
+            r"(?:CppCompileError|CUDACompileError): (?:[^\n]*\n)*?[^\n]*No space left on device",
+            FULL + r"[^\n]*/torchinductor_",
+        ),
     ),
     Cause(
         "disk full while compiling",
@@ -256,15 +263,15 @@ GPU = (
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
-        "in a container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in LIBRARY_PATH and "
+        "LD_LIBRARY_PATH, or in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(r"AssertionError: libcuda\.so cannot found",),
     ),
     Cause(
         "libcuda not found",
         "the compiler finds no libcuda.so to link against",
-        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in TRITON_LIBCUDA_PATH, or "
-        "in a container pass the driver through (--gpus all). " + AGAIN,
+        "ldconfig -p | grep libcuda shows where the driver's library is; name that folder in LIBRARY_PATH and "
+        "LD_LIBRARY_PATH, or in a container pass the driver through (--gpus all). " + AGAIN,
         raised=(COMPILER,),
         beside=r"\S*ld(?:\.\w+)?: cannot find -lcuda\b",
     ),

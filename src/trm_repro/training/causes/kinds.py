@@ -21,6 +21,7 @@ class Cause:
         signals: the signals that a process was ended by.
         beside: what must stand in some line of the output as well, from its beginning.
         frames: what the traceback must name.
+        outside: what it must not name.
         rank: ROOT; ENDED: the system or somebody ended a process, and why may stand elsewhere; SYMPTOM: of what happened to
             another process. A root cause of any process comes before the others.
     """
@@ -33,6 +34,7 @@ class Cause:
     signals: tuple[int, ...] = ()
     beside: str = ""
     frames: str = ""
+    outside: str = ""
     rank: int = ROOT
 
 
@@ -61,5 +63,13 @@ AGAIN = "Then run the same command again: make all."
 REBUILD = "Build the environment again: make step-3 FORCE=1, then make all."
 DATASET = "Build the dataset again: make step-4 FORCE=1, then make all."
 ELSEWHERE = "Run the same command on another machine, or on this one once the fault is mended: make all."
-FULL = r"(?:OSError|IOError): \[Errno 28\]"
+FULL = r"(?:OSError|IOError): \[Errno 28\](?! inotify)"
+UPSTREAM = "(?:models|puzzle_dataset|evaluators|utils|dataset)"  # its modules
+DIVERGED = (
+    "loss is not a number",
+    "the training diverged or computed wrongly, and the program stopped at it",
+    "Nothing in the recipe may be changed. Build the environment again (make step-3 FORCE=1) and run the same "
+    "command: make all. If it comes again at about the same step, a GPU computes wrongly, or the recipe does not "
+    "hold: report it.",
+)
 COMPILER = r"CalledProcessError: Command '\[?'?[\w./+-]*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+)(?:-\d+)?[' ]"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trm_repro.training.causes.kinds import AGAIN, DATASET, REBUILD, SYMPTOM, Cause
+from trm_repro.training.causes.kinds import AGAIN, DATASET, DIVERGED, REBUILD, SYMPTOM, UPSTREAM, Cause
+
+LOST = "a process lost its connection to another one; that one failed first and left no cause in these lines"
+LOOK = "Look at the first error in the log, and at nvidia-smi and dmesg for a GPU or process that is gone. " + AGAIN
 
 PROGRAM = (
     Cause(
@@ -16,9 +19,9 @@ PROGRAM = (
     ),
     Cause(
         "driver's library missing",
-        "libcuda.so.1 belongs to the driver, and is not there",
+        "a library that belongs to the driver is not there",
         "Install the NVIDIA driver; in a container, start it with --gpus all (NVIDIA's container toolkit). " + AGAIN,
-        raised=(r"(?:ImportError|OSError): libcuda\.so\.1: cannot open shared object file",),
+        raised=(r"(?:ImportError|OSError): lib(?:cuda|nvidia-ml)\.so\.1: cannot open shared object file",),
     ),
     Cause(
         "system too old",
@@ -26,14 +29,13 @@ PROGRAM = (
         "Use a newer system, or a container of one (machines/Dockerfile), and build the environment there: make "
         "step-3 FORCE=1, then make all.",
         raised=(r"(?:ImportError|OSError): [^\n]*version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
-        printed=(r"\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
+        printed=(r"(?!\w+Error: )\S+: \S+: version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",),
     ),
     Cause(
         "folder without execution",
         "a compiled file lies in a folder that is mounted noexec",
-        "Point TRITON_CACHE_DIR, TORCHINDUCTOR_CACHE_DIR and TMPDIR at a folder on a disk without noexec (findmnt -T "
-        "FOLDER shows it). " + AGAIN,
-        raised=(r"(?:ImportError|OSError): [^\n]*failed to map segment from shared object",),
+        "Keep this repository, VENV_DIR and TMPDIR on disks without noexec (findmnt -T FOLDER shows it). " + AGAIN,
+        raised=(r"(?:ImportError|OSError): [^\n]*failed to map segment from shared object(?!: Cannot allocate)",),
     ),
     Cause(
         "environment broken",
@@ -42,26 +44,26 @@ PROGRAM = (
         raised=(
             r"ImportError: [^\n]*undefined symbol: ",
             r"OSError: [^\n]*\.so[^\n]*: undefined symbol: ",
-            "ImportError: cannot import name ",
+            rf"ImportError: cannot import name (?![^\n]*from (?:partially [a-z ]+)?'{UPSTREAM}\b)",
             "TritonMissing: ",
-            r"(?:ImportError|OSError): lib[\w.+-]+\.so[\d.]*: cannot open shared object file",
+            (  # those that its packages bring
+                r"(?:ImportError|OSError): lib(?:cu(?!da\.)|nccl|nvrtc|nvJitLink|nvToolsExt|nvshmem|c10|torch)[\w.-]*: "
+                "cannot open shared object file"
+            ),
             "AssertionError: Torch not compiled with CUDA enabled",
             (
                 "RuntimeError: (?:Cannot find a working triton installation|"
                 "Distributed package doesn't have NCCL built in)"
             ),
         ),
-        printed=(r"\S+: error while loading shared libraries: ",),
+        printed=(r"(?:\S*/)?(?:python[\d.]*|torchrun): error while loading shared libraries: ",),
     ),
     Cause(
         "upstream's files",
         "a module of upstream's own was not found: its checkout is incomplete",
         "Check it out again: make step-2 FORCE=1, then make all.",
         raised=(
-            (
-                "ModuleNotFoundError: No module named '(?:models|puzzle_dataset|evaluators|utils|"
-                r"dataset)(?:\.[\w.]+)?'"
-            ),
+            rf"ModuleNotFoundError: No module named '{UPSTREAM}(?:\.[\w.]+)?'",
             "MissingConfigException: (?:Primary config directory not found|Cannot find primary config)",
         ),
         printed=(
@@ -95,11 +97,11 @@ PROGRAM = (
         "CHECK_REMOTE=1 tries it; unset WANDB_ENTITY and WANDB_PROJECT if they name somebody else's. " + AGAIN,
         raised=(
             r"UsageError: (?:No API key configured|api_key not configured|[^\n]*API key)",
-            "AuthenticationError: ",
+            "AuthenticationError: [^\\n]*(?:API key|api_key)",
             r"\w+: API key must (?:be|have|contain)",
             (
                 r"CommError: (?:It appears that you do not have permission|permission denied|[^\n]*(?:\b40[134]\b|"
-                r"[Uu]nauthori[sz]ed|not logged in|entity \S+ not found|returned error 4))"
+                r"[Uu]nauthori[sz]ed|not logged in|entity \S+ not found))"
             ),
         ),
     ),
@@ -218,6 +220,7 @@ PROGRAM = (
             "EOFError: Ran out of input",
             "SafetensorError: Error while deserializing header",
         ),
+        outside=r"/(?:_inductor|triton|multiprocessing)/",  # pickles of their own
     ),
     Cause(
         "dataset missing",
@@ -233,24 +236,20 @@ PROGRAM = (
     ),
     Cause(
         "dataset damaged",
-        "a file of the dataset is empty or cut off",
+        "a file of the dataset is empty, cut off or another",
         DATASET,
         raised=(
             (
                 "ValueError: (?:mmap length is greater than file size|cannot mmap an empty file|"
-                "cannot reshape array of size)"
+                "cannot reshape array of size|Cannot load file containing pickled data)"
             ),
             "EOFError: No data left in file",
             "JSONDecodeError: ",
         ),
-        frames=r"(?:puzzle_dataset|evaluators/|dataset/)[^\n]*",
+        frames=r"\b(?:puzzle_dataset|evaluators/\w+|dataset/(?:common|build_\w+))\.py\b",
     ),
     Cause(
-        "loss is not a number",
-        "the training diverged or computed wrongly, and the program stopped at it",
-        "Nothing in the recipe may be changed. Build the environment again (make step-3 FORCE=1) and run the same "
-        "command: make all. If it comes again at about the same step, a GPU computes wrongly, or the recipe does not "
-        "hold: report it.",
+        *DIVERGED,
         raised=(
             (
                 "(?:FloatingPointError|ValueError|RuntimeError|AssertionError|ArithmeticError): (?i:(?:the |"
@@ -314,8 +313,8 @@ PROGRAM = (
     ),
     Cause(
         "another process is lost",
-        "a process lost its connection to another one; that one failed first and left no cause in these lines",
-        "Look at the first error in the log, and at nvidia-smi and dmesg for a GPU or process that is gone. " + AGAIN,
+        LOST,
+        LOOK,
         raised=(
             (
                 r"DistBackendError: (?:[^\n]*\n)*?(?:[^\n]*: )?[^\n]*(?:Connection closed by remote peer|"
@@ -324,13 +323,20 @@ PROGRAM = (
             r"RuntimeError: (?:\[\d+\] is setting up NCCL communicator|\[[^\n\]]*gloo[^\n\]]*\] )",
             "DistNetworkError: ",
             "DistStoreError: ",
-            "(?:BrokenPipeError|ConnectionResetError|EOFError)(?:: |$)",
             (
                 r"RuntimeError: (?:DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly|Broken pipe|"
                 "Connection reset by peer|Socket Timeout|Pin memory thread exited)"
             ),
             "MailboxClosedError",
         ),
+        rank=SYMPTOM,
+    ),
+    Cause(
+        "another process is lost",
+        LOST,
+        LOOK,
+        raised=("(?:BrokenPipeError|ConnectionResetError|EOFError)(?:: |$)",),
+        outside=r"/(?:ssl|urllib|urllib3|requests|wandb|_inductor|triton)\b",  # a server, a helper, a cache
         rank=SYMPTOM,
     ),
     Cause(

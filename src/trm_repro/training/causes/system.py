@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from trm_repro.training.causes.kinds import AGAIN, ENDED, FULL, SYMPTOM, Cause
 
+SHM = (
+    "/dev/shm too small",
+    "the processes exchange data through /dev/shm, and it is full",
+    "Give it at least 1 GB a GPU: docker run --shm-size=16g, or --ipc=host; mount -o remount,size=16G /dev/shm. "
+    "" + AGAIN,
+)
 SYSTEM = (
     Cause(
-        "/dev/shm too small",
-        "the processes exchange data through /dev/shm, and it is full",
-        "Give it at least 1 GB a GPU: docker run --shm-size=16g, or --ipc=host; mount -o remount,size=16G /dev/shm. "
-        "" + AGAIN,
+        *SHM,
         raised=(
             r"RuntimeError: DataLoader worker \(pid [^)]*\) is killed by signal: Bus error",
             (
@@ -37,6 +40,7 @@ SYSTEM = (
             ),
         ),
     ),
+    Cause(*SHM, raised=(FULL,), beside=r".*\bSemLock\b"),  # semaphores are files there
     Cause(
         "bus error",
         "a mapped file had nothing behind it: /dev/shm is full, or the dataset's file system failed",
@@ -77,6 +81,28 @@ SYSTEM = (
         ),
     ),
     Cause(
+        "no home folder",
+        "this user has none (HOME is /), and programs keep their caches in it",
+        "Give it one that it can write in: HOME=FOLDER make all.",
+        raised=(r"(?:PermissionError|OSError): \[Errno (?:13|30)\] [^\n]*: '/\.\w+[/']",),
+    ),
+    Cause(
+        "cache of compiled kernels",
+        "a folder for compiled kernels cannot be written, or not be shared as it is",
+        "The training compiles into .repro/runs/RUN_NAME/caches: keep this repository on a local disk where the user "
+        "who runs it may write. Folders elsewhere follow HOME and TMPDIR: point those at folders of your own. " + AGAIN,
+        raised=(
+            (
+                "(?:PermissionError|FileNotFoundError|FileExistsError|OSError|NotADirectoryError|"
+                r"IsADirectoryError): \[Errno \d+\] [^\n]*"
+                r"(?:/\.triton\b|/torchinductor_|/torch_extensions|/\.repro/runs/[^/\n]+/caches/)"
+            ),
+            # compiled on another machine, or for another Python
+            r"ImportError: [^\n]*\(required by [^\n ]*(?:/\.triton/|/torchinductor_)",
+            r"ImportError: [^\n ]*(?:/\.triton/|/torchinductor_)[^\n]*: undefined symbol: ",
+        ),
+    ),
+    Cause(
         "read-only file system",
         "a folder that must be written is mounted read-only",
         "A disk becomes read-only when it fails (dmesg), or was mounted so. Mount it writable, or set TRM_DIR to a "
@@ -94,19 +120,6 @@ SYSTEM = (
         ),
     ),
     Cause(
-        "cache of compiled kernels",
-        "a folder for compiled kernels belongs to another user, or cannot be shared as it is",
-        "Point both at folders of your own on a local disk: TRITON_CACHE_DIR=$HOME/trm-triton "
-        "TORCHINDUCTOR_CACHE_DIR=$HOME/trm-inductor make all.",
-        raised=(
-            (
-                "(?:PermissionError|FileNotFoundError|FileExistsError|OSError|NotADirectoryError|"
-                r"IsADirectoryError): \[Errno \d+\] [^\n]*(?:/\.triton\b|/triton/|/torchinductor_|/\.cache['/]|"
-                "/torch_extensions)"
-            ),
-        ),
-    ),
-    Cause(
         "no permission",
         "a file or folder may not be read or written by this user",
         "Give it to the user who runs the training (ls -l shows its owner), or start the run as its owner. " + AGAIN,
@@ -117,7 +130,7 @@ SYSTEM = (
         "the limit of open files is too low",
         "Raise it in the shell that starts the run (ulimit -n 65536), and run the same command there: make all.",
         raised=(
-            r"OSError: \[Errno (?:23|24)\]",
+            r"OSError: \[Errno (?:23|24)\](?! inotify)",
             r"RuntimeError: (?:Too many open files|received \d+ items of ancdata)",
             r"RuntimeError: unable to open shared memory object </torch_[^\n]*Too many open files",
         ),
@@ -135,6 +148,7 @@ SYSTEM = (
             r"\S*bash: fork: (?:retry: )?Resource temporarily unavailable",
             "OMP: Error #34: System unable to allocate",
         ),
+        outside=r"\b(?:flock|lockf)\(",  # the same words for a lock that another has
     ),
     Cause(
         "out of memory",
@@ -152,6 +166,7 @@ SYSTEM = (
             "(?:RuntimeError|bad_alloc): std::bad_alloc",
             r"RuntimeError: unable to mmap \d+ bytes from file <[^\n]*: Cannot allocate memory",
             r"RuntimeError: \[enforce fail at alloc_cpu",
+            r"(?:ImportError|OSError): [^\n]*failed to map segment from shared object: Cannot allocate memory",
         ),
         printed=(
             (
@@ -270,7 +285,7 @@ SYSTEM = (
             r"(?:\[[^\]]*\] )?Caught signal 11 \(Segmentation fault",
             r"srun: error: \S+: tasks? [\d,-]+: Segmentation fault",
             "double free or corruption",
-            r"free\(\): invalid",
+            r"free\(\): ",
             r"malloc\(\): ",
             r"munmap_chunk\(\): ",
             "corrupted (?:size|double-linked)",
