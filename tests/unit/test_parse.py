@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
 from trm_repro.cli import GROUPS, main, parser
+from trm_repro.errors import MissingPrerequisite
 from trm_repro.runs.layout import Run
 from trm_repro.runs.status import print_status
 
@@ -198,3 +200,8 @@ def test_a_terminal_that_lacks_a_sign_gets_another():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "8 ? A100-80GB" in done.stdout, done.stderr
+
+
+def test_a_notebook_shows_the_hint_below_the_error():
+    said = "".join(traceback.format_exception(MissingPrerequisite("no tasks", hint="attach the competition")))
+    assert said.endswith("MissingPrerequisite: no tasks\nhint: attach the competition\n")
