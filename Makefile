@@ -79,7 +79,9 @@ watch: .venv/ready ## how far the training is: step, time left, loss, pass@K, GP
 	@LAST_RUN=1 source lib/prelude.bash && repro watch $(if $(filter 1,$(ONCE)),--once) $(AS_JSON)
 
 verify: .venv/ready ## check the packaged run, and say who has signed it (BUNDLE=… another one; docs/format.md)
-	@LAST_RUN=$(if $(BUNDLE),,1) source lib/prelude.bash && repro verify "$(or $(BUNDLE),$$KAGGLE_DS_DIR)" $(AS_JSON)
+	@LAST_RUN=$(if $(BUNDLE),,1) source lib/prelude.bash && bundle="$(or $(BUNDLE),$$KAGGLE_DS_DIR)" && \
+	  { [[ -n "$(BUNDLE)" || -e $$bundle ]] || note "not packaged yet: step 7 of the run does it (make status)"; } && \
+	  repro verify "$$bundle" $(AS_JSON)
 
 report: .venv/ready ## artifacts/RUN_NAME/report.html and .md, finished or not
 	@LAST_RUN=1 source lib/prelude.bash && knob_defaults | repro report

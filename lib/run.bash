@@ -22,6 +22,7 @@ run() {
     exec "${RUN_UNDER[@]}" "$@" 9>&-
   ) || code=$?
   record_command "$cwd" "$began" "$code" "$@"
+  ((code != 130)) || exit 130 # Ctrl-C: nothing has failed
   return "$code"
 }
 

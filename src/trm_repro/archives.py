@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from trm_repro.errors import InvariantBroken
+from trm_repro.progress import MB, SOON, Counted, track
 
 MEMBERS = 2_000  # of an archive, at most; a bundle has 14 files
 DIRECTORY = 1 << 20  # bytes of a zip's list of its members, at most
@@ -67,7 +68,9 @@ def unpack(path: Path, folder: Path) -> None:
         InvariantBroken: it is not one, or holds more than a bundle can.
         OSError: there is no room, or it cannot be read.
     """
-    with path.open("rb") as file:
+    size = path.stat().st_size
+    with path.open("rb") as there, track(f"unpacking {path.name}", total=size // MB, unit="MB", after=SOON) as bar:
+        file = cast(BinaryIO, Counted(there, bar))
         magic = file.read(6)
         file.seek(0)
         if magic == b"\xfd7zXZ\0" or magic.startswith(b"\x28\xb5\x2f\xfd"):
@@ -77,7 +80,7 @@ def unpack(path: Path, folder: Path) -> None:
             plain = cast(BinaryIO, gzip.GzipFile(fileobj=file))
         elif magic.startswith(b"BZh"):
             plain = cast(BinaryIO, bz2.BZ2File(file))
-        metered = _Metered(plain, FREE + RATIO * path.stat().st_size)
+        metered = _Metered(plain, FREE + RATIO * size)
         if plain is not file or _is_tar(file):  # asked first: a tar with a zip at its end passes for a zip
             with tarfile.open(fileobj=metered, mode="r|", tarinfo=_Header) as archive:
                 _unpack_tar(archive, folder)

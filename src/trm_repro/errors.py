@@ -21,6 +21,8 @@ class ReproError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # what a notebook or a library's caller sees below the message
 
 
 class UsageError(ReproError):

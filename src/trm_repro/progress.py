@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 EVERY = 10.0  # seconds between two plain lines
 WIDE = 130  # columns of a terminal on which everything fits
 BESIDE = 106  # columns that everything but the title takes there
 SOON = 2.0  # what is done so soon needs none
+LOOK = 0.5  # seconds between two looks at a file that grows
+MB = 10**6
 
 
 class Tracker(Protocol):
@@ -211,3 +213,58 @@ class _Several:
     def note(self, text: str) -> None:
         for part in self._parts:
             part.note(text)
+
+
+class Counted:
+    """A file whose reads and writes advance a progress that is counted in MB; all else is the file's own."""
+
+    def __init__(self, file: Any, bar: Tracker) -> None:
+        self._file, self._bar, self._rest = file, bar, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """As the file's."""
+        data: bytes = self._file.read(size)
+        self._count(len(data))
+        return data
+
+    def write(self, data: bytes) -> int:
+        """As the file's."""
+        self._count(len(data))
+        return int(self._file.write(data))
+
+    def _count(self, size: int) -> None:
+        whole, self._rest = divmod(self._rest + size, MB)
+        if whole:
+            self._bar.advance(whole)
+
+
+@contextlib.contextmanager
+def growing(path: Path, size: int, bar: Tracker) -> Iterator[None]:
+    """Within, somebody else's code writes a file: a progress that is counted in MB follows its growth.
+
+    Args:
+        path: the file; it need not be there yet.
+        size: bytes that it will have, counted up to whole MB; when it is over, so much is done.
+        bar: what follows.
+    """
+    over, seen, total = threading.Event(), 0, -(-size // MB)
+
+    def look() -> None:
+        nonlocal seen
+        while not over.wait(LOOK):
+            with contextlib.suppress(OSError):
+                now = min(total, path.stat().st_size // MB)
+                bar.advance(max(0, now - seen))
+                seen = max(seen, now)
+
+    looks = threading.Thread(target=look, daemon=True)
+    looks.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looks.join()
+    bar.advance(total - seen)

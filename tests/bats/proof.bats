@@ -26,6 +26,7 @@ setup() {
 @test "make verify says CANNOT TELL of a run that is not packaged" {
   in_runbook make verify RECIPE=arc2-paper
   assert_failure 2 # make's own code; the tool's is in its message
+  assert_output --partial '==> not packaged yet: step 7 of the run does it'
   assert_output --partial 'CANNOT TELL'
   assert_output --partial 'Error 3'
 }

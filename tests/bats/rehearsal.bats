@@ -76,13 +76,14 @@ offline() {
 # bats test_tags=deep
 @test "the first hour, typed word for word, says what its page says" {
   local text
-  rm -rf altered
+  rm -rf .repro/altered
   sed -n '/^```sh$/,/^```$/{/^```/d;p}' "$REPO/docs/first-hour.md" >"$BATS_TEST_TMPDIR/page"
   # a rehearsal is done already, and another with upstream is rehearsal-upstream.bats'
   grep -vE '^make (rehearse|crosscheck)' "$BATS_TEST_TMPDIR/page" >"$BATS_TEST_TMPDIR/typed"
   [[ $(wc -l <"$BATS_TEST_TMPDIR/typed") == 7 ]] || fail "$(cat "$BATS_TEST_TMPDIR/typed")"
   run rehearsal bash "$BATS_TEST_TMPDIR/typed"
   assert_failure 1 # the last one's: ALTERED
+  [[ $(git status --porcelain) != *altered* ]] || fail 'the clone is changed, and every run after it would say so'
   for text in 08-handoff 'artifacts/arc2_rehearsal/report.html' 'CONSISTENT, vouched for by nobody' \
     'ALTERED' 'submission.json: SHA256SUMS expects'; do
     assert_output --partial "$text"

@@ -64,6 +64,16 @@ setup() {
   assert_output --partial 'arc-agi_training2_challenges.json: no such file'
 }
 
+@test "step 4, when its builder ends on Ctrl-C, was interrupted: nothing failed" {
+  seed_words builder
+  plan 'echo "error: interrupted"; exit 130' "${SEED[@]}"
+  in_runbook steps/04-dataset.sh
+  assert_failure 130
+  refute_output 'failed'
+  assert_output --partial 'hint: the log of this step is'
+  assert_in_file '"exit_code": 130' .repro/runs/trm_arc2_paper_repro/commands.jsonl
+}
+
 @test "step 4 fails with the builder, names its log, and the next run trusts nothing that was left" {
   in_runbook STANDIN_FAIL=builder steps/04-dataset.sh
   assert_failure 5

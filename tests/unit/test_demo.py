@@ -190,7 +190,7 @@ def test_a_command_that_fails_ends_the_demo(tmp_path):
 @pytest.mark.parametrize(("right", "code"), [(427, 0), (426, 1)])
 def test_too_few_solved_puzzles_are_a_failure(monkeypatch, capsys, right, code):
     outcome = replace(outcome_of(), right=(400, right))
-    monkeypatch.setattr(run, "run", lambda recipe, folder, seed: outcome)
+    monkeypatch.setattr(run, "run", lambda recipe, folder, seed, device: outcome)
     monkeypatch.chdir(ROOT)
     assert main(["demo"]) == code
     said = capsys.readouterr()

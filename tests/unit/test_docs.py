@@ -29,11 +29,11 @@ parser = functools.cache(cli.parser)
 RUN = {
     "make rehearse ENGINE=upstream": "bats/rehearsal-upstream.bats: ENGINE=upstream",
     "make rehearse": "bats/rehearsal.bats: make rehearse",
-    "trm-repro verify altered": "bats/rehearsal.bats: the first hour",
+    "trm-repro verify .repro/altered": "bats/rehearsal.bats: the first hour",
     "trm-repro verify .repro/work": "bats/rehearsal.bats: the bundle of a rehearsal verifies",
     "export PATH=": "bats/rehearsal.bats: the first hour",
     "cp -r .repro/work/kaggle_dataset": "bats/rehearsal.bats: the first hour",
-    "printf ' ' >>altered": "bats/rehearsal.bats: the first hour",
+    "printf ' ' >>.repro/altered": "bats/rehearsal.bats: the first hour",
     "make status": "bats/rehearsal.bats: the first hour",
     "make report": "bats/rehearsal.bats: the first hour",
     "make plan": "bats/make.bats: make plan shows every command",

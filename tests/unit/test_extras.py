@@ -20,10 +20,10 @@ DONE, ENGINE, PUBLISH = 0, "torch (the extra engine)", "the extra publish"
 TABLE = {
     "help": DONE,
     "completion bash": DONE,
-    "status": 4,  # of a run, in a clone
-    "doctor": 4,
-    "watch --once": 4,
-    "report --manifest BUNDLE/manifest.json --output report": 4,
+    "status": 3,  # of a run, in a clone
+    "doctor": 3,
+    "watch --once": 3,
+    "report --manifest BUNDLE/manifest.json --output report": 3,
     "recipe list": DONE,
     "recipe show arc2-paper": DONE,
     "job slurm": 3,

@@ -106,6 +106,15 @@ def test_by_step_a_row_is_the_vote_of_its_answers_and_of_all_so_far(saved):
     assert all(np.array_equal(a.in_order().preds, b.preds) for a, b in zip(again, steps, strict=True))
 
 
+def test_what_takes_long_to_pack_and_to_read_shows_progress(saved, tmp_path, monkeypatch, capsys):
+    _, split, steps = saved
+    monkeypatch.setattr("trm_repro.engine.evaluate.SOON", 0)
+    save_predictions(tmp_path / "predictions.npz", steps, split)
+    read_predictions(tmp_path / "predictions.npz", split)
+    said = capsys.readouterr().err
+    assert "packing predictions.npz: " in said and "reading predictions.npz: " in said
+
+
 def test_saved_steps_that_do_not_belong_together_are_refused(saved, tmp_path):
     folder, split, steps = saved
     with np.load(folder / "predictions.npz") as arrays:

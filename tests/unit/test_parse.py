@@ -1,14 +1,18 @@
 """What a person types: a word that is nearly right, TAB, --help; and what a program reads."""
 
+import argparse
 import json
+import os
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
 from trm_repro.cli import GROUPS, main, parser
+from trm_repro.errors import MissingPrerequisite
 from trm_repro.runs.layout import Run
 from trm_repro.runs.status import print_status
 
@@ -163,3 +167,41 @@ def test_a_bar_fits_a_terminal(columns):
     assert len(last.rstrip()) <= columns and "…" in last
     for part in ("362957/723914", "loss 2.3229, exact 0.000"):
         assert part in last, frames
+
+
+def test_the_help_of_each_verb_begins_with_what_it_does(capsys):
+    assert main(["help", "verify"]) == 0
+    assert "bundle\n\nCheck a bundle: VERIFIED or CONSISTENT (exit 0)" in capsys.readouterr().out
+    parsers = [parser()]
+    for one in parsers:
+        assert one.description, one.prog
+        inside = [action for action in one._actions if isinstance(action, argparse._SubParsersAction)]
+        parsers += [verb for action in inside for verb in action.choices.values()]
+
+
+@pytest.mark.parametrize("verb", ["status", "watch", "report", "doctor"])
+def test_a_verb_about_a_run_says_where_it_is_to_be_called(verb, tmp_path, monkeypatch, capsys):
+    for name in ("RECIPE", "RUN_NAME", "TRM_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    below = tmp_path / "my clone" / "docs"
+    (below.parent / "lib").mkdir(parents=True)
+    (below.parent / "lib" / "prelude.bash").touch()
+    below.mkdir()
+    for folder, where in ((below, f"'{below.parent}'"), (tmp_path, "THE_CLONE")):
+        monkeypatch.chdir(folder)
+        assert main([verb]) == 3
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: trm-repro {verb} is about a run")
+        assert f"hint: cd {where}, and give" in said
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another():
+    words = [sys.executable, "-m", "trm_repro", "recipe", "list"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "8 ? A100-80GB" in done.stdout, done.stderr
+
+
+def test_a_notebook_shows_the_hint_below_the_error():
+    said = "".join(traceback.format_exception(MissingPrerequisite("no tasks", hint="attach the competition")))
+    assert said.endswith("MissingPrerequisite: no tasks\nhint: attach the competition\n")

@@ -1,4 +1,6 @@
+import io
 import re
+import threading
 
 from trm_repro import progress
 
@@ -78,3 +80,48 @@ def test_what_lasts_and_is_quiet_is_silent(capsys):
     with progress.track("x", total=1, after=1e-9, quiet=True) as bar:
         bar.advance()
     assert capsys.readouterr() == ("", "")
+
+
+class Bar:
+    """Progress that is only added up."""
+
+    def __init__(self):
+        self.done, self.moved = 0, threading.Event()
+
+    def advance(self, amount=1):
+        self.done += amount
+        if self.done:
+            self.moved.set()
+
+
+def test_what_is_read_and_written_is_counted_in_mb():
+    bar, inner = Bar(), io.BytesIO()
+    file = progress.Counted(inner, bar)
+    for _ in range(5):
+        file.write(bytes(700_000))
+    assert bar.done == 3
+    file.seek(0)
+    while file.read(300_000):
+        pass
+    assert bar.done == 7, "3.5 MB twice: nothing is lost between the pieces"
+
+
+def test_a_file_that_others_write_is_followed_and_at_the_end_it_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "LOOK", 0.01)
+    bar, file = Bar(), tmp_path / "model.ckpt"
+    with progress.growing(file, 5_000_000, bar):
+        file.write_bytes(bytes(3_000_000))
+        assert bar.moved.wait(60)
+        assert bar.done == 3
+        file.unlink()  # as of a download that begins again
+    assert bar.done == 5
+
+
+def test_what_fails_half_way_is_not_called_done(tmp_path):
+    bar = Bar()
+    try:
+        with progress.growing(tmp_path / "none", 5_000_000, bar):
+            raise OSError
+    except OSError:
+        pass
+    assert bar.done == 0

@@ -15,6 +15,7 @@ from trm_repro.errors import InvariantBroken, ReproError, UsageError
 from trm_repro.files import read_json, write_json, write_text
 from trm_repro.provenance.attest import BEGIN, END, attest, put_table, read_all, read_attestation, table
 from trm_repro.provenance.compare import DIFFERENT, IDENTICAL, NOT_COMPARABLE, TOO_LITTLE, WITHIN, compare
+from trm_repro.provenance.schema import BYTES
 from trm_repro.provenance.verify import ALTERED, CANNOT_TELL, VERIFIED, verify
 
 
@@ -320,3 +321,16 @@ def test_a_record_of_another_format_is_refused(attested: Path) -> None:
 def test_the_committed_attestations_are_whole() -> None:
     for found in read_all(HERE / "attestations"):
         assert found.record["by"]
+
+
+def test_what_is_no_run_is_named_and_never_read_whole(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "DOWNLOAD"), "zip", bundle))
+    assert main(["compare", str(bundle), str(archive)]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {archive}: manifest: not valid JSON") and "an archive is unpacked first" in said
+    with archive.open("r+b") as file:
+        file.truncate(BYTES + 1)
+    assert main(["compare", str(bundle), str(archive)]) == 4
+    assert f"error: {archive}: larger than {BYTES:,} bytes" in capsys.readouterr().err

@@ -221,8 +221,9 @@ def test_a_run_that_has_not_begun_has_none(tmp_path: Path) -> None:
     run = make_run(tmp_path, until=3)
     for stamp in run.folder.glob("*.stamp"):
         stamp.unlink()
-    with pytest.raises(MissingPrerequisite, match="has not begun"):
+    with pytest.raises(MissingPrerequisite, match="has not begun") as error:
         the_manifest(run)
+    assert error.value.hint is not None and error.value.hint.startswith("make all RECIPE=toy")
 
 
 def test_rows(tmp_path: Path) -> None:

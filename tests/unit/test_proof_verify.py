@@ -93,7 +93,10 @@ def test_moving_and_renaming_changes_nothing(pristine: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["zip", "gztar", "tar in a folder"])
-def test_an_archive_is_as_good_as_the_folder(pristine: Path, tmp_path: Path, form: str) -> None:
+def test_an_archive_is_as_good_as_the_folder_and_unpacking_shows_progress(
+    pristine: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trm_repro.archives.SOON", 0)
     if form == "tar in a folder":
         archive = tmp_path / "kaggle.tar"
         with tarfile.open(archive, "w") as tar:
@@ -101,6 +104,7 @@ def test_an_archive_is_as_good_as_the_folder(pristine: Path, tmp_path: Path, for
     else:
         archive = Path(shutil.make_archive(str(tmp_path / "kaggle"), form, pristine))
     assert str(verify(archive)) == str(verify(pristine))
+    assert f"unpacking {archive.name}: " in capsys.readouterr().err
 
 
 def test_a_download_from_kaggle_lacks_its_settings(bundle: Path) -> None:

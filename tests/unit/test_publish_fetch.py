@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,8 @@ def test_a_bundle_comes_whole(box: Box, source: str) -> None:
     here = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".gitattributes"}
     assert here == box.published
     assert "note:" not in done.stderr
+    if source.startswith("kaggle:"):
+        assert re.search(r"fetching ada/trm-weights: (\d+)/\1 MB, 100 %", done.stderr)
     receipt = read_json(box.place / ".repro/weights/trm-weights.fetched.json")
     assert receipt["source"] == source and receipt["notes"] == []
     assert receipt["revision"] in ("version 1", f"commit {Repository.oid(0)}")

@@ -132,7 +132,9 @@ def test_submission_is_the_last_one(made: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "mixed"])
-def test_the_twin_is_what_the_safetensors_library_writes(made: Path, tmp_path: Path, name: str) -> None:
+def test_the_twin_is_what_the_safetensors_library_writes(
+    made: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -142,7 +144,9 @@ def test_the_twin_is_what_the_safetensors_library_writes(made: Path, tmp_path: P
         kinds = ("bool", "uint8", "float16", "bfloat16", "int32", "float32", "float64", "int64")
         state = {f'{kind} "{size}"': torch.ones(size, dtype=getattr(torch, kind)) for kind in kinds for size in (0, 3)}
         torch.save({**state, "scalar": torch.tensor(1.5)}, checkpoint)
+    monkeypatch.setattr("trm_repro.weights.twin.SOON", 0)
     write_safetensors(checkpoint, tmp_path / "ours")
+    assert "writing ours: " in capsys.readouterr().err
     save_file(torch.load(checkpoint, weights_only=True), tmp_path / "theirs", metadata={"format": "pt"})
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 

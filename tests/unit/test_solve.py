@@ -1,10 +1,13 @@
 """``trm-repro solve``: tasks of one's own, with real weights; what it says where it cannot."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from engine_support import run_forked
 from notebook_support import KNOWN, lay_out
@@ -150,3 +153,36 @@ def test_weights_that_learnt_a_rule_solve_a_task_of_it_that_they_have_not_seen(t
     assert answer["behind"][0]["votes"] >= 5 and solution["variants_trained_on"] == {"mine": 0}
     assert (solution["steps"] > 0) == (tune != "none")
     assert yaml.safe_load((tmp_path / "weights/all_config.yaml").read_text())["arch"]["hidden_size"] == 32
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("verb", ["solve", "demo"])
+def test_a_device_that_is_not_there_is_said_before_anything_is_done(
+    verb, device, bundle, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    words = ["TASK.json", "--weights", str(bundle), "--fine-tune", "none"] if verb == "solve" else []
+    write(Path("TASK.json"), TASK)
+    assert main([verb, *words, "--device", device]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: device {device}: ") and "use the device cpu" in said and "note:" not in said
+    assert [path.name for path in tmp_path.rglob("*")] == ["TASK.json"]
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no GPU of Apple's (MPS)")
+def test_apples_gpu_learns_and_answers(bundle, tmp_path):
+    task = write(tmp_path / "task.json", TASK)
+    words = ["--augmentations", "1", "--batch", "2", "--minutes", "0.5", "--out", str(tmp_path / "out")]
+    assert main(["solve", task, "--weights", str(bundle), "--device", "mps", *words]) == 0
+    assert not problems(read_json(tmp_path / "out" / "submission.json"), {"task": TASK})
+
+
+def test_an_empty_answer_is_shown_as_that():
+    vote = {"votes": 3.0, "confidence": 0.5}
+    whole = {"mine": [{"attempt_1": [[]], "attempt_2": [[4]]}]}
+    shown = io.StringIO()
+    tasks = {"mine": TASK}
+    own.print_solution(own.Solution(tasks, whole, {"mine": [[vote, vote]]}, {"mine": 0}, {"mine": 1}, 0, 6, 6), shown)
+    assert re.search(r"attempt 1.*\n.*\n?.*empty", shown.getvalue()), shown.getvalue()

@@ -5,7 +5,7 @@ import pytest
 
 from trm_repro.errors import InvariantBroken
 from trm_repro.runs import stamps
-from trm_repro.runs.layout import Run
+from trm_repro.runs.layout import Run, meaning
 from trm_repro.runs.records import append
 from trm_repro.runs.stamps import last_attempts, read_stamp, why_stale, write_stamp
 from trm_repro.runs.status import print_status, running
@@ -156,7 +156,7 @@ def test_status_says_what_is_done_running_stopped_and_next(run, capsys):
     log.touch()
     print_status(run)
     text = capsys.readouterr().out
-    assert "done" in text and "stopped" in text and text.endswith("next: make step-2\n")
+    assert "done" in text and "stopped" in text and text.endswith("next: make step-2 RECIPE=r\n")
     with (run.folder / "lock").open("w") as lock:
         lock.write("02-two (process 1)\n")
         lock.flush()
@@ -174,3 +174,22 @@ def test_status_says_what_is_done_running_stopped_and_next(run, capsys):
 def test_knobs_are_read_from_the_header():
     script = Path(__file__).parents[2] / "steps" / "05-train.sh"
     assert "RUN_NAME" in stamps.knobs_of(script.read_text())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "said"),
+    [
+        ("arc2-paper", "usual", "RESUME=warm make all, or make step-4 FORCE=1; make demo"),
+        ("r", "usual", "RESUME=warm make all RECIPE=r, or make step-4 RECIPE=r FORCE=1; make demo"),
+        ("r", "x", "RESUME=warm make all RECIPE=r RUN_NAME=x, or make step-4 RECIPE=r RUN_NAME=x FORCE=1; make demo"),
+    ],
+)
+def test_how_to_go_on_means_this_run_and_not_the_default_one(recipe, name, said):
+    text = "RESUME=warm make all, or make step-4 FORCE=1; make demo"
+    assert meaning(text, recipe=recipe, run_name=name, default_name="usual") == said
+
+
+def test_status_names_the_run_that_is_next_where_the_default_is_another(run, capsys):
+    (run.repository / "recipes" / "r.yaml").write_text("engine: upstream\nrun_name: usual\n")
+    print_status(run)
+    assert capsys.readouterr().out.endswith("next: make step-1 RECIPE=r RUN_NAME=name\n")

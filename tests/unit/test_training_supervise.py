@@ -180,6 +180,32 @@ def test_the_first_interrupt_asks_to_end_and_leaves_nothing() -> None:
     assert gone(children)
 
 
+SAYS = """
+import signal, sys, time
+class Ended(Exception): pass
+Ended.__module__, Ended.__qualname__ = NAMES
+def end(*_): raise Ended("Process 7 got signal: 15")
+signal.signal(signal.SIGTERM, end)
+print("children", flush=True)
+try:
+    time.sleep(600)
+finally:
+    print("workers are ended", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("name", ["torch.distributed.elastic.multiprocessing.api.SignalException", "some.Other"])
+def test_who_interrupts_is_spared_torchruns_own_traceback_and_no_other(name: str) -> None:
+    process = start(SAYS.replace("NAMES", repr(name.rsplit(".", 1))))
+    children_of(process)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=LIMIT)
+    assert out == "ending: 130 <Signals.SIGINT: 2> None\n"
+    first, _, rest = said.partition("\n")
+    assert first == "workers are ended"
+    assert rest == "" if "torch" in name else rest.startswith("Traceback") and "some.Other: Process 7" in rest
+
+
 STUBBORN = (
     LAUNCHER.replace("def end(*_):", "def end(*_):\n    print('asked', flush=True); return")
     + "\nwhile True: time.sleep(1)"

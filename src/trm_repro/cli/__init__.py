@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -55,7 +56,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     from textwrap import fill
 
     from trm_repro.cli import arc, audit, demo, engine, proof, publish, recipes, run, step, submission, tasks
-    from trm_repro.cli.parse import Grouped, Parser
+    from trm_repro.cli.parse import Grouped, Parser, describe
 
     root: argparse.ArgumentParser = Parser(
         prog="trm-repro",
@@ -67,6 +68,7 @@ def parser(*, plumbing: bool = False) -> argparse.ArgumentParser:
     for room in (run, recipes, tasks, arc, submission, engine, demo, audit, proof, publish, step):
         room.register(verbs)
     _register(verbs)
+    describe(root)
     said = {choice.dest: choice.help for choice in verbs._choices_actions}
     groups = {**GROUPS, **PLUMBING} if plumbing else GROUPS
     blank = " " * 17
@@ -163,7 +165,12 @@ def _handled(arguments: argparse.Namespace) -> int:
 
 
 def _open_streams() -> None:
-    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file."""
+    """A stream that the caller has closed is nobody's: what is said there is lost, and goes into no file.
+
+    A terminal that lacks a sign (×, …) shows a question mark in its place.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_repro.errors import InvariantBroken, UsageError
+from trm_repro.errors import InvariantBroken, MissingPrerequisite, UsageError
 
 if TYPE_CHECKING:
     from trm_repro.recipes.schema import Recipe
@@ -55,9 +56,19 @@ def take_knobs(arguments: argparse.Namespace) -> None:
     """A verb about a run, from a plain shell in the repository, begins again with the knobs that env.sh gives it.
 
     They are those of the last run, unless RUN_NAME or RECIPE names one. From make they are there already.
+
+    Raises:
+        MissingPrerequisite: this is not the repository's folder.
     """
-    if {"RECIPE", "RUN_NAME", "TRM_DIR"} <= os.environ.keys() or not Path("lib/prelude.bash").is_file():
+    if {"RECIPE", "RUN_NAME", "TRM_DIR"} <= os.environ.keys():
         return
+    prelude = Path("lib/prelude.bash")
+    if not prelude.is_file():
+        clone = next((above for above in Path.cwd().parents if (above / prelude).is_file()), None)
+        raise MissingPrerequisite(
+            f"trm-repro {arguments.verb} is about a run, and runs are in a clone of the repository; this folder is none",
+            hint=f"cd {shlex.quote(str(clone or 'THE_CLONE'))}, and give the same command there",
+        )
     last = "any" if arguments.verb == "doctor" else "1"
     script = f'LAST_RUN={last} source lib/prelude.bash && knob_defaults | "$@"'
     os.execvp("bash", ["bash", "-c", script, "trm-repro", sys.executable, "-m", "trm_repro", *arguments.argv])

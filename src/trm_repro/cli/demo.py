@@ -28,6 +28,7 @@ def register(verbs: Verbs) -> None:
     )
     demo.add_argument("--size", type=int, choices=(4, 6), default=4, help="of a board (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="of boards, weights and batches (default: %(default)s)")
+    demo.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="(default: %(default)s)")
     demo.set_defaults(handler=_demo, extra="engine")
     solve = verbs.add_parser(
         "solve",
@@ -46,10 +47,10 @@ def register(verbs: Verbs) -> None:
         help="what learns the examples: puzzle vectors, adapters too, all weights too, or nothing (default: %(default)s)",
     )
     solve.add_argument("--augmentations", type=int, default=1000, help="variants that vote (default: %(default)s)")
-    solve.add_argument("--batch", type=int, help="grids at a time (default: 96 on a GPU, 8 on a CPU)")
+    solve.add_argument("--batch", type=int, help="grids at a time (default: 96 with CUDA, 16 with MPS, 8 on a CPU)")
     solve.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: solved/TASK)")
     solve.add_argument("--seed", type=int, default=0, help="of the fine-tuning (default: %(default)s)")
-    solve.add_argument("--device", choices=("cpu", "cuda"), help="(default: cuda where there is one)")
+    solve.add_argument("--device", choices=("cpu", "cuda", "mps"), help="(default: cuda where there is one, else cpu)")
     solve.set_defaults(handler=_solve, extra="engine")
 
 
@@ -60,7 +61,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 
     recipe = run.recipe_of(known_recipes(), arguments.size)
     folder = FOLDER / f"{recipe.name}-{arguments.seed}"
-    outcome = run.run(recipe, folder, seed=arguments.seed)
+    outcome = run.run(recipe, folder, seed=arguments.seed, device=arguments.device)
     print_outcome(outcome, sys.stdout)
     print(
         f"{folder}: demo.png, demo.gif, outcome.json, and the training in {recipe.checkpoint_folder(recipe.run_name)}"

@@ -43,6 +43,17 @@ class Grouped(argparse.RawDescriptionHelpFormatter):
         yield from ()
 
 
+def describe(root: argparse.ArgumentParser) -> None:
+    """Lets the help of each verb begin with what it does: as the list of verbs has it, where it says no more itself."""
+    for action in root._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                verb = action.choices[choice.dest]
+                said = str(choice.help)
+                verb.description = verb.description or f"{said[0].upper()}{said[1:]}{'' if said[-1] in '…?' else '.'}"
+                describe(verb)
+
+
 def meant(words: Sequence[str], known: Iterable[str]) -> str:
     """Which of the known names were meant, as a question; else, of a few, which there are."""
     from difflib import get_close_matches

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 def register(verbs: Verbs) -> None:
     """Adds this room's verbs to the parser."""
     named = "The run is the last one that was worked on, or that of RUN_NAME=… or RECIPE=… in the environment."
-    status = verbs.add_parser("status", help="where the last run stands, or that of RUN_NAME=…", description=named)
+    status = verbs.add_parser("status", help="where the last run stands, or that of RUN_NAME=…", epilog=named)
     add_json(status)
     status.set_defaults(handler=_status)
-    watch = verbs.add_parser("watch", help="how far its training is, and how it goes", description=named)
+    watch = verbs.add_parser("watch", help="how far its training is, and how it goes", epilog=named)
     watch.add_argument("--once", action="store_true", help="print it once (as without a terminal)")
     watch.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="(default: %(default)s)")
     add_json(watch)
     watch.set_defaults(handler=_watch)
-    report = verbs.add_parser("report", help="write its report.html and report.md, finished or not", description=named)
+    report = verbs.add_parser("report", help="write its report.html and report.md, finished or not", epilog=named)
     report.add_argument("--output", type=Path, metavar="FOLDER", help="default: artifacts/RUN_NAME")
     report.add_argument(
         "--manifest", type=Path, help="default: the run's own if it is finished, else what is known by now"
     )
     report.set_defaults(handler=_report)
-    page = verbs.add_parser("doctor", help="this machine and run on one page, for a bug report", description=named)
+    page = verbs.add_parser("doctor", help="this machine and run on one page, for a bug report", epilog=named)
     add_json(page)
     page.set_defaults(handler=doctor)
 

@@ -1,7 +1,7 @@
 """``make demo``: the dataset and the training of a recipe, in a folder of their own, and what came of them.
 
-Both commands are the recipe's, word for word but for the seed, and run as anybody could run them; nothing here trains. The
-test boards are boards that no training puzzle comes from, and every puzzle has one answer.
+Both commands are the recipe's, word for word but for the seed and the device, and run as anybody could run them; nothing
+here trains. The test boards are boards that no training puzzle comes from, and every puzzle has one answer.
 """
 
 from __future__ import annotations
@@ -41,40 +41,49 @@ NOT_OURS = (
 )
 
 
-def run(recipe: Recipe, folder: Path, *, seed: int = 0, shown: int = 6) -> Outcome:
+def run(recipe: Recipe, folder: Path, *, seed: int = 0, device: str = "cpu", shown: int = 6) -> Outcome:
     """Builds, trains and tests in ``folder``, which holds nothing else afterwards: outcome.json, demo.png and demo.gif too.
 
     Args:
         recipe: of a Sudoku that is made here.
         folder: emptied first.
         seed: of the boards, the weights and the batches.
+        device: what trains and answers: ``cpu``, ``cuda``, ``mps``.
         shown: how many puzzles to keep as examples.
 
     Raises:
+        MissingPrerequisite: the device is not there.
         UsageError: another demo is at work there.
         CommandFailed: one of the commands failed.
     """
+    from trm_repro.engine.device import choose
+
+    choose(device)
     with _alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         _call("dataset", [*recipe.builder_command, "--seed", str(seed)], folder)
         began, used = time.monotonic(), _cpu_seconds()
         words = recipe.train_command(processes=1, run_name=recipe.run_name)
+        words = [f"device={device}" if word.startswith("device=") else word for word in words]
         _call("training", [*words, f"seed={seed}"], folder)
         seconds, cpu_seconds = time.monotonic() - began, _cpu_seconds() - used
         checkpoints = folder / recipe.checkpoint_folder(recipe.run_name)
-        outcome = look(checkpoints, folder / recipe.dataset.folder, (seconds, cpu_seconds), shown=shown)
+        outcome = look(checkpoints, folder / recipe.dataset.folder, (seconds, cpu_seconds), device=device, shown=shown)
         _write(outcome, folder)
     return outcome
 
 
-def look(checkpoints: Path, dataset: Path, took: tuple[float, float], *, shown: int = 6) -> Outcome:
+def look(
+    checkpoints: Path, dataset: Path, took: tuple[float, float], *, device: str = "cpu", shown: int = 6
+) -> Outcome:
     """What the newest checkpoint answers on the test split, step by step.
 
     Args:
         checkpoints: the training's folder.
         dataset: the dataset's.
         took: seconds of the training, and of one core in it.
+        device: what answers.
         shown: how many puzzles to keep as examples.
     """
     from trm_repro.engine.data import Split
@@ -86,7 +95,7 @@ def look(checkpoints: Path, dataset: Path, took: tuple[float, float], *, shown: 
     split = Split(dataset, "test")
     path, _ = find_in(checkpoints)
     rows = np.arange(len(split.inputs))
-    with join("cpu", threads=1) as world:
+    with join(device, threads=1) as world:
         model = load_checkpoint(path, seq_len=split.metadata.seq_len, device=world.device)
         found = answers_by_step(model, split.batch(rows, len(rows)))
     solved = (found.preds == split.labels[:]).all(-1)

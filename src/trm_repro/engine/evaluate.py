@@ -7,6 +7,7 @@ The answers of the steps before can be kept beside it: they change nothing.
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from trm_repro.engine.model import TRM, State
 from trm_repro.engine.world import World
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError
 from trm_repro.files import read_json, staged, write_json
-from trm_repro.progress import SOON, track
+from trm_repro.progress import MB, SOON, Counted, track
 
 Think = Callable[[TRM, State, Tensor], State]
 ANSWERS = ("preds", "q_halt_logits")  # what an example has of every supervision step
@@ -219,8 +220,16 @@ def save_predictions(path: Path, steps: Sequence[Predictions], split: Split) -> 
     arrays = dict(vars(last))
     for step, predictions in enumerate(before, 1):
         arrays |= {_of_step(name, step): getattr(predictions, name) for name in ANSWERS}
-    with staged(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays, inputs_sha256=split.inputs_sha256())
+    arrays["inputs_sha256"] = np.array(split.inputs_sha256())
+    total = sum(array.nbytes for array in arrays.values()) // MB
+    with (  # what np.savez_compressed does, with progress
+        staged(path) as temporary,
+        track(f"packing {path.name}", total=total, unit="MB", after=SOON) as bar,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(Counted(file, bar), array, allow_pickle=False)
 
 
 def read_predictions(path: Path, split: Split) -> list[Predictions]:
@@ -231,7 +240,12 @@ def read_predictions(path: Path, split: Split) -> list[Predictions]:
         InvariantBroken: it is damaged, something else, or belongs to another dataset.
     """
     try:
-        with np.load(path) as arrays:
+        size = path.stat().st_size // MB
+        with (
+            path.open("rb") as file,
+            track(f"reading {path.name}", total=size, unit="MB", after=SOON) as bar,
+            np.load(Counted(file, bar)) as arrays,
+        ):
             steps = 1 + sum(name.startswith(_of_step("preds", "")) for name in arrays)
             names = [[_of_step(name, step) for name in ANSWERS] for step in range(1, steps)] + [list(ANSWERS)]
             examples, whose = arrays["examples"], arrays["inputs_sha256"]

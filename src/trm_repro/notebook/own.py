@@ -24,6 +24,7 @@ from trm_repro.weights.find import BUNDLE, find_in
 from trm_repro.weights.state import split_part
 
 IDENTIFIERS = "identifiers.json"
+BATCHES = {"cpu": 8, "cuda": 96, "mps": 16}  # grids at a time
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Request:
         share: of the time, for that.
         augmentations: variants of each task that vote, time permitting.
         batch: grids at a time; None for 96 on a GPU, 8 on a CPU.
-        device: cpu or cuda; None takes CUDA where there is one.
+        device: cpu, cuda or mps; None takes CUDA where there is one, else the CPU.
         seed: of the batches.
     """
 
@@ -165,13 +166,15 @@ def answer(request: Request, say: Any = print) -> Solution:
         for name, task in tasks.items()
     }
     with bundle_of(request.weights) as bundle, tempfile.TemporaryDirectory() as work:
-        import torch
+        from trm_repro.engine.device import check_dtype, choose
 
-        batch = request.batch or (96 if request.device != "cpu" and torch.cuda.is_available() else 8)
+        device = choose(request.device)
+        batch = request.batch or BATCHES[device.type]
         challenges = Path(work, "own_tasks_challenges.json")
         write_bytes(challenges, upstreams_layout(without)["challenges"])
         dataset = solve.build(challenges, Path(work, "dataset"), augmentations=request.augmentations)
         model, _ = solve.load(bundle, dataset)
+        check_dtype(model.config.forward_dtype, device)
         known, variants = _known(bundle, dataset, tasks)
         for name in tasks:
             say(expectation(name, known[name], variants[name]))
@@ -186,9 +189,9 @@ def answer(request: Request, say: Any = print) -> Solution:
                 seconds=seconds,
                 batch=batch,
                 seed=request.seed,
-                device=request.device,
+                device=device.type,
             )
-        answers = solve.predict(model, dataset, seconds=0.95 * budget.left, batch=batch, device=request.device)
+        answers = solve.predict(model, dataset, seconds=0.95 * budget.left, batch=batch, device=device.type)
     counted, answered = answers.votes.tally(), answers.votes.answered()
     tally: dict[str, list[list[dict[str, float]] | None]] = {}
     for name, has in answered.items():
@@ -284,6 +287,8 @@ def _text(grid: Any, coloured: bool) -> Any:
 
     if grid == solve.NOT_ANSWERED:
         return Text()
+    if not any(grid):
+        return Text("empty")
     text = Text(no_wrap=True)
     for i, row in enumerate(grid):
         text.append("\n" * (i > 0))

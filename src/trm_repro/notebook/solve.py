@@ -213,7 +213,7 @@ def fine_tune(
         preset: rates, warm-up, averaging; it must be the one that the model was loaded with.
         processes: how many work like this one, on other tasks; the rates go with the batch of all together.
         seed: of the batches and of exploration; adapters start from PyTorch's own random numbers.
-        device: ``cpu`` or ``cuda``; None takes CUDA where there is one.
+        device: ``cpu``, ``cuda`` or ``mps``; None takes CUDA where there is one.
 
     Returns:
         The number of steps.
@@ -286,12 +286,13 @@ def predict(
         batch: examples a device takes at a time.
         done: examples that need no prediction any more.
         keep: is given each batch's predictions as soon as they are there.
-        device: ``cpu``, or ``cuda`` for all of these; None takes them where there are some.
+        device: ``cpu``, ``mps``, or ``cuda`` for all of these; None takes them where there are some.
     """
     import torch
 
     from trm_repro.engine.config import EvaluatorConfig
     from trm_repro.engine.data import Split
+    from trm_repro.engine.device import choose
     from trm_repro.engine.evaluate import ArcEvaluator, Predictions, answer
 
     budget, split = Budget(seconds), Split(dataset, "test")
@@ -299,8 +300,9 @@ def predict(
     order = _order(split)
     order = order[~np.isin(order, np.array(done, np.int64))]
     parts = [order[start : start + batch] for start in range(0, len(order), batch)]
-    gpus = 0 if device == "cpu" else torch.cuda.device_count()
-    devices = [torch.device("cuda", i) for i in range(gpus)] or [torch.device("cpu")]
+    kind = choose(device).type
+    gpus = torch.cuda.device_count() if kind == "cuda" else 0
+    devices = [torch.device(kind, i) for i in range(gpus)] or [torch.device(kind)]
     models = [copy.deepcopy(model).to(device).eval() for device in devices]
     lock, free = threading.Lock(), list(range(len(devices)))
     made = 0

@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from trm_repro.arc.score import title, wilson
-from trm_repro.errors import MissingPrerequisite, UsageError, printable
+from trm_repro.errors import MissingPrerequisite, ReproError, UsageError, printable
+from trm_repro.files import read_bytes
+from trm_repro.provenance.schema import BYTES, parse_manifest
 from trm_repro.provenance.schema import FILE as MANIFEST
-from trm_repro.provenance.schema import parse_manifest
 from trm_repro.runs.records import RECORDED
 
 IDENTICAL, WITHIN, DIFFERENT, NOT_COMPARABLE = "BIT-IDENTICAL", "WITHIN TOLERANCE", "DIFFERENT", "NOT COMPARABLE"
 TOO_LITTLE = "TOO LITTLE TO TELL"
 EXIT = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, TOO_LITTLE: 3, NOT_COMPARABLE: 3}
 VAGUE = 0.5  # of all numbers there are, from 0 to 1: an interval that spans so much says little
+RUNS = "name a bundle's folder, artifacts/RUN_NAME or an attestation"
 CLAIMS = ("dataset", "identifiers", "test-puzzles", "final-checkpoint", "submission")
 
 
@@ -93,10 +95,12 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     file = path / MANIFEST if path.is_dir() else path
     if not file.is_file():
-        raise MissingPrerequisite(
-            f"{path}: no {MANIFEST} there", hint="name a bundle, artifacts/RUN_NAME or an attestation"
-        )
-    return parse_manifest(file.read_bytes())
+        raise MissingPrerequisite(f"{path}: no {MANIFEST} there", hint=RUNS)
+    data = read_bytes(file, BYTES)
+    try:
+        return parse_manifest(data)
+    except ReproError as error:
+        raise type(error)(f"{path}: {error}", hint=error.hint or f"{RUNS}; an archive is unpacked first") from None
 
 
 def compare(*manifests: Mapping[str, Any]) -> Comparison:

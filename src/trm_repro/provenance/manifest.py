@@ -28,7 +28,7 @@ from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints, evaluated
 from trm_repro.runs.clone import git
 from trm_repro.runs.inputs import digests_held
-from trm_repro.runs.layout import Run
+from trm_repro.runs.layout import Run, meaning
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import credible, read_evaluations
 from trm_repro.runs.stamps import Stamp, hashed, last_attempts, read_stamp
@@ -53,7 +53,8 @@ def build_manifest(run: Run, recipe: Recipe, *, work: Path, knobs: Mapping[str, 
     scrubber = Scrubber(run.repository, work.resolve(), run.environ)
     stamps = _stamps(run)
     if not stamps:
-        raise MissingPrerequisite(f"run {run.name} has not begun", hint="make all")
+        hint = meaning("make all", recipe=recipe.name, run_name=run.name, default_name=recipe.run_name)
+        raise MissingPrerequisite(f"run {run.name} has not begun", hint=hint)
     done = {stamp.step for stamp in stamps}
     folder = work / recipe.checkpoint_folder(run.name)
     commands, machine = _commands(run, scrubber)

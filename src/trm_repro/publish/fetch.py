@@ -19,7 +19,7 @@ from pathlib import Path
 from trm_repro.digests import digest_files
 from trm_repro.errors import InvariantBroken, MissingPrerequisite, ReproError, UsageError
 from trm_repro.files import read_bytes, read_json, utc_now, write_json
-from trm_repro.progress import track
+from trm_repro.progress import MB, growing, track
 from trm_repro.provenance.bundle import FURNITURE, SUMS, file_problems
 from trm_repro.runs.checkpoints import CONFIG
 from trm_repro.weights import identifiers
@@ -219,13 +219,13 @@ def _from_kaggle(dataset: str, place: str, folder: Path, wanted: Choice) -> str:
         begun.write_text(str(remote.version))
     sizes = kaggle.files(dataset)
     files = {name: sizes[name] for name in wanted(inside(sizes), place)}
-    with track(f"fetching {dataset}", total=len(files), unit="files") as bar:
+    with track(f"fetching {dataset}", total=sum(-(-size // MB) for size in files.values()), unit="MB") as bar:
         for name, size in files.items():
             target = folder / name
             bar.note(name)
-            if not (target.is_file() and target.stat().st_size == size):
-                kaggle.download(f"{dataset}/{remote.version}", name, target)
-            bar.advance()
+            with growing(target, size, bar):
+                if not (target.is_file() and target.stat().st_size == size):
+                    kaggle.download(f"{dataset}/{remote.version}", name, target)
     begun.unlink()
     return f"version {remote.version}"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from trm_repro.digests import Digest, difference, digest_file
 from trm_repro.errors import CommandFailed, InvariantBroken
 from trm_repro.files import read_json, write_json
-from trm_repro.progress import track
+from trm_repro.progress import MB, SOON, growing, track
 from trm_repro.provenance.bundle import COVER, METADATA, SUMS, Bundle
 from trm_repro.publish.kaggle_client import Kaggle, Remote
 from trm_repro.publish.receipt import Publication
@@ -89,14 +89,16 @@ def _differences(kaggle: Kaggle, bundle: Bundle, names: list[str]) -> list[str]:
     found: dict[str, Digest] = {}
     with (
         tempfile.TemporaryDirectory(dir=bundle.folder.parent, prefix=".compare.") as folder,
-        track("downloading to compare", total=len(names), unit="files") as bar,
+        track(
+            "downloading to compare", total=sum(-(-there[name] // MB) for name in names), unit="MB", after=SOON
+        ) as bar,
     ):
         for name in names:
             target = Path(folder) / name
-            kaggle.download(bundle.id, name, target)
+            with growing(target, there[name], bar):
+                kaggle.download(bundle.id, name, target)
             found[name] = digest_file(target)
             target.unlink()
-            bar.advance()
     return difference({name: bundle.digests[name] for name in names}, found)
 
 

@@ -144,7 +144,7 @@ class Kaggle:
         with self._asking(f"downloading {name} of {dataset}"), self._api.build_kaggle_client() as client:
             response = self._retry(client.datasets.dataset_api_client.download_dataset)(request)
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._api.download_file(response, str(target), client.http_client(), quiet=not sys.stderr.isatty())
+            self._api.download_file(response, str(target), client.http_client(), quiet=True)
         if response.url.split("?")[0].endswith(".zip") and not name.endswith(".zip"):
             _unwrap(target, name)  # the server zips some kinds of files on the way
 

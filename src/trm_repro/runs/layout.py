@@ -6,11 +6,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trm_repro.digests import Cache
+
+DEFAULT = "arc2-paper"  # RECIPE where nobody names one, as env.sh has it
+
+
+def meaning(text: str, *, recipe: str, run_name: str, default_name: str) -> str:
+    """A text whose ``make all`` and ``make step-N`` mean this run where no knob is set.
+
+    Args:
+        text: what says how to go on.
+        recipe: the run's RECIPE.
+        run_name: its RUN_NAME.
+        default_name: the name that the recipe gives a run.
+    """
+    knobs = {"RECIPE": (recipe, DEFAULT), "RUN_NAME": (run_name, default_name)}
+    said = "".join(f" {name}={value}" for name, (value, default) in knobs.items() if value != default)
+    return re.sub(r"\bmake (all|step-\d)\b", rf"\g<0>{said}", text)
 
 
 @dataclass(frozen=True)

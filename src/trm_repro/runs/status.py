@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from datetime import datetime
 from typing import Any
 
 from trm_repro.progress import clock
-from trm_repro.runs.layout import Run
+from trm_repro.runs.layout import Run, meaning
 from trm_repro.runs.stamps import Stamp, read_stamp, why_stale
 
 
@@ -85,4 +86,8 @@ def print_status(run: Run) -> None:
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     Console(highlight=False, width=None if fits else 160).print(table)
     following = found["next"]
-    print("next: " + (f"make step-{int(following[:2])}" if following else "nothing; every step is done"))
+    step = f"make step-{int(following[:2])}" if following else "nothing; every step is done"
+    says = run.repository / "recipes" / f"{run.recipe}.yaml"
+    name = re.search(r"^run_name: *(\S+)", says.read_text(), re.MULTILINE) if says.is_file() else None
+    named = name[1] if name else run.name
+    print(f"next: {meaning(step, recipe=run.recipe, run_name=run.name, default_name=named)}")

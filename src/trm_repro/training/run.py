@@ -24,6 +24,11 @@ from trm_repro.weights.state import read_state
 
 LOOK = 60.0  # seconds between two looks at the disk
 REMIND = 3600.0  # seconds between two warnings
+GOING_ON = (
+    "make all starts it again from the beginning, and sets this attempt aside. RESUME=warm make all begins with the "
+    "weights of its last checkpoint instead: a warm start (step, optimiser, averages and votes begin anew), and the "
+    "run is no longer faithful"
+)
 
 
 def train(place: Place, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Ending:
@@ -36,7 +41,8 @@ def train(place: Place, argv: Sequence[str], environment: Mapping[str, str] | No
     """
     attempt = begin()
     if changed(place.state):  # between its check and its use
-        tell("error: the dataset was changed while this step began", "hint: make step-4, then this step again")
+        hint = place.meaning("make step-4, then this step again")
+        tell("error: the dataset was changed while this step began", f"hint: {hint}")
         return Ending(4)
     write_attempt(place.state, attempt)
     watcher = DiskWatch(place)
@@ -53,14 +59,14 @@ def train(place: Place, argv: Sequence[str], environment: Mapping[str, str] | No
         # the record first: who reads what is said may have been ended by the same signal
         said = f"it was stopped ({ending.stopped.name}) at {where}"
         write_attempt(place.state, attempt.ended("stopped", ending.exit_code, said))
-        tell(f"==> the training was stopped at {where}", f"hint: {going_on()}")
+        tell(f"==> the training was stopped at {where}", f"hint: {place.meaning(GOING_ON)}")
         return ending
     assert ending.diagnosis
     write_attempt(place.state, attempt.ended("failed", ending.exit_code, ending.diagnosis.finding))
     tell(
         f"error: the training failed at {where}",
         f"error: {ending.diagnosis.finding}",
-        f"hint: {ending.diagnosis.remedy}",
+        f"hint: {place.meaning(ending.diagnosis.remedy)}",
     )
     return ending
 
@@ -69,15 +75,6 @@ def tell(*lines: str) -> None:
     """Says lines on stderr, if anybody still reads it."""
     with contextlib.suppress(OSError):
         print(*lines, sep="\n", file=sys.stderr, flush=True)
-
-
-def going_on() -> str:
-    """How to go on after a training that did not finish."""
-    return (
-        "make all starts it again from the beginning, and sets this attempt aside. RESUME=warm make all begins with the "
-        "weights of its last checkpoint instead: a warm start (step, optimiser, averages and votes begin anew), and the "
-        "run is no longer faithful"
-    )
 
 
 def alarms(recipe: Recipe) -> list[Alarm]:

@@ -16,7 +16,7 @@ from trm_repro.errors import InvariantBroken, ReproError
 from trm_repro.files import read_json, read_yaml
 from trm_repro.recipes.schema import Recipe
 from trm_repro.runs.checkpoints import CONFIG, checkpoints
-from trm_repro.runs.layout import Run
+from trm_repro.runs.layout import Run, meaning
 from trm_repro.runs.metrics import FILE as METRICS
 from trm_repro.runs.metrics import read_evaluations, read_tail, series
 from trm_repro.runs.schedule import Settings, checkpoint_bytes, planned_steps
@@ -40,6 +40,11 @@ class Place:
     def of(run: Run, recipe: Recipe, work: Path) -> Place:
         """The place of a run whose TRM_DIR is ``work``."""
         return Place(run.folder, work, work / recipe.dataset.folder, work / recipe.checkpoint_folder(run.name), recipe)
+
+    def meaning(self, text: str) -> str:
+        """A text whose words for make mean this run."""
+        recipe = self.recipe
+        return meaning(text, recipe=recipe.name, run_name=self.state.name, default_name=recipe.run_name)
 
 
 @dataclass(frozen=True)

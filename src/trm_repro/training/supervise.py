@@ -34,6 +34,8 @@ GRACE = 60.0  # seconds to end by itself; torchrun gives its workers 30
 REDRAW = 10.0  # seconds between two lines of a progress bar that are passed on
 KEPT = 8_000  # lines of output that a diagnosis is made from: eight processes, each with a long traceback
 LONGEST = 4000  # characters of each
+TRACEBACK = b"Traceback (most recent call last):"
+NOTICE = b"torch.distributed.elastic.multiprocessing.api.SignalException: "
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -149,6 +151,7 @@ class Supervisor:
                     for line in passage.lines():
                         self._pass_on(line, passage)
                     if passage.ended:
+                        self._write(passage, passage.held)
                         selector.unregister(passage.pipe)
                         passage.pipe.close()
 
@@ -165,8 +168,14 @@ class Supervisor:
                 return
             passage.drawn = time.monotonic()
             line = line[:-1] + b"\n"
+        if self._asked:
+            line = passage.without_notice(line)
+        self._write(passage, line)
+
+    @staticmethod
+    def _write(passage: _Passage, text: bytes) -> None:
         with contextlib.suppress(OSError):  # nobody reads any more: the training goes on until it is stopped
-            passage.out.write(line)
+            passage.out.write(text)
             passage.out.flush()
 
     def _keep(self, text: str) -> None:
@@ -186,6 +195,7 @@ class _Passage:
     rest: bytes = b""
     drawn: float = -REDRAW
     ended: bool = False
+    held: bytes = b""
 
     def lines(self) -> list[bytes]:
         """The lines that are whole by now, each with its end: a newline or a carriage return. There must be news."""
@@ -196,6 +206,16 @@ class _Passage:
         lines = (self.rest + chunk).splitlines(keepends=True)
         self.rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
         return lines
+
+    def without_notice(self, line: bytes) -> bytes:
+        """What to pass on now, of a training that was asked to end: not the traceback in which torchrun says that it was."""
+        if not self.held and not line.startswith(TRACEBACK):
+            return line
+        self.held += line
+        if line.startswith((b" ", TRACEBACK)):
+            return b""
+        held, self.held = self.held, b""
+        return b"" if line.startswith(NOTICE) else held
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

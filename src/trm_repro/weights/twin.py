@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trm_repro.errors import InvariantBroken
+from trm_repro.progress import MB, SOON, Counted, track
 from trm_repro.weights.stored import Tensor, read_content
 
 PIECE = 1 << 20  # bytes compared or copied at a time
@@ -30,7 +31,12 @@ def write_safetensors(checkpoint: Path, twin: Path) -> None:
         header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the values begin at a multiple of 8
-    with checkpoint.open("rb") as source, twin.open("wb") as file:
+    with (
+        checkpoint.open("rb") as source,
+        twin.open("wb") as plain,
+        track(f"writing {twin.name}", total=end // MB, unit="MB", after=SOON) as bar,
+    ):
+        file = Counted(plain, bar)
         file.write(struct.pack("<Q", len(text)) + text)
         for _, tensor in tensors:
             source.seek(tensor.begin)
