@@ -103,6 +103,7 @@ print_knobs() {
   for name in "${KNOBS[@]}"; do
     masked "${!name}" && value=$REPLY
     [[ " ${SECRETS[*]} " != *" $name "* || -z $value ]] || value='********'
+    [[ $value == *://* || $value != *:*@* ]] || value='********' # user:password@host, which git takes for no address
     printf '%s=%s\n' "$name" "${value@Q}"
   done
 }
