@@ -21,12 +21,12 @@ main() {
     step_done "a run of $RECIPE leaves no checkpoint: there is nothing to publish"
     return
   fi
+  guard G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
+  guards_settle "$EXIT_PREREQUISITE"
   # an earlier attempt's manifest may still be there
   dry || [[ -f $RUN_STATE/06-verify.stamp ]] ||
     die "$EXIT_PREREQUISITE" "step 6 of this run has not succeeded: nothing is published that it has not checked" \
       "make step-6"
-  guard G-KAGGLE-NAMES G-KAGGLE-CREDENTIALS
-  guards_settle "$EXIT_PREREQUISITE"
   run trm-repro publish package --manifest "$ARTIFACTS/manifest.json" --output "$KAGGLE_DS_DIR" \
     --trm-dir "$TRM_DIR" ||
     die "$EXIT_INVARIANT" "the Kaggle folder could not be made"

@@ -295,7 +295,10 @@ assert_output() {
     [[ $output == "$1" ]] || fail "$(shown "expected output: $1")"
   fi
 }
-refute_output() { [[ $output != *"$1"* ]] || fail "$(shown "not expected in the output: $1")"; }
+refute_output() {
+  (($# == 1)) || fail "refute_output takes one text: $*"
+  [[ $output != *"$1"* ]] || fail "$(shown "not expected in the output: $1")"
+}
 assert_equal() { [[ $1 == "$2" ]] || fail "$(printf 'expected: %s\nfound:    %s' "$2" "$1")"; }
 assert_file() { [[ -e $1 ]] || fail "expected to exist: $1"; }
 refute_file() { [[ ! -e $1 ]] || fail "not expected to exist: $1"; }
