@@ -495,7 +495,7 @@ def test_weights_and_biases_only_when_asked_and_never_a_prompt(monkeypatch):
 
     fake.init = refuses
     with pytest.raises(
-        CommandFailed, match=r"Weights & Biases: Timed out while retrying: connection refused$"
+        CommandFailed, match=r"Weights & Biases: Timed out while retrying: connection refused(\n|$)"
     ) as caught:
         wandb_run(True, **about)
     assert "WANDB_MODE=offline" in caught.value.hint

@@ -214,8 +214,8 @@ def test_without_a_run_the_verb_says_how_to_call_it(
     monkeypatch.chdir(tmp_path)
     for name in ("RUN_NAME", "RECIPE", "TRM_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert main(["watch", "--once"]) == 4
-    assert "run it through make or a step" in capsys.readouterr().err
+    assert main(["watch", "--once"]) == 3
+    assert "cd THE_CLONE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ARC/pass@x", "ARC/pass@" + "2" * 5000, "ARC/pass@"])
