@@ -59,7 +59,11 @@ def test_the_files_order_is_kept(tmp_path):
         ("\ufeff{}", None, "p_s_challenges.json: begins with a byte order mark"),
         ({"a": GOOD}, "\ufeff{}", "p_s_solutions.json: begins with a byte order mark"),
         ("{}".encode("utf-16-le"), None, "p_s_challenges.json: begins with a byte order mark, is UTF-16 or compressed"),
-        (gzip.compress(b"{}"), None, "p_s_challenges.json: begins with a byte order mark, is UTF-16 or compressed"),
+        (
+            gzip.compress(b"{}", mtime=0),
+            None,
+            "p_s_challenges.json: begins with a byte order mark, is UTF-16 or compressed",
+        ),
         ({"a": GOOD, "b": {"train": [], "test": []}}, None, "p_s_challenges.json: task b: no examples"),
         ({"a": {"train": GOOD["train"]}}, None, "task a: must have the keys"),
         ({"a": {**GOOD, "more": []}}, None, "task a: must have the keys"),
