@@ -17,6 +17,24 @@ from typing import Any
 from trm_repro.errors import Interrupted
 
 
+class CtrlC(KeyboardInterrupt):
+    """What Ctrl-C raises in a program of ours.
+
+    Where a plain KeyboardInterrupt leaves a string that is being executed, as imports execute their namedtuples and
+    dataclasses, CPython takes it for one that nobody handles (``PyErr_Occurred() == PyExc_KeyboardInterrupt``), and kills
+    itself with SIGINT at its end, whatever the exit code.
+    """
+
+
+def raise_ours() -> None:
+    """From here on Ctrl-C raises :class:`CtrlC`."""
+
+    def ours(number: int, frame: FrameType | None) -> None:
+        raise CtrlC
+
+    _set(ours)
+
+
 def leave_at_once() -> None:
     """From here on Ctrl-C ends the process where it stands: nothing has begun, PyTorch is still being loaded."""
 
@@ -38,7 +56,7 @@ def explained(how_to_go_on: Callable[[], tuple[str, str]]) -> Iterator[None]:
 
     def once(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise CtrlC
 
     before = _set(once)
     try:

@@ -159,6 +159,24 @@ def test_ctrl_c_while_pytorch_is_loaded(data, tmp_path):
     assert "Traceback" not in said
 
 
+KILLED = "exec('import os; os.kill(os.getpid(), 2); [n for n in range(10**7)]')"
+EXPLAINED = f"""
+with contextlib.suppress(Interrupted), interrupt.explained(lambda: ("", "")):
+    {KILLED}
+"""
+A_VERB = f"""
+cli._handled = lambda words: {KILLED}
+sys.exit(cli.main(["status"]))
+"""
+
+
+@pytest.mark.parametrize(("program", "expected"), [(EXPLAINED, 0), (A_VERB, 130)], ids=["the engine", "a verb"])
+def test_ctrl_c_in_a_string_that_is_executed(program, expected):
+    """CPython would end the process by a signal, whatever its exit code: an import of a namedtuple is such a moment."""
+    imports = "import contextlib, sys\nfrom trm_repro import cli, interrupt\nfrom trm_repro.errors import Interrupted\n"
+    assert subprocess.run([sys.executable, "-c", imports + program], timeout=60).returncode == expected
+
+
 @pytest.mark.deep
 def test_ctrl_c_in_an_evaluation(data, trained, tmp_path):
     words = ["-m", "trm_repro", "evaluate", "--checkpoint", trained, "--dataset", data, "--batch-size", 1]

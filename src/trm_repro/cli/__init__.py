@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trm_repro import __version__
+from trm_repro import __version__, interrupt
 from trm_repro.errors import ReproError, printable
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def _completion(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the process's exit code."""
     _open_streams()
+    interrupt.raise_ours()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         return _handled(parser().parse_args(words, argparse.Namespace(argv=words)))
