@@ -5,7 +5,8 @@
     bench/gpu --device cpu --tiny                  # that it runs whole: its numbers say nothing
 
 Parts, in this order, each a process of its own with a limit of its own; a part that fails or takes too long is reported, what
-it had found is kept, and the rest goes on. bench/results/GPU.md and .json are written after each. --parts chooses.
+it had found is kept, and the rest goes on. bench/results/GPU.md and .json are written after each. --parts chooses; the others
+stay in the table as an earlier call found them, if it was of the same commit on the same device with the same PyTorch.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def resume(arguments: argparse.Namespace) -> Rows:
     from trm_repro.engine.resume import TrainingStates
     from trm_repro.runs.checkpoints import final_checkpoint
 
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path[:3])), "WANDB_API_KEY": ""}
+    own = [*map(os.path.abspath, sys.path[:3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(own), "WANDB_API_KEY": ""}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         data = write_dataset(work / "toy")
@@ -450,13 +452,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a part ends with us
     facts = _facts(arguments)
     ends, done = time.monotonic() + 60 * arguments.minutes, []
+    earlier = _earlier(arguments.output, facts, arguments.parts)
     for name in arguments.parts:
         left = ends - time.monotonic()
         own = PARTS[BY_NAME[name]] * (1 if arguments.device == "cuda" else PER_CPU)
         limit = left if name == arguments.parts[-1] else min(left, own)
         print(f"{name}: {limit:.0f} s at most", file=sys.stderr, flush=True)
         done.append(_run(name, limit))
-        _write(arguments.output, facts, done)
+        _write(arguments.output, facts, earlier + done)
     print(_table(facts, done))
     return int(any(part["end"] != "done" or not all(row["ok"] for row in part["rows"]) for part in done))
 
@@ -469,12 +472,20 @@ def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
     called = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
     git = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
     facts = {"device": called, "torch": torch.__version__, "CUDA": torch.version.cuda, "tiny": arguments.tiny}
-    return facts | {"commit": git.stdout.strip() or "unknown", "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return facts | {"commit": git.stdout.strip() or "unknown"}
+
+
+def _earlier(folder: Path, facts: dict[str, Any], again: list[str]) -> list[dict[str, Any]]:
+    """The parts that an earlier call found under the same facts and that are not measured again."""
+    path = folder / "GPU.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    same = found and facts == {key: value for key, value in found.items() if key != "parts"}
+    return [part for part in found["parts"] if part["part"] not in again] if same else []
 
 
 def _run(name: str, limit: float) -> dict[str, Any]:
     """One part in a process group of its own, ended with all that it started when its time is over."""
-    began = time.monotonic()
+    began, date = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with tempfile.TemporaryDirectory() as folder:
         lines, log = Path(folder) / "lines", Path(folder) / "log"
         lines.touch()
@@ -496,11 +507,12 @@ def _run(name: str, limit: float) -> dict[str, Any]:
                     os.killpg(own.pid, signal.SIGKILL)
                 own.wait()
         rows = [json.loads(line) for line in lines.read_text().splitlines() if line.endswith("}")]
-    return {"part": name, "end": end, "seconds": time.monotonic() - began, "rows": rows}
+    return {"part": name, "date": date, "end": end, "seconds": time.monotonic() - began, "rows": rows}
 
 
 def _write(folder: Path, facts: dict[str, Any], done: list[dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    done = sorted(done, key=lambda part: list(BY_NAME).index(part["part"]))
     (folder / "GPU.json").write_text(json.dumps({**facts, "parts": done}, indent=1) + "\n")
     (folder / "GPU.md").write_text(_table(facts, done))
 
@@ -510,13 +522,13 @@ def _table(facts: dict[str, Any], done: list[dict[str, Any]]) -> str:
     lines = [
         f"# {facts['device']}",
         "",
-        f"{facts['date']}, commit {facts['commit']}, PyTorch {facts['torch']}, CUDA {facts['CUDA']}",
+        f"Commit {facts['commit']}, PyTorch {facts['torch']}, CUDA {facts['CUDA']}",
     ]
     if facts["tiny"]:
         lines += ["", "**Toy sizes (`--tiny`): that it runs; the numbers say nothing.**"]
     for part in done:
         what = (BY_NAME[part["part"]].__doc__ or part["part"]).strip().splitlines()[0]
-        lines += ["", f"## {part['part']}", "", f"{what} {part['end']}, {part['seconds']:.0f} s.", ""]
+        lines += ["", f"## {part['part']}", "", f"{what} {part['end']}, {part['seconds']:.0f} s, {part['date']}.", ""]
         keys = list(dict.fromkeys(key for row in part["rows"] for key in row))
         if keys:
             lines += [f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]

@@ -10,11 +10,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 from trm_repro.errors import Interrupted
+
+SWALLOWED = 10.0  # seconds after a Ctrl-C in which its process should have ended
 
 
 class CtrlC(KeyboardInterrupt):
@@ -48,20 +51,28 @@ def leave_at_once() -> None:
 
 @contextlib.contextmanager
 def explained(how_to_go_on: Callable[[], tuple[str, str]]) -> Iterator[None]:
-    """Within, Ctrl-C raises :class:`Interrupted`; it is ignored from then on, as the process is about to end.
+    """Within, Ctrl-C raises :class:`Interrupted`, whatever a library makes of it on the way; the process is about to end.
+
+    Another one is ignored, unless the first was swallowed, as an import or a destructor may, and the work goes on.
 
     Args:
         how_to_go_on: what was interrupted, and what to do next; asked when it was.
     """
+    last: float | None = None
 
-    def once(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise CtrlC
+    def ours(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if before is None or last - before > SWALLOWED:
+            raise CtrlC
 
-    before = _set(once)
+    before = _set(ours)
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if last is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        _set(signal.SIG_IGN)
         what, hint = how_to_go_on()
         raise Interrupted(what, hint=hint) from None
     finally:

@@ -117,6 +117,10 @@ def test_a_part_that_fails_or_takes_too_long_is_reported_and_the_rest_goes_on(tu
     assert found[0]["rows"] == [{"case": "before", "ok": True}] and found[2]["rows"][0]["seconds a step"] == 0.25
     assert "| x | 0.25 | yes |" in (tmp_path / "out/GPU.md").read_text()
 
+    subprocess.run([*words, "--parts", "dies"], env=environ, timeout=100)
+    again = json.loads((tmp_path / "out/GPU.json").read_text())["parts"]
+    assert again[1:] == found[1:] and again[0]["date"] > found[0]["date"], "the others stay"
+
 
 @pytest.mark.deep
 @pytest.mark.timeout(2400)

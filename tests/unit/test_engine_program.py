@@ -159,7 +159,7 @@ def test_ctrl_c_while_pytorch_is_loaded(data, tmp_path):
     assert "Traceback" not in said
 
 
-KILLED = "exec('import os; os.kill(os.getpid(), 2); [n for n in range(10**7)]')"
+KILLED = "exec('import os; os.kill(os.getpid(), 2); [n for n in range(10**6)]')"
 EXPLAINED = f"""
 with contextlib.suppress(Interrupted), interrupt.explained(lambda: ("", "")):
     {KILLED}
@@ -170,9 +170,30 @@ sys.exit(cli.main(["status"]))
 """
 
 
-@pytest.mark.parametrize(("program", "expected"), [(EXPLAINED, 0), (A_VERB, 130)], ids=["the engine", "a verb"])
-def test_ctrl_c_in_a_string_that_is_executed(program, expected):
-    """CPython would end the process by a signal, whatever its exit code: an import of a namedtuple is such a moment."""
+DISGUISED = f"""
+with contextlib.suppress(Interrupted), interrupt.explained(lambda: ("", "")):
+    try:
+        {KILLED}
+    except BaseException as error:
+        raise RuntimeError("of a library's") from error
+"""
+SWALLOWED = f"""
+interrupt.SWALLOWED = 0.0
+with contextlib.suppress(Interrupted), interrupt.explained(lambda: ("", "")):
+    with contextlib.suppress(BaseException):
+        {KILLED}
+    {KILLED}
+    sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [(EXPLAINED, 0), (A_VERB, 130), (DISGUISED, 0), (SWALLOWED, 0)],
+    ids=["executed", "executed, of a verb", "disguised", "swallowed"],
+)
+def test_ctrl_c_while_a_library_is_imported(program, expected):
+    """Executed strings (CPython would end by a signal), errors that are made of it, and moments that swallow it."""
     imports = "import contextlib, sys\nfrom trm_repro import cli, interrupt\nfrom trm_repro.errors import Interrupted\n"
     assert subprocess.run([sys.executable, "-c", imports + program], timeout=60).returncode == expected
 
