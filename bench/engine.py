@@ -176,10 +176,10 @@ def measure(
     top = peak(DTYPES[dtype], device)
     rows = []
     subjects = []
+    torch._dynamo.reset()  # of the last dtype; between these it would make each but the last compile again, in its first turn
     for compiled, engine in itertools.product((False, True), engines):
         if compiled and arguments.eager_only:
             continue
-        torch._dynamo.reset()
         subject = engine(config, arguments.batch, device, compiled=compiled)
         began = time.perf_counter()
         subject.train()

@@ -1,12 +1,13 @@
 """What one GPU says of this engine in its first eight minutes: is it right, how fast is it, what would make it faster.
 
     bench/gpu                                      # on a bare machine with PyTorch: finds or makes what else it needs
-    bench/gpu --upstream CHECKOUT --dataset DIR    # upstream beside it; the paper's dataset for the first 300 steps
+    bench/gpu --upstream CHECKOUT                  # upstream's model beside it
+    bench/gpu --parts first_steps --dataset DIR    # losses of the first 300 steps, on the paper's dataset: six minutes
     bench/gpu --device cpu --tiny                  # that it runs whole: its numbers say nothing
 
-Parts, in this order, each a process of its own with a limit of its own; a part that fails or takes too long is reported, what
-it had found is kept, and the rest goes on. bench/results/GPU.md and .json are written after each. --parts chooses; the others
-stay in the table as an earlier call found them, if it was of the same commit on the same device with the same PyTorch.
+Parts, each a process of its own with a limit of its own; one that fails or takes too long is reported, what it had found is
+kept, and the rest goes on. bench/results/GPU.md and .json are written after each. --parts chooses; the others stay in the table
+as an earlier call found them, if it was of the same commit on the same device with the same PyTorch.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def golden(arguments: argparse.Namespace) -> Rows:
 def resume(arguments: argparse.Namespace) -> Rows:
     """A run, one stopped half-way and resumed, and one more run: the second is as near to the first as the third is.
 
-    Then the last evaluation again, by the verb that evaluates a checkpoint: two paths, one number.
+    Not compiled, which is most of the time of so small runs. Then the last evaluation again, by the verb that evaluates a
+    checkpoint: two paths, one number.
     """
     from engine_support import arguments as words_of
     from engine_support import metrics, write_dataset
@@ -85,7 +87,8 @@ def resume(arguments: argparse.Namespace) -> Rows:
         losses: dict[str, list[float]] = {}
 
         def train(run: str, *more: str) -> Path:
-            changes = {"device": arguments.device, "arch.forward_dtype": "float32", "checkpoint_every_n_steps": 3}
+            changes = {"device": arguments.device, "compile": False, "arch.forward_dtype": "float32"}
+            changes |= {"checkpoint_every_n_steps": 3}
             words = [sys.executable, "-m", "trm_repro.engine.pretrain", *words_of(data, run, **changes), *more]
             subprocess.run(
                 words, cwd=work, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -172,7 +175,7 @@ def adam(arguments: argparse.Namespace) -> Rows:
 class Paper:
     """The paper's network in training on random data: whole steps, with optimisers and average."""
 
-    def __init__(self, arguments: argparse.Namespace, batch: int, *, compiled: bool, total: int = 10**6) -> None:
+    def __init__(self, arguments: argparse.Namespace, batch: int, *, compiled: bool, outer: int = 3) -> None:
         import torch
 
         from trm_repro.engine.act import Batch
@@ -183,12 +186,12 @@ class Paper:
 
         torch.manual_seed(0)
         self.device = torch.device(arguments.device)
-        small = {"hidden_size": 32, "num_heads": 2, "puzzle_emb_ndim": 32, "H_cycles": 2, "L_cycles": 1}
-        self.arch = ArchConfig(**(small if arguments.tiny else {"H_cycles": 3, "L_cycles": 4}))
+        small = {"hidden_size": 32, "num_heads": 2, "puzzle_emb_ndim": 32, "H_cycles": outer, "L_cycles": 1}
+        self.arch = ArchConfig(**(small if arguments.tiny else {"H_cycles": outer, "L_cycles": 4}))
         self.tokens, self.table = (36, 50) if arguments.tiny else (900, 1_191_730)
         settings = {"lr": 1e-4, "lr_warmup_steps": 2000, "weight_decay": 0.1, "puzzle_emb_lr": 1e-2}
         self.config = PretrainConfig(
-            arch=self.arch, data_paths=["unused"], global_batch_size=batch, epochs=total, ema=True,
+            arch=self.arch, data_paths=["unused"], global_batch_size=batch, epochs=10**6, ema=True,
             puzzle_emb_weight_decay=0.1, **settings,
         )  # fmt: skip
         self.model = self.arch.build(12, self.tokens, self.table).to(self.device)
@@ -204,6 +207,14 @@ class Paper:
         """A training step; its loss, if that is asked of the GPU."""
         found = self.training.train_step(self.batch)
         return found.get("train/lm_loss", float("nan")) if found else float("nan")
+
+    def forward_and_backward(self) -> None:
+        """The step without its optimisers, which is what can be measured of upstream's."""
+        training = self.training
+        assert training.carry is not None
+        vectors = self.model.puzzle_vectors(training.carry.batch.puzzle_identifiers).requires_grad_()
+        _, training.carry = training._forward_backward(training.carry, vectors)
+        training.flat.grad.zero_()
 
     def measure(self, steps: int) -> tuple[float, list[float]]:
         """Seconds of a step, the median after two that do not count, and the losses of all."""
@@ -221,6 +232,7 @@ class Paper:
 def steps(arguments: argparse.Namespace) -> Rows:
     """Whole training steps of the paper's network, bfloat16, compiled; upstream's forward and backward; peak memory."""
     import torch
+    from bench.engine import timed
 
     from trm_repro.machine.budget import KNOWN, gpu_memory
 
@@ -247,11 +259,20 @@ def steps(arguments: argparse.Namespace) -> Rows:
                 "preflight's estimate, GB": [low / 1e9, high / 1e9],
             }
         yield row | {"ok": losses[-1] == losses[-1]}
+        took = statistics.median(timed(paper.forward_and_backward, paper.device) for _ in range(5))
+        note = "forward and backward, without the optimisers"
+        yield {
+            "case": f"{batch} examples, ours",
+            "seconds a step": took,
+            "examples/s": batch / took,
+            "note": note,
+            "ok": True,
+        }
         del paper
         if not arguments.upstream:
             continue
         from bench import upstream
-        from bench.engine import Upstream, timed
+        from bench.engine import Upstream
 
         upstream.use(arguments.upstream)
         arch = Paper(arguments, 1, compiled=False)
@@ -260,7 +281,6 @@ def steps(arguments: argparse.Namespace) -> Rows:
         for _ in range(2):
             theirs.train()
         took = statistics.median(timed(theirs.train, torch.device(arguments.device)) for _ in range(5))
-        note = "forward and backward, without its optimisers"
         yield {
             "case": f"{batch} examples, upstream's",
             "seconds a step": took,
@@ -284,7 +304,10 @@ def loss_in_float32(logits: Any) -> Any:
 
 
 def candidates(arguments: argparse.Namespace) -> Rows:
-    """What might be faster, one by one, with its error: the loss after the same steps against the step as it is."""
+    """What might be faster, one by one, with its error: the loss after the same steps against the step as it is.
+
+    One outer cycle in place of three, the one with gradients: what is compiled anew each time is a third.
+    """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -338,6 +361,8 @@ def candidates(arguments: argparse.Namespace) -> Rows:
         ("max-autotune, no CUDA graphs", contextlib.nullcontext(), compiled("max-autotune-no-cudagraphs")),
         ("whole step compiled, backward and optimiser too", torch._dynamo.config.patch(compiled_autograd=True), whole),
     ]
+    # its key is the graph before attention becomes a kernel: it would give every backend the first one's
+    torch._functorch.config.enable_autograd_cache = False
     reference: tuple[float, float] | None = None
     for name, context, change in tried:
         if (not cuda and "(" in name) or (not cuda and "max-autotune" in name):
@@ -346,7 +371,7 @@ def candidates(arguments: argparse.Namespace) -> Rows:
         torch.compiler.reset()
         try:
             with context:
-                paper = Paper(arguments, batch, compiled=cuda)
+                paper = Paper(arguments, batch, compiled=cuda, outer=1)
                 change(paper)
                 took, seen = paper.measure(count)
         except Exception as error:  # one candidate's failure is an answer
@@ -423,8 +448,9 @@ def first_steps(arguments: argparse.Namespace) -> Rows:
                 yield row | {"seconds so far": time.monotonic() - began, "note": note if step == 1 else "", "ok": True}
 
 
-# part: its seconds on a GPU. What is short and tells most comes first; the last one takes what is left.
-PARTS = {golden: 30, resume: 70, adam: 15, steps: 90, candidates: 125, first_steps: 150}
+# part: its seconds on a GPU, the last one's what is left. On an H100, golden took 11, adam 7, compiling one of the four
+# networks of `steps` 40 to 60, and first_steps 50 + 300 x 0.91: that is a call of its own.
+PARTS = {golden: 30, adam: 15, resume: 60, steps: 220, candidates: 155, first_steps: 400}
 BY_NAME = {part.__name__: part for part in PARTS}
 PER_CPU = 20  # times as long on a CPU, which may have other work
 STARTED = [sys.executable, "-m", "bench.gpu"]
@@ -435,7 +461,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bench/gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", choices=list(BY_NAME), default=list(BY_NAME), metavar="PART")
+    parser.add_argument("--parts", nargs="+", choices=list(BY_NAME), default=list(BY_NAME)[:-1], metavar="PART")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="toy sizes")
     parser.add_argument("--minutes", type=float, default=8, help="for all of it (default: %(default)s)")
