@@ -82,6 +82,12 @@ def test_a_verdict_whose_reader_has_gone_is_no_success(bundle: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_address_is_no_bundle_and_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "https://user:secret@host/bundle?token=secret"]) == 2
+    said = capsys.readouterr()
+    assert "what is verified is what was downloaded" in said.err and "secret" not in said.out + said.err
+
+
 def test_moving_and_renaming_changes_nothing(pristine: Path, tmp_path: Path) -> None:
     before = verify(pristine)
     moved = Path(shutil.copytree(pristine, tmp_path / "else where" / "ünder another name"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_repro.cli.parse import add_json, print_json
+from trm_repro.errors import UsageError
 
 if TYPE_CHECKING:
     from trm_repro.cli.common import Verbs
@@ -73,7 +75,6 @@ def _add_instance(verb: argparse.ArgumentParser) -> None:
 
 
 def _expected(arguments: argparse.Namespace) -> Signatory:
-    from trm_repro.errors import UsageError
     from trm_repro.provenance.keyless import Signatory
 
     if bool(arguments.identity) != bool(arguments.issuer):
@@ -102,6 +103,12 @@ def _statement_sign(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     from trm_repro.provenance.verify import verify
 
+    if re.match(r"[a-z][a-z0-9+.-]+:", str(arguments.bundle)) and not arguments.bundle.exists():
+        # not said again: there may be a password in it
+        raise UsageError(
+            "an address is given, and what is verified is what was downloaded",
+            hint="trm-repro fetch-weights kaggle:… or hf:… brings a bundle here; then verify its folder",
+        )
     verdict = verify(
         arguments.bundle,
         signers=arguments.signers,
