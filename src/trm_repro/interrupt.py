@@ -70,7 +70,8 @@ def explained(how_to_go_on: Callable[[], tuple[str, str]]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if last is None and not isinstance(error, KeyboardInterrupt):
+        heard = last is not None and time.monotonic() - last <= SWALLOWED
+        if not heard and not isinstance(error, KeyboardInterrupt):
             raise
         _set(signal.SIG_IGN)
         what, hint = how_to_go_on()

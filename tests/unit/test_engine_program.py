@@ -185,12 +185,19 @@ with contextlib.suppress(Interrupted), interrupt.explained(lambda: ("", "")):
     {KILLED}
     sys.exit(5)
 """
+ANOTHER = f"""
+interrupt.SWALLOWED = 0.0
+with contextlib.suppress(RuntimeError), interrupt.explained(lambda: ("", "")):
+    with contextlib.suppress(BaseException):
+        {KILLED}
+    raise RuntimeError("of its own, much later")
+"""
 
 
 @pytest.mark.parametrize(
     ("program", "expected"),
-    [(EXPLAINED, 0), (A_VERB, 130), (DISGUISED, 0), (SWALLOWED, 0)],
-    ids=["executed", "executed, of a verb", "disguised", "swallowed"],
+    [(EXPLAINED, 0), (A_VERB, 130), (DISGUISED, 0), (SWALLOWED, 0), (ANOTHER, 0)],
+    ids=["executed", "executed, of a verb", "disguised", "swallowed", "another error"],
 )
 def test_ctrl_c_while_a_library_is_imported(program, expected):
     """Executed strings (CPython would end by a signal), errors that are made of it, and moments that swallow it."""
