@@ -95,6 +95,15 @@ def test_weights_of_another_dataset_are_refused(tmp_path: Path) -> None:
         probe(path, read_arch(path.with_name(CONFIG)), other, torch.device("cpu"))
 
 
+def test_weights_that_are_no_numbers_are_called_so(tmp_path: Path) -> None:
+    path = teacher(tmp_path / "run", tmp_path / "data", configured=True)
+    weights = torch.load(path, weights_only=True)
+    next(tensor for name, tensor in weights.items() if "lm_head" in name)[0, 0] = float("nan")
+    torch.save(weights, path)
+    with pytest.raises(InvariantBroken, match=r"L_cycles.* not finite numbers"):
+        probe(path, read_arch(path.with_name(CONFIG)), tmp_path / "data", torch.device("cpu"))
+
+
 def test_the_configured_setting_is_tried_first_and_others_only_where_they_fit() -> None:
     tried = settings(ArchConfig(H_cycles=2, L_cycles=2, puzzle_emb_len=8, puzzle_emb_ndim=1024))
     assert tried[0] == {"H_cycles": 2, "L_cycles": 2, "puzzle_emb_len": 8}
