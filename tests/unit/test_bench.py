@@ -125,6 +125,7 @@ def test_a_part_that_fails_or_takes_too_long_is_reported_and_the_rest_goes_on(tu
     assert again[1:] == found[1:] and again[0]["date"] > found[0]["date"], "the others stay"
 
 
+@pytest.mark.deep
 def test_no_turn_of_the_engine_compiles(turns, monkeypatch):
     """Each engine is compiled before the turns, and stays so when the next one is."""
     import torch
