@@ -95,6 +95,7 @@ def test_weights_of_another_dataset_are_refused(tmp_path: Path) -> None:
         probe(path, read_arch(path.with_name(CONFIG)), other, torch.device("cpu"))
 
 
+@pytest.mark.deep
 def test_weights_that_are_no_numbers_are_called_so(tmp_path: Path) -> None:
     path = teacher(tmp_path / "run", tmp_path / "data", configured=True)
     weights = torch.load(path, weights_only=True)
