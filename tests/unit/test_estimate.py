@@ -1,12 +1,11 @@
 """Duration and cost: by formula, and from timed steps."""
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from training_support import gone
 
 from trm_repro.errors import CommandFailed
 from trm_repro.machine import budget, measure
@@ -125,17 +124,7 @@ def test_a_training_is_timed_and_ended_with_all_its_processes(
     assert seen.steady and seen.total == 722_098
     assert 0.015 < seen.step_seconds < 1
     child = int((tmp_path / "child").read_text())
-    until = time.monotonic() + 60
-    while _runs(child) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not _runs(child)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" and os.kill(pid, 0) is None
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    assert gone([child])
 
 
 def test_a_training_that_ends_by_itself_is_a_failure_with_its_last_words(tmp_path: Path) -> None:

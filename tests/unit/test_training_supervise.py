@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from training_support import gone
 
 from trm_repro.training import supervise
 from trm_repro.training.causes import ALARMS
@@ -53,15 +54,6 @@ def supervised(program: str) -> tuple[str, str]:
 def children_of(process: subprocess.Popen[str]) -> list[int]:
     assert process.stdout
     return [int(word) for word in process.stdout.readline().split()[1:]]
-
-
-def gone(pids: list[int]) -> bool:
-    for _ in range(10 * LIMIT):
-        states = [Path(f"/proc/{pid}/stat") for pid in pids]
-        if all(not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_output_passes_through_and_success_is_success() -> None:

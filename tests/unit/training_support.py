@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,20 @@ def manifest(recipe: Recipe, **changes: Any) -> dict[str, Any]:
         "reasons": [],
         **changes,
     }
+
+
+def gone(pids: Iterable[int], seconds: float = 60) -> bool:
+    """Whether these processes have ended, or do so in time: a killed one lives on until the kernel gets to it."""
+    ends = time.monotonic() + seconds
+    while any(map(_runs, pids)):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
