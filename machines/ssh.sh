@@ -27,7 +27,8 @@ mkdir -p logs
 rm -f logs/ssh.exit
 exec 9>logs/ssh.lock
 flock 9
-setsid nohup bash -c 'make "$@"; echo $? >logs/ssh.exit' bash "$@" >logs/ssh.log 2>&1 </dev/null &
+: >logs/ssh.log # there, and empty, before anybody follows it: what runs in the background opens it when it comes to it
+setsid nohup bash -c 'make "$@"; echo $? >logs/ssh.exit' bash "$@" >>logs/ssh.log 2>&1 </dev/null &
 SCRIPT
   fi
   there "$host" "cd $folder && exec bash -s" <<'SCRIPT'
