@@ -86,6 +86,7 @@ def test_an_address_is_no_bundle_and_is_not_said_again(capsys: pytest.CaptureFix
     assert main(["verify", "https://user:secret@host/bundle?token=secret"]) == 2
     said = capsys.readouterr()
     assert "what is verified is what was downloaded" in said.err and "secret" not in said.out + said.err
+    assert main(["verify", "runs:old"]) == 3, "a folder's name may have a colon"
 
 
 def test_moving_and_renaming_changes_nothing(pristine: Path, tmp_path: Path) -> None:

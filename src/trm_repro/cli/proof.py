@@ -103,7 +103,7 @@ def _statement_sign(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     from trm_repro.provenance.verify import verify
 
-    if re.match(r"[a-z][a-z0-9+.-]+:", str(arguments.bundle)) and not arguments.bundle.exists():
+    if re.match(r"[a-z][a-z0-9+.-]+:/|(kaggle|hf):", str(arguments.bundle)) and not arguments.bundle.exists():
         # not said again: there may be a password in it
         raise UsageError(
             "an address is given, and what is verified is what was downloaded",
