@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trm_repro.arc import augment
-from trm_repro.arc.grids import CELLS, INVERSE, SIDE, SWAPS_SIDES, decode, dihedral, encode, hash_weights, parse_grid
+from trm_repro.arc.grids import CELLS, INVERSE, SIDE, SYMMETRIES, decode, dihedral, encode, hash_weights, parse_grid
 from trm_repro.arc.scoring import hash_grids
 from trm_repro.errors import InvariantBroken
 
@@ -25,7 +25,7 @@ codes = st.one_of(
 @given(grids, st.integers(0, 7))
 def test_every_symmetry_is_undone_by_its_inverse(grid, k):
     assert np.array_equal(dihedral(dihedral(grid, k), INVERSE[k]), grid)
-    assert dihedral(grid, k).shape == (grid.shape[::-1] if SWAPS_SIDES[k] else grid.shape)
+    assert dihedral(grid, k).shape == (grid.shape[::-1] if SYMMETRIES[k][0] else grid.shape)
 
 
 def test_the_eight_symmetries_are_those_of_numpy():

@@ -83,12 +83,18 @@ def build(options: Options, output: Path, jobs: int = 0) -> Built:
         plan = draw_plan(options, sources, state)
         require_space(folder, 2 * CELLS * sum(plan.rows(split) for split in plan.splits))
         numbering = number(plan, options.puzzle_identifiers_start)
-        with progress.track("writing", total=sum(map(plan.rows, plan.splits)), unit="examples") as bar:
+        with (
+            ThreadPoolExecutor(1) as aside,
+            progress.track("writing", total=sum(map(plan.rows, plan.splits)), unit="examples") as bar,
+        ):
+            names = aside.submit(
+                _write_identifiers, folder / "identifiers.json", numbering, options.puzzle_identifiers_start
+            )
             for split in plan.splits:
                 (folder / split).mkdir()
                 _write_indices(folder / split, plan, split, numbering)
                 _write_canvases(folder / split, plan, split, state, jobs or 2 * (os.cpu_count() or 1), bar)
-        _write_identifiers(folder / "identifiers.json", numbering, options.puzzle_identifiers_start)
+            names.result()
         (folder / "test_puzzles.json").write_text(json.dumps(plan.test_puzzles))
     wanted = options.num_aug + 1
     return Built(

@@ -1,4 +1,8 @@
-"""Tasks as the builder's inner loops want them, and the loops that hash and paint their grids."""
+"""The loops over cells: turning, hashing and painting the grids of a task, and reading a prediction.
+
+A prediction is read in one pass: its grid is cropped from the 900 tokens, and the hash of the grid that remains when the
+augmentation is undone is summed up in whatever order the cells come (see :func:`trm_repro.arc.grids.hash_weights`).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc.augment import ORIGINAL, SYMMETRY
-from trm_repro.arc.compiled import compiled
-from trm_repro.arc.grids import COLOURS, END, FIRST_COLOUR, PAD, SIDE, Grid, dihedral, hash_weights
+from trm_repro.arc.compiled import compiled, inlined
+from trm_repro.arc.grids import (
+    CELLS,
+    COLOURS,
+    END,
+    FIRST_COLOUR,
+    PAD,
+    SIDE,
+    SYMMETRIES,
+    VOCABULARY,
+    Grid,
+    hash_weights,
+)
 from trm_repro.arc.tasks import Task
+
+Integers = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+_TRANSPOSES, _TURNS_ROWS, _TURNS_COLUMNS = map(np.array, zip(*SYMMETRIES, strict=True))
+_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True)
@@ -24,22 +45,64 @@ class Packed:
     """
 
     cells: Grid
-    starts: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    starts: Integers
+    sizes: Integers
 
 
 def pack(task: Task) -> Packed:
     """The grids of ``task``, packed."""
     grids = [grid for example in task.examples for grid in (example.input, example.output)]
-    turned = [[dihedral(grid, k) for grid in grids] for k in range(8)]
-    return Packed(
-        cells=np.stack([np.concatenate([grid.ravel() for grid in row]) for row in turned]),
-        starts=np.cumsum([0, *(grid.size for grid in grids[:-1])]),
-        sizes=np.array([[grid.shape for grid in row] for row in turned]),
-    )
+    shapes = np.array([grid.shape for grid in grids])
+    starts = np.concatenate([[0], shapes.prod(axis=1).cumsum()[:-1]])
+    return Packed(*_turn(np.concatenate([grid.ravel() for grid in grids]), starts, shapes))
 
 
-def hashes(packed: Packed) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+@inlined
+def _walk(k: int, height: int, width: int, stride: int) -> tuple[int, int, int]:
+    """Where the cells of a grid that symmetry ``k`` has turned lie in the grid itself, whose rows are ``stride`` apart.
+
+    Args:
+        k: the symmetry.
+        height: of the turned grid.
+        width: of the turned grid.
+        stride: from a row to the next.
+
+    Returns:
+        The place of the turned grid's cell (0, 0), what its next row adds, what its next column adds.
+    """
+    by_row, by_column = (1, stride) if _TRANSPOSES[k] else (stride, 1)
+    place = 0
+    if _TURNS_ROWS[k]:
+        place += (height - 1) * by_row
+        by_row = -by_row
+    if _TURNS_COLUMNS[k]:
+        place += (width - 1) * by_column
+        by_column = -by_column
+    return place, by_row, by_column
+
+
+@compiled
+def _turn(cells: Grid, starts: Integers, shapes: Integers) -> tuple[Grid, Integers, Integers]:
+    """What :class:`Packed` has, of (cells,) all grids one after the other, as they are."""
+    turned, sizes = np.empty((8, len(cells)), np.uint8), np.empty((8, len(starts), 2), np.int64)
+    for k in range(8):
+        cell = 0
+        for grid in range(len(starts)):
+            height, width = shapes[grid]
+            if _TRANSPOSES[k]:
+                height, width = width, height
+            sizes[k, grid, 0], sizes[k, grid, 1] = height, width
+            origin, by_row, by_column = _walk(k, height, width, shapes[grid, 1])
+            for row in range(height):
+                place = starts[grid] + origin + row * by_row
+                for _ in range(width):
+                    turned[k, cell] = cells[place]
+                    place += by_column
+                    cell += 1
+    return turned, starts, sizes
+
+
+def hashes(packed: Packed) -> tuple[Hashes, Hashes]:
     """What the hashes of all augmentations of the grids are made of (see :func:`trm_repro.arc.grids.hash_weights`).
 
     Returns:
@@ -52,9 +115,7 @@ def hashes(packed: Packed) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint6
 
 
 @compiled
-def _sums(
-    cells: Grid, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], weights: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.uint64]:
+def _sums(cells: Grid, starts: Integers, sizes: Integers, weights: Hashes) -> Hashes:
     sums = np.zeros((8, len(starts), COLOURS), np.uint64)
     for k in range(8):
         for grid in range(len(starts)):
@@ -70,10 +131,10 @@ def _sums(
 def paint(
     canvases: Grid,
     cells: Grid,
-    starts: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    codes: npt.NDArray[np.int64],
-    grids: npt.NDArray[np.int64],
+    starts: Integers,
+    sizes: Integers,
+    codes: Integers,
+    grids: Integers,
     places: npt.NDArray[np.uint8],
     first: int,
 ) -> None:
@@ -90,31 +151,36 @@ def paint(
         first: which of the variants · examples rows is the first to paint.
     """
     tokens = np.empty(COLOURS, np.uint8)
-    canvases[:] = PAD
+    flat = canvases.ravel()
     k, painted = 0, -1
     for i in range(first, first + len(canvases)):
         variant, example = divmod(i, len(grids))
         if variant != painted:
             k = _undigit(codes[variant], tokens)
             painted = variant
-        canvas = canvases[i - first]
-        cell = starts[grids[example]]
-        height, width = sizes[k, grids[example]]
-        corner = places[i, 0] * SIDE + places[i, 1]
+        grid = grids[example]
+        height, width = np.uint64(sizes[k, grid, 0]), np.uint64(sizes[k, grid, 1])
+        cell = np.uint64(
+            starts[grid]
+        )  # unsigned, as all places are: a signed one would be looked at for being negative
+        start = np.uint64((i - first) * CELLS)
+        for place in range(start, start + np.uint64(CELLS)):
+            flat[place] = PAD
+        start += np.uint64(places[i, 0] * SIDE + places[i, 1])
         ends_right = places[i, 1] + width < SIDE
-        for row in range(height):
-            place = corner + row * SIDE
-            for column in range(width):
-                canvas[place + column] = tokens[cells[k, cell]]
-                cell += 1
+        for _ in range(height):
+            for place in range(start, start + width):
+                flat[place] = tokens[cells[k, cell]]
+                cell += _ONE
             if ends_right:
-                canvas[place + width] = END
+                flat[start + width] = END
+            start += np.uint64(SIDE)
         if places[i, 0] + height < SIDE:
-            place = corner + height * SIDE
-            canvas[place : place + width] = END
+            for place in range(start, start + width):
+                flat[place] = END
 
 
-@compiled
+@inlined
 def _undigit(code: int, tokens: npt.NDArray[np.uint8]) -> int:
     """Fills ``tokens`` with the token that each colour becomes; returns the symmetry."""
     tokens[:] = np.arange(FIRST_COLOUR, FIRST_COLOUR + COLOURS)
@@ -125,3 +191,99 @@ def _undigit(code: int, tokens: npt.NDArray[np.uint8]) -> int:
         tokens[colour] = digits % 10 + FIRST_COLOUR
         digits //= 10
     return k
+
+
+@inlined
+def _crop(tokens: Grid) -> tuple[int, int]:
+    """Height and width of the largest rectangle of colours at the top left corner of a canvas; on ties the first."""
+    best_height, best_width = 0, 0
+    width = SIDE
+    for row in range(SIDE):
+        holes = 0
+        for column in range(width):  # nearly always none: a loop without a branch is several times faster
+            token = tokens[row * SIDE + column]
+            holes |= (token < FIRST_COLOUR) | (token >= VOCABULARY)
+        if holes:
+            width = 0
+            while FIRST_COLOUR <= tokens[row * SIDE + width] < VOCABULARY:
+                width += 1
+            if width == 0:
+                break
+        if (row + 1) * width > best_height * best_width:
+            best_height, best_width = row + 1, width
+    return best_height, best_width
+
+
+@inlined
+def _undo_colours(code: int, colours: Integers) -> int:
+    """Fills ``colours`` with the colour that each token stood for; returns the symmetry."""
+    colours[:] = np.arange(-FIRST_COLOUR, COLOURS)
+    if code == ORIGINAL:
+        return 0
+    k, digits = divmod(code, SYMMETRY)
+    for colour in range(COLOURS - 1, 0, -1):
+        colours[FIRST_COLOUR + digits % 10] = colour
+        digits //= 10
+    return k
+
+
+@compiled
+def read(
+    tokens: Grid,
+    rows: Integers,
+    codes: Integers,
+    weights: Hashes,
+    shape_weights: Hashes,
+    hashes: Hashes,
+    sizes: Integers,
+) -> None:
+    """Crops grids, undoes their augmentation and hashes what remains.
+
+    Args:
+        tokens: (…, 900).
+        rows: (n,) which of them.
+        codes: (n,) their augmentations.
+        weights: see :func:`trm_repro.arc.grids.hash_weights`, likewise ``shape_weights``.
+        shape_weights: see there.
+        hashes: (n,) filled.
+        sizes: (n, 2) filled with the height and width of the original; 0 × 0 where there is no grid.
+    """
+    colours, values = np.empty(VOCABULARY, np.int64), np.empty(VOCABULARY, np.uint64)
+    for i in range(len(rows)):
+        canvas = tokens[rows[i]]
+        k = _undo_colours(codes[i], colours)
+        for token in range(FIRST_COLOUR, VOCABULARY):
+            values[token] = colours[token] + 1
+        height, width = _crop(canvas)
+        sizes[i, 0], sizes[i, 1] = (width, height) if _TRANSPOSES[k] else (height, width)
+        total = shape_weights[sizes[i, 0], sizes[i, 1]]
+        origin, by_row, by_column = _walk(k, height, width, SIDE)
+        for row in range(height):
+            place = origin + row * by_row
+            for column in range(width):
+                total += weights[np.uint64(place)] * values[canvas[row * SIDE + column]]
+                place += by_column
+        hashes[i] = total
+
+
+@compiled
+def restore(tokens: Grid, rows: Integers, codes: Integers, sizes: Integers, starts: Integers, cells: Grid) -> None:
+    """Writes the original grids out, one after the other.
+
+    Args:
+        tokens: (…, 900).
+        rows: (n,) which of them.
+        codes: (n,) their augmentations.
+        sizes: (n, 2) as :func:`read` found them.
+        starts: (n,) where each grid's cells start.
+        cells: all cells, filled.
+    """
+    colours = np.empty(VOCABULARY, np.int64)
+    for i in range(len(rows)):
+        k = _undo_colours(codes[i], colours)
+        height, width = (sizes[i, 1], sizes[i, 0]) if _TRANSPOSES[k] else (sizes[i, 0], sizes[i, 1])
+        origin, by_row, by_column = _walk(k, height, width, sizes[i, 1])
+        for row in range(height):
+            for column in range(width):
+                colour = colours[tokens[rows[i], row * SIDE + column]]
+                cells[starts[i] + origin + row * by_row + column * by_column] = colour

@@ -1,6 +1,6 @@
 """Everything that draws from the dataset's random stream: NumPy's legacy MT19937, stepped in compiled code.
 
-The generator's state is one (625,) int64 array: 624 words of 32 bits and the position of the next one. :func:`seeded`
+The generator's state is one (625,) uint32 array: 624 words and the position of the next one. :func:`seeded`
 makes it, all other functions advance it. The draws are those of ``np.random.seed``, ``randint``, ``shuffle`` and
 ``permutation``, whose stream NEP 19 freezes:
 
@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_repro.arc.augment import ORIGINAL, SYMMETRY
-from trm_repro.arc.compiled import compiled
-from trm_repro.arc.grids import SIDE, SWAPS_SIDES
+from trm_repro.arc.compiled import compiled, inlined
+from trm_repro.arc.grids import SIDE, SYMMETRIES
 
-Stream = npt.NDArray[np.int64]
+Stream = npt.NDArray[np.uint32]
 Codes = npt.NDArray[np.int64]
 
 _WORDS = 624
-_SWAPS = np.array(SWAPS_SIDES)
+_TRANSPOSES = np.array([transposes for transposes, *_ in SYMMETRIES])
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
@@ -30,49 +30,86 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 def seeded(seed: int) -> Stream:
     """The state after ``np.random.seed(seed)``; the seed is 0..2^32 − 1."""
     _, words, position, *_ = np.random.RandomState(seed).get_state(legacy=True)
-    return np.append(np.asarray(words, np.int64), position)
+    return np.append(np.asarray(words, np.uint32), np.uint32(position))
 
 
-@compiled
+@inlined
+def _twist(word: np.uint32, following: np.uint32) -> int:
+    """What the recurrence makes of two words; without a branch, which would be guessed wrong half of the time."""
+    mixed = (word & 0x80000000) | (following & 0x7FFFFFFF)
+    return int((mixed >> 1) ^ (-(mixed & 1) & 0x9908B0DF))
+
+
+@inlined
 def _refill(state: Stream) -> None:
-    for i in range(_WORDS):
-        word = (state[i] & 0x80000000) | (state[(i + 1) % _WORDS] & 0x7FFFFFFF)
-        state[i] = state[(i + 397) % _WORDS] ^ (word >> 1)
-        if word & 1:
-            state[i] ^= 0x9908B0DF
+    """Makes the next 624 words; each loop reads only what is made already, or not yet made anew."""
+    for i in range(227):
+        state[i] = state[i + 397] ^ _twist(state[i], state[i + 1])
+    for i in range(227, 623):
+        state[i] = state[i - 227] ^ _twist(state[i], state[i + 1])
+    state[623] = state[396] ^ _twist(state[623], state[0])
     state[_WORDS] = 0
+
+
+@inlined
+def _word(state: Stream) -> int:
+    """The next 32 bits."""
+    if state[_WORDS] == _WORDS:
+        _refill(state)
+    word = np.int64(state[state[_WORDS]])
+    state[_WORDS] += 1
+    word ^= word >> 11
+    word ^= (word << 7) & 0x9D2C5680
+    word ^= (word << 15) & 0xEFC60000
+    word ^= word >> 18
+    return int(word)
+
+
+@inlined
+def _mask(limit: int) -> int:
+    """The smallest 2^b − 1 that is at least ``limit``."""
+    for shift in (1, 2, 4, 8, 16):
+        limit |= limit >> shift
+    return limit
 
 
 @compiled
 def below(state: Stream, n: int) -> int:
     """``np.random.randint(0, n)``, for n up to 2^31."""
-    mask = n - 1
-    if mask == 0:
+    return _below(state, n)
+
+
+@inlined
+def _below(state: Stream, n: int) -> int:
+    if n == 1:
         return 0
-    for shift in (1, 2, 4, 8, 16):
-        mask |= mask >> shift
-    while True:
-        if state[_WORDS] == _WORDS:
-            _refill(state)
-        word = state[state[_WORDS]]
-        state[_WORDS] += 1
-        word ^= word >> 11
-        word ^= (word << 7) & 0x9D2C5680
-        word ^= (word << 15) & 0xEFC60000
-        word ^= word >> 18
-        if word & mask < n:
-            return int(word & mask)
+    mask = _mask(n - 1)
+    drawn = _word(state) & mask
+    while drawn >= n:
+        drawn = _word(state) & mask
+    return drawn
 
 
 @compiled
 def shuffle(state: Stream, items: npt.NDArray[np.int64]) -> None:
     """``np.random.shuffle(items)``, in place."""
-    for i in range(len(items) - 1, 0, -1):
-        j = below(state, i + 1)
+    _shuffle(state, items)
+
+
+@inlined
+def _shuffle(state: Stream, items: npt.NDArray[np.int64]) -> None:
+    """Each turn takes one word, and where it is rejected swaps an item with itself: no branch to guess."""
+    i = len(items) - 1
+    mask = _mask(i)
+    while i > 0:
+        drawn = _word(state) & mask
+        j = min(drawn, i)
         items[i], items[j] = items[j], items[i]
+        i -= drawn <= i
+        mask >>= i <= mask >> 1
 
 
-@compiled
+@inlined
 def _mix(value: np.uint64) -> np.uint64:
     """A bijection of 64-bit numbers that looks random (the finaliser of SplitMix64)."""
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
@@ -80,7 +117,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@compiled
+@inlined
 def _hash_variant(
     sums: npt.NDArray[np.uint64], shapes: npt.NDArray[np.uint64], k: int, colours: npt.NDArray[np.int64]
 ) -> np.uint64:
@@ -124,15 +161,16 @@ def variants(
     slots = np.full(size, -1, np.int64)  # open addressing: a hash's low bits, then the next free slot
     hashes = np.empty(len(codes), np.uint64)
     colours = np.arange(10)
+    moved = colours[1:]
     hashes[0] = _hash_variant(sums, shapes, 0, colours)
     slots[hashes[0] & np.uint64(size - 1)] = 0
     for _ in range(5 * wanted):
         if found > wanted:
             break
-        k = below(state, 8)
+        k = _below(state, 8)
         for colour in range(1, 10):
             colours[colour] = colour
-        shuffle(state, colours[1:])
+        _shuffle(state, moved)
         value = _hash_variant(sums, shapes, k, colours)
         slot = np.int64(value & np.uint64(size - 1))
         while slots[slot] >= 0 and hashes[slots[slot]] != value:
@@ -167,13 +205,13 @@ def places(state: Stream, codes: Codes, sizes: npt.NDArray[np.int64], translate:
     examples = len(sizes)
     result = np.zeros((len(codes) * examples, 2), np.uint8)
     for variant in range(len(codes)):
-        stays = below(state, examples)
-        swaps = codes[variant] != ORIGINAL and _SWAPS[codes[variant] // SYMMETRY]
+        stays = _below(state, examples)
+        swaps = codes[variant] != ORIGINAL and _TRANSPOSES[codes[variant] // SYMMETRY]
         for example in range(examples):
             if translate and example != stays:
                 height, width = sizes[example, 0], sizes[example, 1]
                 if swaps:
                     height, width = width, height
-                result[variant * examples + example, 0] = below(state, SIDE - height + 1)
-                result[variant * examples + example, 1] = below(state, SIDE - width + 1)
+                result[variant * examples + example, 0] = _below(state, SIDE - height + 1)
+                result[variant * examples + example, 1] = _below(state, SIDE - width + 1)
     return result

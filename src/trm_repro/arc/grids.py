@@ -10,7 +10,6 @@ Invariants: ``dihedral(dihedral(g, k), INVERSE[k])`` is g; ``decode(encode(g))``
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,37 +25,39 @@ COLOURS = 10
 PAD, END, FIRST_COLOUR = 0, 1, 2
 VOCABULARY = FIRST_COLOUR + COLOURS  # 12 tokens
 
+SYMMETRIES = (
+    (False, False, False),
+    (True, True, False),
+    (False, True, True),
+    (True, False, True),
+    (False, False, True),
+    (False, True, False),
+    (True, False, False),
+    (True, True, True),
+)
+"""What each of the eight symmetries is: whether it transposes, then turns the rows' order round, then the columns'.
+
+In words: 0 identity, 1..3 that many quarter turns counter-clockwise, 4 left-right flip, 5 up-down flip, 6 transpose, 7
+left-right flip of the quarter turn.
+"""
+
 INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)
 """``INVERSE[k]`` undoes ``dihedral(…, k)``: only the two quarter turns are not their own inverse."""
 
-SWAPS_SIDES = (False, True, False, True, False, False, True, True)
-"""Whether ``dihedral(…, k)`` exchanges height and width."""
-
 
 def dihedral(grid: Grid, k: int) -> Grid:
-    """``grid`` under symmetry ``k``.
+    """``grid`` under symmetry ``k`` of ``SYMMETRIES``.
 
     Args:
         grid: (height, width).
-        k: 0 identity, 1..3 that many quarter turns counter-clockwise, 4 left-right flip, 5 up-down flip, 6 transpose,
-            7 left-right flip of the quarter turn.
+        k: 0..7.
 
     Returns:
-        (height, width), or (width, height) where ``SWAPS_SIDES[k]``; a view.
+        (height, width), or (width, height) where it transposes; a view.
     """
-    return _SYMMETRIES[k](grid)
-
-
-_SYMMETRIES: tuple[Callable[[Grid], Grid], ...] = (
-    lambda grid: grid,
-    lambda grid: grid.T[::-1],
-    lambda grid: grid[::-1, ::-1],
-    lambda grid: grid[::-1].T,
-    lambda grid: grid[:, ::-1],
-    lambda grid: grid[::-1],
-    lambda grid: grid.T,
-    lambda grid: grid.T[::-1, ::-1],
-)
+    transposes, *turns_round = SYMMETRIES[k]
+    rows, columns = (slice(None, None, -1 if turned else 1) for turned in turns_round)
+    return (grid.T if transposes else grid)[rows, columns]
 
 
 def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
@@ -77,6 +78,8 @@ def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
     height, width = len(value), len(value[0])
     if height > SIDE or width > SIDE:
         raise InvariantBroken(f"{where}: a grid of {height} × {width}, larger than {SIDE} × {SIDE}")
+    if whole and (found := _colours(value)) is not None:
+        return found.reshape(height, width)
     if any(isinstance(cell, list) for row in value for cell in row):  # of unequal lengths NumPy makes no array at all
         raise InvariantBroken(f"{where}: a cell that is not a whole number")
     cells = np.array(value)
@@ -88,6 +91,16 @@ def parse_grid(value: Any, where: str, *, whole: bool = False) -> Grid:
         bad = cells[(cells < 0) | (cells >= COLOURS)][0]
         raise InvariantBroken(f"{where}: colour {bad}, outside 0..{COLOURS - 1}")
     return cells.astype(np.uint8)
+
+
+def _colours(rows: list[list[Any]]) -> Grid | None:
+    """The cells one after the other, or None if they are not all colours: several times faster than to say why not."""
+    try:
+        cells = bytearray().join(map(bytes, rows))  # takes whole numbers of 0..255, and true for 1
+    except (TypeError, ValueError):
+        return None
+    others = cells.translate(None, delete=bytes(range(COLOURS)))
+    return None if others else np.frombuffer(cells, np.uint8)
 
 
 def _is_whole(cells: npt.NDArray[Any]) -> bool:

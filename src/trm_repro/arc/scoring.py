@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from trm_repro.arc import augment, ballot
+from trm_repro.arc import augment, ballot, canvas
 from trm_repro.arc.grids import CELLS, Grid, encode, hash_weights, parse_grid
 from trm_repro.arc.score import Score, tally
 from trm_repro.arc.submission import ATTEMPTS, PASS_KS, Submission
@@ -124,7 +124,7 @@ class Votes:
         starts = np.append(0, ends[:-1])
         cells = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
         _in_threads(
-            lambda part: ballot.restore(preds, rows[fresh][part], codes[fresh][part], sizes[part], starts[part], cells),
+            lambda part: canvas.restore(preds, rows[fresh][part], codes[fresh][part], sizes[part], starts[part], cells),
             len(fresh),
         )
         self._grids.append((self._count, starts, sizes, cells))
@@ -279,7 +279,7 @@ def _read(
     """The (n,) hashes and (n, 2) sizes of the original grids that canvases show, read in threads."""
     hashes, sizes = np.empty(len(rows), np.uint64), np.empty((len(rows), 2), np.int64)
     _in_threads(
-        lambda part: ballot.read(tokens, rows[part], codes[part], *hash_weights(), hashes[part], sizes[part]), len(rows)
+        lambda part: canvas.read(tokens, rows[part], codes[part], *hash_weights(), hashes[part], sizes[part]), len(rows)
     )
     return hashes, sizes
 
