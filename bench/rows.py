@@ -13,8 +13,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bench import dataset as dataset_bench
@@ -39,10 +40,6 @@ def dataset(bench: Bench) -> Iterator[Row]:
     digests.write_bytes(subprocess.run([*TOOL, "dataset", "digests", ours], check=True, capture_output=True).stdout)
     size = sum(path.stat().st_size for path in files(ours))
 
-    def rebuild() -> float:
-        shutil.rmtree(ours)
-        return seconds(build)
-
     def read(command: list[str | Path]) -> Callable[[], float]:
         def once() -> float:
             drop(files(ours))
@@ -53,8 +50,8 @@ def dataset(bench: Bench) -> Iterator[Row]:
     raw_write = [sys.executable, "-c", dataset_bench.RAW, raw, str(size), "direct"]
     rounds = bench.turns(
         {
-            "build": rebuild,
-            "write": lambda: seconds(raw_write),
+            "build": lambda: _anew(ours, build),
+            "write": lambda: _anew(raw, raw_write),
             "verify": read([*TOOL, "dataset", "verify", ours, "--digests", digests]),
             "sha256sum": read(["sha256sum", *files(ours)]),
             "read": lambda: seconds([sys.executable, "-c", READ, raw]),
@@ -73,6 +70,15 @@ def dataset(bench: Bench) -> Iterator[Row]:
     raw.unlink()
     if bench.upstream:
         yield _against_upstream(bench, [str(word) for word in words])
+
+
+def _anew(path: Path, command: Sequence[str | Path], **how: Any) -> float:
+    """Seconds of a command that makes a folder or file, which is not there, and of which the disk has nothing left to do."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    os.sync()
+    return seconds(command, **how)
 
 
 READ = """
@@ -107,20 +113,17 @@ def _against_upstream(bench: Bench, words: list[str]) -> Row:
     """Upstream's builder at a number of augmentations that fits memory and time."""
     work, num_aug = bench.work, bench.size(200, 2)  # upstream takes 4.7 GB for it
     words = [*words, "--num-aug", str(num_aug), "--output-dir"]
-
-    def ours() -> float:
-        shutil.rmtree(work / "ours", ignore_errors=True)
-        return seconds([*TOOL, "dataset", "arc", *words, work / "ours"])
-
-    def theirs() -> float:
-        command = [bench.python, "-m", "dataset.build_arc_dataset", *words, work / "theirs"]
-        shutil.rmtree(work / "theirs", ignore_errors=True)
-        return seconds(command, cwd=bench.upstream, env={**os.environ, "PYTHONHASHSEED": "0"})
-
-    rounds = bench.turns({"alternative": theirs, "ours": ours})
-    same = dataset_bench.equal(work / "ours", work / "theirs")
-    for folder in ("ours", "theirs"):
-        shutil.rmtree(work / folder)
+    ours, theirs = work / "ours", work / "theirs"
+    upstreams = [bench.python, "-m", "dataset.build_arc_dataset", *words, theirs]
+    how = {"cwd": bench.upstream, "env": {**os.environ, "PYTHONHASHSEED": "0"}}
+    sides: dict[str, Callable[[], float]] = {
+        "alternative": lambda: _anew(theirs, upstreams, **how),
+        "ours": lambda: _anew(ours, [*TOOL, "dataset", "arc", *words, ours]),
+    }
+    rounds = bench.turns(sides)
+    same = dataset_bench.equal(ours, theirs)
+    for folder in (ours, theirs):
+        shutil.rmtree(folder)
     what = f"ARC dataset at {num_aug} augmentations against upstream's builder"
     note = "equal bytes" if same else "DIFFERENT BYTES"
     return Row(what, "s", {"alternative": "upstream", "ours": "trm-repro dataset arc"}, rounds, note)
