@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rows import ROWS
-from bench.turns import ROOT, Bench, Row, Unavailable, machine, require, table
+from bench.turns import ROOT, Bench, Row, Unavailable, interpreter, machine, require, table
 
 from trm_repro.files import write_json, write_text
 
@@ -39,7 +39,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=20, help="for all of it (default: %(default)s)")
     parser.add_argument("--upstream", type=Path, metavar="CHECKOUT")
-    parser.add_argument("--upstream-python", default=sys.executable, help="a Python that has what upstream imports")
+    parser.add_argument(
+        "--upstream-python", type=interpreter, default=sys.executable, help="a Python that has what upstream imports"
+    )
     parser.add_argument("--work", type=Path, default=ROOT, help="where to write (default: here)")
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results", metavar="FOLDER")
     arguments = parser.parse_args(words)

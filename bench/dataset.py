@@ -29,6 +29,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.turns import interpreter
+
 RAW = """
 import mmap, os, sys
 path, size, direct = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "direct"
@@ -99,7 +101,9 @@ def main() -> None:
     parser.add_argument("--num-aug", nargs="+", type=int, default=[10, 100, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--upstream", type=Path, help="a checkout of upstream")
-    parser.add_argument("--upstream-python", default=sys.executable, help="a Python that has what it imports")
+    parser.add_argument(
+        "--upstream-python", type=interpreter, default=sys.executable, help="a Python that has what it imports"
+    )
     parser.add_argument("--work", type=Path, default=Path(), help="where to write (default: here)")
     parser.add_argument("--json", type=Path, help="write all measurements here")
     arguments = parser.parse_args()

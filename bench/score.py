@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from bench.turns import interpreter
 
 from trm_repro.arc.builder import Options, build
 from trm_repro.arc.layout import read_split
@@ -83,7 +84,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1 << 30, help="rows an add (default: all at once)")
     parser.add_argument("--wrong", type=float, default=0.7, help="share of predictions with a changed cell")
     parser.add_argument("--upstream", type=Path, help="a checkout of upstream")
-    parser.add_argument("--upstream-python", default=sys.executable, help="a Python that has what it imports")
+    parser.add_argument(
+        "--upstream-python", type=interpreter, default=sys.executable, help="a Python that has what it imports"
+    )
     parser.add_argument("--json", type=Path, help="write all measurements here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-score-") as name:

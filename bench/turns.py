@@ -173,6 +173,11 @@ def drop(paths: Sequence[Path]) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def interpreter(word: str) -> str:
+    """A Python that runs in the checkout: a path is made absolute; a link, as an environment has it, stays one."""
+    return str(Path(word).absolute()) if os.sep in word else word
+
+
 def require(checkout: Path, python: str = sys.executable) -> None:
     """Ends the program in words where the checkout is none, or a Python lacks what upstream imports."""
     if not (checkout / "models/losses.py").is_file():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trm_repro.arc import augment
+from trm_repro.arc import grids as grids_module
 from trm_repro.arc.grids import CELLS, INVERSE, SIDE, SYMMETRIES, decode, dihedral, encode, hash_weights, parse_grid
 from trm_repro.arc.scoring import hash_grids
 from trm_repro.errors import InvariantBroken
@@ -186,3 +187,24 @@ def test_a_whole_number_is_one_however_json_writes_it_where_that_is_asked_for(va
 def test_what_is_no_colour_is_none(cell):
     with pytest.raises(InvariantBroken):
         parse_grid([[cell]], "", whole=True)
+
+
+cells = st.one_of(
+    st.integers(-1, 300), st.booleans(), st.sampled_from([1.0, 1.5, None, "5", "", [1], {}, 10**30, b"\1"])
+)
+rows = st.one_of(st.lists(cells, min_size=1, max_size=3), st.sampled_from([5, "55", None, b"\1\2", {}]))
+
+
+def told(value):
+    try:
+        return parse_grid(value, "f.json", whole=True).tolist()
+    except InvariantBroken as error:
+        return str(error)
+
+
+@given(st.lists(rows, min_size=1, max_size=3))
+def test_a_grid_read_at_once_is_the_one_read_with_care(value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grids_module, "_colours", lambda rows: None)
+        carefully = told(value)
+    assert told(value) == carefully

@@ -192,3 +192,9 @@ def test_every_row_is_measured(tmp_path):
     rows = json.loads(table.read_text())["rows"]
     assert len(rows) >= 16 and all(row["medians"]["ours"] > 0 for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is left behind"
+
+
+def test_upstreams_python_is_found_from_within_the_checkout(turns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("python").symlink_to(sys.executable)
+    assert turns.interpreter("./python") == str(tmp_path / "python") and turns.interpreter("python3") == "python3"

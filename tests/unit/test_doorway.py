@@ -1,5 +1,6 @@
 """The doorway between bash and Python: what the steps write as JSON, and what a verb loads before it answers."""
 
+import gc
 import json
 import os
 import shlex
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_repro.cli import main
+from trm_repro.cli import NEW_OBJECTS, main
 from trm_repro.provenance.host import host
 from trm_repro.recipes.shell import assignments
 from trm_repro.runs.records import RECORDED, SECRET, masked, read
@@ -201,3 +202,11 @@ def test_a_ctrl_c_before_a_verb_begins_is_no_traceback(monkeypatch, capsys):
 
     monkeypatch.setattr("trm_repro.cli.parser", interrupted)
     assert main([]) == 130 and capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_verb_seldom_looks_for_cyclic_garbage(capsys):
+    before = gc.get_threshold()
+    try:
+        assert main(["help"]) == 0 and gc.get_threshold()[0] == NEW_OBJECTS
+    finally:
+        gc.set_threshold(*before)

@@ -5,7 +5,7 @@ phases, because the random stream is one:
 
 1. *Plan*: task by task, the distinct variants are drawn. A variant is kept as one integer; no augmented grid is made.
 2. *Write*: split by split, group by group, the places of the grids are drawn in order; threads paint the canvases block
-   by block and write each block at its place in the files, whose sizes the plan has fixed.
+   by block and write each block at its place in the files, whose sizes the plan has fixed. The names are written beside.
 
 Invariants: memory does not grow with the number of examples (a variant costs some 24 bytes: 430 MB in all at 10,000
 augmentations of the paper's tasks); the folder appears under its name complete or not at all.
