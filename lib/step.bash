@@ -130,6 +130,7 @@ open_log() {
   ATTEMPT=$(basename "$(free_name "$folder/$STEP.$(date -u +%Y%m%dT%H%M%SZ)" .log)")
   LOG=$folder/$ATTEMPT.log
   : >"$LOG"
+  trap 'step_failed $?' EXIT
   if [[ -t 2 ]]; then
     TRM_REPRO_TERMINAL=$(tty <&2)
     export TRM_REPRO_TERMINAL TRM_REPRO_LOG=$REPRO_ROOT/$LOG
@@ -137,7 +138,6 @@ open_log() {
   exec > >(trap '' INT TERM HUP && exec tee -a "$LOG" 9>&-) \
   2> >(trap '' INT TERM HUP && exec tee -a "$LOG" >&2 9>&-)
   STARTED=$(date -u +%FT%TZ)
-  trap 'step_failed $?' EXIT
 }
 
 # The exit trap: a step that ends before step_done has failed; say where to look, and whether the disk is why.

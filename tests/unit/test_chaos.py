@@ -402,7 +402,8 @@ def test_a_signal_in_every_step_ends_it_and_leaves_nothing_at_work(place: Place,
     for step in range(1, 9):
         (place.folder / "said").write_bytes(b"")
         process = place.start()
-        wait_for(place, lambda step=step: list(place.runbook.glob(f"logs/*/0{step}-*.log")))
+        logs = f"logs/*/0{step}-*.log"  # written in: the step has begun, and says how it ends
+        wait_for(place, lambda logs=logs: any(log.stat().st_size for log in place.runbook.glob(logs)))
         time.sleep(place.seconds[step] * step / 16)  # at another moment of each
         kill(process.pid, "group", place.token, number)
         code = process.wait(60)
