@@ -40,6 +40,6 @@ done <<<"$files"
 wait
 echo '# the slowest:'
 { grep -hE '^(not )?ok .* in [0-9]+ms' "$results"/[0-9]* || true; } |
-  sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | head -n 10 |
+  sed -E 's/^(not )?ok [0-9]+ (.*) in ([0-9]+)ms.*/\3\t\2/' | sort -rn | sed -n 1,10p |
   while IFS=$'\t' read -r milliseconds name; do printf '# %6.1f s  %s\n' "${milliseconds}e-3" "$name"; done
 [[ ! -e $results/failed ]]
